@@ -1,0 +1,245 @@
+"""The registry of networks: residual networks, VGG networks and a small one, in every variant of the HM-DF family.
+
+    spec = NetworkSpec(name="small", input_shape=(1, 8, 8), classes=10)
+    model = build(spec)
+
+Each network's forward takes one time-step, (N, C, H, W) -> logits (N, classes), and can be traced by torch.fx with the
+neurons, synapses and SECA as leaves.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .attention import SECA
+from .errors import ModelError
+from .neurons import GradedSpike, HybridFiring, LeakyIntegrateAndFire, Neuron, ParallelFiring
+from .synapses import BinaryConv2d, TernaryConv2d
+
+__all__ = ["NETWORKS", "NetworkSpec", "build"]
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "weights": ("ternary", "binary"),
+    "weight_scale": ("tensor", "channel", None),
+    "neuron": ("plain", "mpbn", "parallel", "lif"),
+    "parallel": ("none", "second", "all"),
+    "seca": ("none", "I", "II"),
+    "stem": ("cifar", "imagenet"),
+    "downsample": ("current", "spikes"),
+    "pool": ("average", "max"),
+}
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything that determines a network's structure; plain values only, so that it travels in a checkpoint.
+
+    Attributes:
+        name: a key of NETWORKS.
+        input_shape: (C, H, W) of one time-step.
+        classes: number of logits.
+        time_steps: T.
+        width: channels of the first stage; None is the network's own (64; 128 for resnet19; 32 for small).
+        weights: ternary (1.5 bit) or binary (1 bit) synapses.
+        weight_scale: one scale per tensor or per output channel; None: per tensor for ternary, per channel for binary.
+        neuron: plain (learnable leak and threshold), mpbn (with BatchNorm on the membrane), parallel (plain without
+            membrane, the same as plain with parallel="all") or lif (binary spikes, the baseline).
+        parallel: which neurons have no membrane: none, the second of each block (of each pair of layers in a VGG), all.
+        spike_bits: 1..8, or None for real-valued spikes. The LIF baseline ignores the three spike options.
+        spike_lsb: real value of one LSB of a spike.
+        learn_lsb: learn that LSB, per neuron layer.
+        seca: channel attention on the current: none, I (eq. 8) or II (eq. 9, where the shapes of two currents match).
+        event: the input consists of events; the first convolution is then low-bit too.
+        stem: of a residual network: cifar (3x3) or imagenet (7x7 stride 2, max-pool).
+        downsample: the 1x1 convolution of a shortcut reads the real-valued current or the first neuron's spikes.
+        pool: average or max, between the layers of small and the VGGs.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    time_steps: int = 4
+    width: int | None = None
+    weights: Literal["ternary", "binary"] = "ternary"
+    weight_scale: Literal["tensor", "channel"] | None = None
+    neuron: Literal["plain", "mpbn", "parallel", "lif"] = "mpbn"
+    parallel: Literal["none", "second", "all"] = "none"
+    spike_bits: int | None = 4
+    spike_lsb: float = 0.25
+    learn_lsb: bool = False
+    seca: Literal["none", "I", "II"] = "none"
+    event: bool = False
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    downsample: Literal["current", "spikes"] = "current"
+    pool: Literal["average", "max"] = "average"
+
+    def __post_init__(self) -> None:
+        if self.name not in NETWORKS:
+            raise ModelError(f"no network is called {self.name!r}{_nearest(self.name, NETWORKS)}; there are {_names()}")
+        for field, allowed in CHOICES.items():
+            if getattr(self, field) not in allowed:
+                options = ", ".join(str(choice) for choice in allowed)
+                raise ModelError(f"network {field} must be one of {options} (got {getattr(self, field)!r})")
+        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+        if len(self.input_shape) != 3 or not all(_is_positive_int(size) for size in self.input_shape):
+            raise ModelError(f"network input_shape must be three positive integers C, H, W (got {self.input_shape})")
+        for field in ("classes", "time_steps", "width"):
+            value = getattr(self, field)
+            if not (_is_positive_int(value) or (field == "width" and value is None)):
+                raise ModelError(f"network {field} must be a positive integer (got {value!r})")
+        if self.neuron == "lif" and self.parallel != "none":
+            raise ModelError(f"the LIF neuron has no parallel form (got parallel={self.parallel!r})")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers only."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "NetworkSpec":
+        """The inverse of to_dict; raises ModelError for unknown or missing keys and invalid values."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise ModelError(f"unknown network option {key!r}{_nearest(str(key), known)}")
+        missing = {"name", "input_shape", "classes"} - set(values)
+        if missing:
+            raise ModelError(f"network description lacks {', '.join(sorted(missing))}")
+        return cls(**values)
+
+
+def build(spec: NetworkSpec) -> nn.Module:
+    """The network that ``spec`` describes, freshly initialised from torch's global generator."""
+    return NETWORKS[spec.name](_Parts(spec))
+
+
+class _Parts:
+    """Makes the parts of one network as its spec asks."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+
+    def width(self, default: int) -> int:
+        return default if self.spec.width is None else self.spec.width
+
+    def neuron(self, channels: int, second: bool = False) -> Neuron:
+        """A neuron layer; ``second`` marks the ones that parallel="second" frees of their membrane."""
+        spec = self.spec
+        if spec.neuron == "lif":
+            return LeakyIntegrateAndFire(channels, spec.time_steps)
+        spike = GradedSpike(spec.spike_bits, spec.spike_lsb, spec.learn_lsb)
+        parallel = spec.neuron == "parallel" or spec.parallel == "all" or (spec.parallel == "second" and second)
+        kind = ParallelFiring if parallel else HybridFiring
+        return kind(channels, spec.time_steps, mpbn=spec.neuron == "mpbn", spike=spike)
+
+    def conv(self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+        """A low-bit convolution that keeps the image size at stride 1."""
+        kind = TernaryConv2d if self.spec.weights == "ternary" else BinaryConv2d
+        return kind(c_in, c_out, kernel, stride, kernel // 2, scale_per=self.spec.weight_scale)
+
+    def first_conv(self, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+        """The convolution that reads the input: full precision for images, low-bit for events."""
+        c_in = self.spec.input_shape[0]
+        if self.spec.event:
+            return self.conv(c_in, c_out, kernel, stride)
+        return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+
+    def seca(self, channels: int) -> SECA | None:
+        return None if self.spec.seca == "none" else SECA(channels)
+
+    def pool(self) -> nn.Module:
+        return nn.AvgPool2d(2) if self.spec.pool == "average" else nn.MaxPool2d(2)
+
+
+class CurrentLayer(nn.Module):
+    """conv -> BN -> [SECA]: (spikes, previous layer's current or None) -> (current for the neuron, ungated current)."""
+
+    def __init__(self, conv: nn.Conv2d, seca: SECA | None, sums_currents: bool) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.BatchNorm2d(conv.out_channels)
+        self.seca = seca
+        self.sums_currents = sums_currents
+
+    def forward(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        current = self.norm(self.conv(x))
+        if self.seca is None:
+            return current, current
+        if self.sums_currents and previous is not None:
+            return self.seca(current, previous + current), current
+        return self.seca(current), current
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation block on a real-valued residual stream (fig. 2f when act2 is parallel)::
+
+    h = layer1(act1(x));  y = layer2(act2(h)) + shortcut
+
+    The shortcut is x, or BN(conv1x1(x)), or BN(conv1x1(act1(x))) with downsample="spikes".
+    """
+
+    def __init__(self, parts: _Parts, c_in: int, c_out: int, stride: int = 1) -> None:
+        super().__init__()
+        same = stride == 1 and c_in == c_out
+        second_kind = parts.spec.seca == "II"
+        self.act1 = parts.neuron(c_in)
+        self.layer1 = CurrentLayer(parts.conv(c_in, c_out, 3, stride), parts.seca(c_out), second_kind and same)
+        self.act2 = parts.neuron(c_out, second=True)
+        self.layer2 = CurrentLayer(parts.conv(c_out, c_out), parts.seca(c_out), second_kind)
+        self.shortcut = None if same else nn.Sequential(parts.conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
+        self.shortcut_reads_spikes = parts.spec.downsample == "spikes"
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.act1(x)
+        h, current = self.layer1(spikes, x)
+        y, _ = self.layer2(self.act2(h), current)
+        if self.shortcut is None:
+            return y + x
+        return y + self.shortcut(spikes if self.shortcut_reads_spikes else x)
+
+
+class SmallNet(nn.Module):
+    """Stem, one residual block, pool, one more convolution, global average pool, classifier; for 8x8 to 32x32 inputs.
+
+    The stem has stride 2 for inputs larger than 16 pixels.
+    """
+
+    def __init__(self, parts: _Parts) -> None:
+        super().__init__()
+        width = parts.width(32)
+        stride = 2 if max(parts.spec.input_shape[1:]) > 16 else 1
+        self.stem = parts.first_conv(width, 3, stride)
+        self.stem_norm = nn.BatchNorm2d(width)
+        self.block = ResidualBlock(parts, width, width)
+        self.act3 = parts.neuron(width)
+        self.pool = parts.pool()
+        self.layer3 = CurrentLayer(parts.conv(width, 2 * width), parts.seca(2 * width), False)
+        self.act4 = parts.neuron(2 * width, second=True)
+        self.global_pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(2 * width, parts.spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.block(self.stem_norm(self.stem(x)))
+        current, _ = self.layer3(self.pool(self.act3(x)))
+        pooled = self.global_pool(self.act4(current))
+        return self.classifier(torch.flatten(pooled, 1))
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _names() -> str:
+    return ", ".join(sorted(NETWORKS))
+
+
+def _is_positive_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+NETWORKS: dict[str, Callable[[_Parts], nn.Module]] = {"small": SmallNet}

@@ -1,0 +1,341 @@
+"""Spiking neurons of the HM-DF family and the LIF baseline (HM-DF, arXiv 2410.07547 v2, eq. 3, 5, fig. 2a).
+
+A network's forward computes ONE time-step. A neuron holds its own state between the steps of a sample and never
+advances its step by itself; whoever runs the network does:
+
+    reset(model)
+    for t in range(time_steps):
+        set_step(model, t)
+        logits = model(x)
+
+A neuron that is called twice within a step updates its membrane twice; share only ``ParallelFiring``, which has none.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import ModelError
+
+__all__ = [
+    "GradedSpike",
+    "HybridFiring",
+    "LeakyIntegrateAndFire",
+    "Neuron",
+    "ParallelFiring",
+    "Temporal",
+    "reset",
+    "set_online",
+    "set_step",
+    "temporal_modules",
+]
+
+
+class Temporal(nn.Module):
+    """A module that behaves differently at each time-step.
+
+    ``time_steps`` is T; ``step`` the current index in 0..T-1, or None: all T steps folded into the batch, input
+    (T*N, ...) with time as the slow axis (only modules with ``foldable`` accept that).
+    """
+
+    foldable: bool = False
+
+    def __init__(self, time_steps: int) -> None:
+        super().__init__()
+        if time_steps < 1:
+            raise ModelError(f"time_steps must be at least 1 (got {time_steps})")
+        self.time_steps = time_steps
+        self.step: int | None = 0
+
+    def reset(self) -> None:
+        """Back to step 0 with empty state, as before the first step of every sample."""
+        self.step = 0
+
+
+def temporal_modules(model: nn.Module) -> Iterator[tuple[str, Temporal]]:
+    """All (module path, module) of ``model`` that depend on the time-step."""
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, Temporal))
+
+
+def reset(model: nn.Module) -> None:
+    """Clear every membrane and set step 0: to be called before each mini-batch."""
+    for _, module in temporal_modules(model):
+        module.reset()
+
+
+def set_step(model: nn.Module, step: int | None) -> None:
+    """Tell every temporal module which time-step comes next; None folds all steps into the batch.
+
+    Raises ModelError for a step outside 0..T-1, and for None when some neuron has a membrane (its steps cannot be
+    computed at once).
+    """
+    for name, module in temporal_modules(model):
+        if step is None and not module.foldable:
+            raise ModelError(f"{name}: {type(module).__name__} has a membrane, its time-steps cannot run in one batch")
+        if step is not None and not 0 <= step < module.time_steps:
+            raise ModelError(f"{name}: time-step {step} is outside 0..{module.time_steps - 1}")
+        module.step = step
+
+
+def set_online(model: nn.Module, online: bool) -> None:
+    """Detach the membrane between time-steps (online learning, eq. 4) or keep it in the graph (STBP)."""
+    for module in model.modules():
+        if isinstance(module, MembraneNeuron):
+            module.detach_state = online
+
+
+class GradedSpike(nn.Module):
+    """Quantise s >= 0 to an unsigned message: ``clamp(round(s / lsb), 0, 2^bits - 1) * lsb``.
+
+    Args:
+        bits: 1..8, or None for unquantised spikes.
+        lsb: real value of one step of the message.
+        learn_lsb: learn the LSB by gradient; it is stored as log2(lsb) so that it stays positive.
+
+    Gradient: straight-through (identity) in s with a fixed LSB. With a learned one, as in LSQ (Esser 2020): identity in
+    s within the range and 0 above it; with respect to the LSB ``round(s/lsb) - s/lsb`` within the range,
+    ``2^bits - 1`` above, times ``1/sqrt(elements * (2^bits - 1))``.
+    """
+
+    lsb: Tensor
+
+    def __init__(self, bits: int | None = 4, lsb: float = 0.25, learn_lsb: bool = False) -> None:
+        super().__init__()
+        if bits is not None and not 1 <= bits <= 8:
+            raise ModelError(f"spike bits must be 1..8 or None (got {bits})")
+        if not 0 < lsb < float("inf"):
+            raise ModelError(f"spike LSB must be positive and finite (got {lsb})")
+        self.bits = bits
+        self.learn_lsb = learn_lsb and bits is not None
+        if self.learn_lsb:
+            self.log2_lsb = nn.Parameter(torch.tensor(lsb, dtype=torch.float64).log2().float())
+        else:
+            self.register_buffer("lsb", torch.tensor(lsb))
+
+    def lsb_value(self) -> float:
+        """Real value of one LSB, exactly as the forward uses it."""
+        if self.learn_lsb:
+            return float(self.log2_lsb.detach().exp2())
+        return float(self.lsb)
+
+    def forward(self, s: Tensor) -> Tensor:
+        if self.bits is None:
+            return s
+        top = 2**self.bits - 1
+        if self.learn_lsb:
+            return _LearnedQuantise.apply(s, self.log2_lsb.exp2(), top)
+        return _FixedQuantise.apply(s, self.lsb, top)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, lsb={self.lsb_value():g}, learn_lsb={self.learn_lsb}"
+
+
+class Neuron(Temporal):
+    """What all neurons share: per-step threshold, and MPBN (eq. 5): m^_t = alpha_t m_t + beta_t BN_t(m_t).
+
+    Input and output are (N, C, H, W) or (N, C). lambda, theta, alpha and beta are one scalar per layer and step, the
+    sigmoid of a parameter that starts at 0, hence 0.5.
+
+    Attributes:
+        norms: T BatchNorm2d(C), one per step; empty when ``mpbn`` is False.
+        spike: the GradedSpike quantiser of the output.
+    """
+
+    def __init__(self, channels: int, time_steps: int, mpbn: bool = False, spike: GradedSpike | None = None) -> None:
+        super().__init__(time_steps)
+        self.channels = channels
+        self.mpbn = mpbn
+        self.spike = spike if spike is not None else GradedSpike()
+        self.threshold_logit = nn.Parameter(torch.zeros(time_steps))
+        self.norms = nn.ModuleList()
+        if mpbn:
+            self.alpha_logit = nn.Parameter(torch.zeros(time_steps))
+            self.beta_logit = nn.Parameter(torch.zeros(time_steps))
+            self.norms.extend(nn.BatchNorm2d(channels) for _ in range(time_steps))
+
+    def leak(self) -> Tensor:
+        """lambda_t, float64 (T,); zeros for a neuron without membrane."""
+        return torch.zeros(self.time_steps, dtype=torch.float64)
+
+    def threshold(self) -> Tensor:
+        """theta_t, float64 (T,)."""
+        return _probability(self.threshold_logit)
+
+    def alpha(self) -> Tensor:
+        """alpha_t, float64 (T,); ones without MPBN."""
+        return _probability(self.alpha_logit) if self.mpbn else torch.ones(self.time_steps, dtype=torch.float64)
+
+    def beta(self) -> Tensor:
+        """beta_t, float64 (T,); zeros without MPBN."""
+        return _probability(self.beta_logit) if self.mpbn else torch.zeros(self.time_steps, dtype=torch.float64)
+
+    def set_mixture(self, alpha: float, beta: float) -> None:
+        """Set alpha_t and beta_t of all steps to values in 0..1, both ends included exactly (infinite parameters).
+
+        With alpha 1 and beta 0 the neuron computes what its plain form computes. A value of exactly 0 or 1 stays there
+        in training, since the sigmoid's gradient is zero.
+        """
+        if not self.mpbn:
+            raise ModelError("set_mixture needs a neuron with mpbn=True")
+        with torch.no_grad():
+            self.alpha_logit.copy_(_logit(alpha, self.time_steps))
+            self.beta_logit.copy_(_logit(beta, self.time_steps))
+
+    def _normalise(self, m: Tensor, step: int) -> Tensor:
+        """m^_t of eq. 5 (the identity without MPBN)."""
+        if not self.mpbn:
+            return m
+        norm = self.norms[step]
+        normalised = norm(m) if m.dim() == 4 else norm(m[:, :, None, None])[:, :, 0, 0]
+        return self.alpha_logit[step].sigmoid() * m + self.beta_logit[step].sigmoid() * normalised
+
+    def _current_step(self) -> int:
+        if self.step is None:
+            raise ModelError(f"{type(self).__name__} has a membrane and cannot run all time-steps in one batch")
+        return self.step
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, time_steps={self.time_steps}, mpbn={self.mpbn}"
+
+
+class MembraneNeuron(Neuron):
+    """A neuron with a membrane ``v`` (None before the first step: zero) and a leak lambda_t.
+
+    ``detach_state`` cuts the gradient between time-steps (online learning); ``set_online`` switches it.
+    """
+
+    def __init__(self, channels: int, time_steps: int, mpbn: bool = False, spike: GradedSpike | None = None) -> None:
+        super().__init__(channels, time_steps, mpbn, spike)
+        self.leak_logit = nn.Parameter(torch.zeros(time_steps))
+        self.detach_state = True
+        self.v: Tensor | None = None
+
+    def reset(self) -> None:
+        super().reset()
+        self.v = None
+
+    def leak(self) -> Tensor:
+        return _probability(self.leak_logit)
+
+    def _integrate(self, current: Tensor, step: int) -> Tensor:
+        """m_t = lambda_t v_{t-1} + I_t (eq. 3), followed by MPBN."""
+        if self.v is None:
+            return self._normalise(current, step)
+        return self._normalise(self.leak_logit[step].sigmoid() * self.v + current, step)
+
+    def _store(self, v: Tensor) -> None:
+        self.v = v.detach() if self.detach_state else v
+
+
+class HybridFiring(MembraneNeuron):
+    """HM-DF neuron (eq. 3, 5)::
+
+        m_t  = lambda_t v_{t-1} + I_t
+        m^_t = alpha_t m_t + beta_t BN_t(m_t)        with mpbn, else m^_t = m_t
+        s_t  = ReLU(m^_t - theta_t)                  graded spike, then quantised by ``spike``
+        v_t  = min(m^_t, theta_t)                    P2-Reset, from the unquantised s_t
+
+    ds/dm is 1 above the threshold and 0 below: no surrogate gradient.
+    """
+
+    def forward(self, current: Tensor) -> Tensor:
+        step = self._current_step()
+        m = self._integrate(current, step)
+        theta = self.threshold_logit[step].sigmoid()
+        self._store(torch.where(m > theta, theta.to(m.dtype), m))
+        return self.spike(torch.relu(m - theta))
+
+
+class ParallelFiring(Neuron):
+    """HM-DF neuron without membrane (fig. 2a): s_t = ReLU(I^_t - theta_t).
+
+    I^_t is I_t, or alpha_t I_t + beta_t BN_t(I_t) with mpbn.
+    No step depends on another, so all of them may run folded into the batch (``set_step(model, None)``).
+    """
+
+    foldable = True
+
+    def forward(self, current: Tensor) -> Tensor:
+        if self.step is not None:
+            theta = self.threshold_logit[self.step].sigmoid()
+            return self.spike(torch.relu(self._normalise(current, self.step) - theta))
+        steps = current.unflatten(0, (self.time_steps, -1))
+        theta = self.threshold_logit.sigmoid().view(-1, *[1] * current.dim())
+        if self.mpbn:
+            steps = torch.stack([self._normalise(steps[t], t) for t in range(self.time_steps)])
+        return self.spike(torch.relu(steps - theta).flatten(0, 1))
+
+
+class LeakyIntegrateAndFire(MembraneNeuron):
+    """LIF baseline: s_t = 1 if m^_t >= theta_t else 0; soft reset v_t = m^_t - s_t theta_t; m^_t as in HybridFiring.
+
+    ds/dm is the triangle surrogate max(0, 1 - |m - theta|). ``spike`` describes the binary message (1 bit, LSB 1).
+    """
+
+    def __init__(self, channels: int, time_steps: int, mpbn: bool = False) -> None:
+        super().__init__(channels, time_steps, mpbn, GradedSpike(bits=1, lsb=1.0))
+
+    def forward(self, current: Tensor) -> Tensor:
+        step = self._current_step()
+        m = self._integrate(current, step)
+        theta = self.threshold_logit[step].sigmoid()
+        spike = _TriangleSpike.apply(m - theta)
+        self._store(m - spike * theta)
+        return spike
+
+
+class _FixedQuantise(torch.autograd.Function):
+    """clamp(round(s / lsb), 0, top) * lsb with the identity as gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, lsb: Tensor, top: int) -> Tensor:
+        return (s / lsb).round_().clamp_(0, top).mul_(lsb)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad, None, None
+
+
+class _LearnedQuantise(torch.autograd.Function):
+    """The same value with the gradient of LSQ, for a learned LSB."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, lsb: Tensor, top: int) -> Tensor:
+        ctx.save_for_backward(s, lsb)
+        ctx.top = top
+        return (s / lsb).round_().clamp_(0, top).mul_(lsb)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        s, lsb = ctx.saved_tensors
+        ratio = s / lsb
+        inside = ratio <= ctx.top
+        slope = torch.where(inside, ratio.round() - ratio, float(ctx.top))
+        grad_lsb = (grad * slope).sum() / (s.numel() * ctx.top) ** 0.5
+        return grad * inside, grad_lsb.to(lsb.dtype), None
+
+
+class _TriangleSpike(torch.autograd.Function):
+    """1 where x >= 0, else 0; gradient max(0, 1 - |x|)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grad * (1 - x.abs()).clamp_(min=0)
+
+
+def _probability(logit: Tensor) -> Tensor:
+    return logit.detach().sigmoid().double().cpu()
+
+
+def _logit(value: float, time_steps: int) -> Tensor:
+    if not 0 <= value <= 1:
+        raise ModelError(f"a mixture coefficient must lie in 0..1 (got {value})")
+    return torch.full((time_steps,), value, dtype=torch.float64).logit()
