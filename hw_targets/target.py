@@ -49,6 +49,8 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gates: whether one message can scale the current of a channel.
         sum_pool, max_pool: pools over messages.
         dynamics: the neurons of docs/numerics.md that it can compute.
+        input_message_bits, input_weight_bits: of the first layer's input and weights, where they differ.
+        input_axon_bits, output_axon_bits: memory that one entry of a core's routing tables takes.
         divisible_layers: whether one population may lie on several cores.
         shared_cores: whether one core may hold several populations.
     """
@@ -69,6 +71,10 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     divisible_layers: bool
     shared_cores: bool
     axon_copies: tuple[int, ...] = ()
+    input_message_bits: int | None = None
+    input_weight_bits: tuple[int, ...] | None = None
+    input_axon_bits: int = 0
+    output_axon_bits: int = 0
 
     def stored_weight_bits(self, weight_bits: int) -> int | None:
         """The narrowest storable width that holds weights of `weight_bits` bits, None when there is none."""
@@ -131,6 +137,9 @@ UNITS = {
     "hop_x_energy": "pJ",
     "hop_y_energy": "pJ",
     "static_power": "mW",
+    "four_bit_synaptic_op_energy": "pJ",
+    "int8_mac_energy": "pJ",
+    "fp32_mac_energy": "pJ",
     "synaptic_op_time": "ns",
     "mac_time": "ns",
     "port_time": "ns",
@@ -155,6 +164,8 @@ class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         message_energy: one message leaving its neuron, to its own core or tile.
         hop_x_energy, hop_y_energy: one message over one mesh link.
         static_power: mW of one chip, whatever it does.
+        four_bit_synaptic_op_energy: of 4-bit spikes in HD-LIF's convention; for its row in the table only.
+        int8_mac_energy, fp32_mac_energy: of the same network as an ANN; for the comparison only.
         *_time: ns of the same events on one core; barrier_time: the end of a time-step; step_time: the shortest step.
     """
 
@@ -167,6 +178,9 @@ class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hop_x_energy: Cost | None = None
     hop_y_energy: Cost | None = None
     static_power: Cost | None = None
+    four_bit_synaptic_op_energy: Cost | None = None
+    int8_mac_energy: Cost | None = None
+    fp32_mac_energy: Cost | None = None
     synaptic_op_time: Cost | None = None
     mac_time: Cost | None = None
     port_time: Cost | None = None
