@@ -1,0 +1,440 @@
+"""The model-local ONNX functions (domain `hmdf`): every equation of docs/numerics.md in standard operators.
+
+They are written in ONNX's textual syntax, one line per operation. Messages are int32, currents and states int64;
+the only floating point is in `Encode`. In `Cast`, 2 = uint8, 6 = int32, 7 = int64, 11 = double, 12 = uint32,
+13 = uint64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import msgspec
+import onnx.parser
+from onnx import FunctionProto, NodeProto
+
+from hmdf.sim.nodes import (
+    Dynamics,
+    HybridFiring,
+    LeakyIntegrateAndFire,
+    LookupTable,
+    MultiHierarchical,
+    ParallelFiring,
+    Population,
+    Relay,
+)
+
+DOMAIN = "hmdf"
+OPSET = 18
+SHIFT_REACH = 1 << 62
+"""`RoundingShift` is exact for -2^62 <= x < 2^62 - 2^46; the exporter refuses a program that could leave that."""
+
+
+class _Function(msgspec.Struct, frozen=True):
+    """A function's equation, shown as its documentation in viewers, and its text."""
+
+    equation: str
+    text: str
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    """How the dynamics of a population are called: names of its array fields, scalar fields, limits and states."""
+
+    arrays: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+
+
+RULES: dict[type, _Rule] = {
+    Relay: _Rule(limits=("message_min", "message_max")),
+    HybridFiring: _Rule(
+        ("leak", "threshold"), ("leak_shift", "spike_shift"), ("state_min", "state_max", "message_max"), ("v",)
+    ),
+    ParallelFiring: _Rule(("threshold",), ("spike_shift",), ("message_max",)),
+    LeakyIntegrateAndFire: _Rule(("leak", "threshold"), ("leak_shift",), ("state_min", "state_max"), ("v",)),
+    MultiHierarchical: _Rule(
+        ("dendrite_leak", "dendrite_feedback", "soma_leak", "soma_drive", "threshold"),
+        ("leak_shift",),
+        ("state_min", "state_max"),
+        ("d", "v"),
+    ),
+    LookupTable: _Rule(("table",), ("index_shift",)),
+}
+
+
+def rule_of(dynamics: Dynamics) -> _Rule:
+    """Inputs, attributes and states of the function that computes these dynamics."""
+    return RULES[type(dynamics)]
+
+
+def population_operator(population: Population) -> str:
+    """Name of the function that computes a population: one per dynamics, number of ports and gate."""
+    ports = len(population.ports)
+    gated = "Gated" if population.gate is not None else ""
+    return f"{gated}{type(population.dynamics).__name__}{ports if ports > 1 else ''}"
+
+
+def needed_functions(nodes: Iterable[NodeProto], populations: Iterable[Population]) -> list[FunctionProto]:
+    """Every function that `nodes` call, directly or through another, each once, callees first."""
+    patterns = {population_operator(p): p for p in populations}
+    found: dict[str, FunctionProto] = {}
+
+    def collect(node: NodeProto) -> None:
+        if node.domain != DOMAIN or node.op_type in found:
+            return
+        if node.op_type in patterns:
+            p = patterns[node.op_type]
+            function = _population_function(node.op_type, type(p.dynamics), len(p.ports), p.gate is not None)
+        else:
+            function = _library_function(node.op_type)
+        for inner in function.node:
+            collect(inner)
+        found[node.op_type] = function
+
+    for node in nodes:
+        collect(node)
+    return list(found.values())
+
+
+@lru_cache(maxsize=256)
+def _population_function(name: str, dynamics: type, ports: int, gated: bool) -> FunctionProto:
+    """The current (ports, bias, gate, clamp) followed by the dynamics."""
+    rule = RULES[dynamics]
+    shifts = [f"shift_{i}" for i in range(ports)] + (["gate_shift", "gate_shape"] if gated else [])
+    limits = dict.fromkeys(("state_min", "state_max", *rule.limits))
+    inputs = [f for i in range(ports) for f in (f"in_{i}", f"multiplier_{i}")]
+    inputs += ["bias", *(("gate", "gate_bias") if gated else ()), *rule.arrays, *rule.states]
+    arguments = ", ".join(("current", *rule.arrays, *rule.states))
+    results = ", ".join(("message", *(f"{s}_next" for s in rule.states)))
+    attributes = ", ".join(f"{a}: int = @{a}" for a in (*rule.scalars, *rule.limits))
+    lines = [
+        f"{name} <{', '.join((*shifts, *rule.scalars, *limits))}> ({', '.join(inputs)}) => ({results}) {{",
+        *_sum_of_ports(ports),
+        *(
+            ["gated = hmdf.Gate <shift: int = @gate_shift, shape: ints = @gate_shape> (sum, gate, gate_bias)"]
+            if gated
+            else []
+        ),
+        f"current = hmdf.Clamp <low: int = @state_min, high: int = @state_max> ({'gated' if gated else 'sum'})",
+        f"{results} = hmdf.{dynamics.__name__}Update <{attributes}> ({arguments})",
+        "}",
+    ]
+    equation = "I = clamp(sum of rshift(multiplier * in, shift) + bias)"
+    if gated:
+        equation = "I = clamp(rshift((sum of rshift(multiplier * in, shift) + bias) * gate, gate_shift) + gate_bias)"
+    return _parse("\n".join(lines), f"{equation}; then {dynamics.__name__}Update.")
+
+
+def _sum_of_ports(ports: int) -> Iterator[str]:
+    for i in range(ports):
+        yield f"current_{i} = hmdf.Port <shift: int = @shift_{i}> (in_{i}, multiplier_{i})"
+        before, after = ("bias" if i == 0 else f"sum_{i - 1}"), ("sum" if i == ports - 1 else f"sum_{i}")
+        yield f"{after} = Add (current_{i}, {before})"
+
+
+@lru_cache(maxsize=256)
+def _library_function(name: str) -> FunctionProto:
+    function = _LIBRARY[name]
+    return _parse(name + function.text, function.equation)
+
+
+def _parse(text: str, equation: str) -> FunctionProto:
+    header = f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}, "{DOMAIN}" : 1]>\n'
+    function = onnx.parser.parse_function(header + text)
+    function.doc_string = equation
+    return function
+
+
+def _products(name: str, operator: str, attributes: dict[str, str], operand: str, prepare: str = "") -> dict[str, _Function]:
+    """Two functions that multiply messages by weights: for messages of up to 8 bits, and (`Wide`) of up to 16.
+
+    Both operands are uint8 with a zero point (128 for weights; 0 or 128 for messages). The uint8 x int8 form would be
+    wrong on x86 processors without VNNI, where onnxruntime adds two products in a saturating 16-bit register.
+    """
+    given = ", ".join(f"{a}: {kind} = @{a}" for a, kind in attributes.items())
+    product = f"{operator} <{given}>" if given else operator
+    header = f""" <{", ".join((*attributes, "zero_point"))}> (messages, weight) => (accumulator) {{
+        {prepare}
+        zero = Constant <value_int: int = @zero_point> ()
+        weight_zero = Constant <value = uint8 {{128}}> ()
+    """
+    narrow = f"""
+        byte, byte_zero = hmdf.Byte (zero, {operand})
+        accumulator = {product} (byte, weight, byte_zero, weight_zero)
+    }}"""
+    wide = f"""
+        low, low_zero, high, high_zero = hmdf.Bytes (zero, {operand})
+        low_sum = {product} (low, weight, low_zero, weight_zero)
+        high_sum = {product} (high, weight, high_zero, weight_zero)
+        accumulator = hmdf.JoinBytes (low_sum, high_sum)
+    }}"""
+    narrow_text = "acc = sum of weight * message; weights are stored plus 128."
+    wide_text = "acc = 256 * (sum of weight * high byte) + sum of weight * low byte; weights are stored plus 128."
+    return {name: _Function(narrow_text, header + narrow), f"Wide{name}": _Function(wide_text, header + wide)}
+
+
+def _channel_conv(inner: str) -> _Function:
+    return _Function(
+        "acc[c] = sum_j w[j] * message[c + j - padding], the channels laid out as a line.",
+        f""" <pads, zero_point> (messages, weight) => (accumulator) {{
+            shape = Shape (messages)
+            line_shape = Constant <value_ints = [0, 1, -1, 1]> ()
+            line = Reshape (messages, line_shape)
+            sums = hmdf.{inner} <strides = [1, 1], pads: ints = @pads, dilations = [1, 1], group = 1,
+                                 zero_point: int = @zero_point> (line, weight)
+            accumulator = Reshape (sums, shape)
+        }}""",
+    )
+
+
+_SYNAPSES = {
+    **_products(
+        "Conv2d", "ConvInteger", {"strides": "ints", "pads": "ints", "dilations": "ints", "group": "int"}, "messages"
+    ),
+    **_products("Linear", "MatMulInteger", {}, "flat", prepare="flat = Flatten <axis = 1> (messages)"),
+    "ChannelConv": _channel_conv("Conv2d"),
+    "WideChannelConv": _channel_conv("WideConv2d"),
+    "Byte": _Function(
+        "byte = messages + zero, as uint8, with its zero point.",
+        """ (zero, messages) => (byte, byte_zero) {
+            offset = Cast <to = 6> (zero)
+            lifted = Add (messages, offset)
+            byte = Cast <to = 2> (lifted)
+            byte_zero = Cast <to = 2> (zero)
+        }""",
+    ),
+    "Bytes": _Function(
+        "messages + 256 * zero = 256 * high + low, as uint8, with their zero points. Cast to uint8 keeps the low bits.",
+        """ (zero, messages) => (low, low_zero, high, high_zero) {
+            base = Constant <value_int = 256> ()
+            offset = Mul (zero, base)
+            offset_32 = Cast <to = 6> (offset)
+            lifted = Add (messages, offset_32)
+            low = Cast <to = 2> (lifted)
+            low_zero = Constant <value = uint8 {0}> ()
+            unsigned = Cast <to = 12> (lifted)
+            eight = Constant <value = uint32 {8}> ()
+            shifted = BitShift <direction = "RIGHT"> (unsigned, eight)
+            high = Cast <to = 2> (shifted)
+            high_zero = Cast <to = 2> (zero)
+        }""",
+    ),
+    "JoinBytes": _Function(
+        "acc = 256 * high + low, in int64.",
+        """ (low, high) => (accumulator) {
+            base = Constant <value_int = 256> ()
+            low_64 = Cast <to = 7> (low)
+            high_64 = Cast <to = 7> (high)
+            scaled = Mul (high_64, base)
+            accumulator = Add (scaled, low_64)
+        }""",
+    ),
+    "SumPool": _Function(
+        "acc = sum of the window's messages; rows and columns list the positions of every window; padding is 0.",
+        """ <pads> (messages, rows, columns) => (accumulator) {
+            pads = Constant <value_ints: ints = @pads> ()
+            nothing = Constant <value = int32 {0}> ()
+            row_axis = Constant <value_ints = [3]> ()
+            column_axis = Constant <value_ints = [4]> ()
+            padded = Pad (messages, pads, nothing)
+            by_rows = Gather <axis = 2> (padded, rows)
+            summed_rows = ReduceSum <keepdims = 0> (by_rows, row_axis)
+            by_columns = Gather <axis = 3> (summed_rows, columns)
+            accumulator = ReduceSum <keepdims = 0> (by_columns, column_axis)
+        }""",
+    ),
+    "MaxPool": _Function(
+        "acc = largest message of the window; positions in the padding stand for the nearest one inside.",
+        """ (messages, rows, columns) => (accumulator) {
+            row_axis = Constant <value_ints = [3]> ()
+            column_axis = Constant <value_ints = [4]> ()
+            by_rows = Gather <axis = 2> (messages, rows)
+            largest_rows = ReduceMax <keepdims = 0> (by_rows, row_axis)
+            by_columns = Gather <axis = 3> (largest_rows, columns)
+            accumulator = ReduceMax <keepdims = 0> (by_columns, column_axis)
+        }""",
+    ),
+}
+
+_ARITHMETIC = {
+    "RoundingShift": _Function(
+        "y = floor((x + 2^(shift-1)) / 2^shift). BitShift is unsigned: x is lifted by 2^62, a multiple of 2^shift, "
+        "and lowered after; exact for -2^62 <= x < 2^62 - 2^(shift-1).",
+        """ <shift> (x) => (y) {
+            amount = Constant <value_int: int = @shift> ()
+            bits = Cast <to = 13> (amount)
+            one = Constant <value = uint64 {1}> ()
+            lift = Constant <value = uint64 {4611686018427387904}> ()
+            unit = BitShift <direction = "LEFT"> (one, bits)
+            half = BitShift <direction = "RIGHT"> (unit, one)
+            half_64 = Cast <to = 7> (half)
+            lift_64 = Cast <to = 7> (lift)
+            offset = Add (lift_64, half_64)
+            lowering = BitShift <direction = "RIGHT"> (lift, bits)
+            lowering_64 = Cast <to = 7> (lowering)
+            lifted = Add (x, offset)
+            unsigned = Cast <to = 13> (lifted)
+            quotient = BitShift <direction = "RIGHT"> (unsigned, bits)
+            signed = Cast <to = 7> (quotient)
+            y = Sub (signed, lowering_64)
+        }""",
+    ),
+    "Clamp": _Function(
+        "y = min(max(x, low), high).",
+        """ <low, high> (x) => (y) {
+            smallest = Constant <value_int: int = @low> ()
+            largest = Constant <value_int: int = @high> ()
+            y = Clip (x, smallest, largest)
+        }""",
+    ),
+    "Port": _Function(
+        "current = rshift(multiplier * in, shift).",
+        """ <shift> (in, multiplier) => (current) {
+            wide = Cast <to = 7> (in)
+            product = Mul (wide, multiplier)
+            current = hmdf.RoundingShift <shift: int = @shift> (product)
+        }""",
+    ),
+    "Gate": _Function(
+        "y = rshift(current * gate[c], shift) + bias.",
+        """ <shift, shape> (current, gate, bias) => (y) {
+            wide = Cast <to = 7> (gate)
+            shape = Constant <value_ints: ints = @shape> ()
+            per_channel = Reshape (wide, shape)
+            product = Mul (current, per_channel)
+            scaled = hmdf.RoundingShift <shift: int = @shift> (product)
+            y = Add (scaled, bias)
+        }""",
+    ),
+    "Leak": _Function(
+        "y = rshift(leak * state, leak_shift).",
+        """ <leak_shift> (state, leak) => (y) {
+            product = Mul (state, leak)
+            y = hmdf.RoundingShift <shift: int = @leak_shift> (product)
+        }""",
+    ),
+    "GradedSpike": _Function(
+        "message = min(rshift(max(m - threshold, 0), spike_shift), message_max).",
+        """ <spike_shift, message_max> (m, threshold) => (message) {
+            zero = Constant <value_int = 0> ()
+            largest = Constant <value_int: int = @message_max> ()
+            above = Sub (m, threshold)
+            excess = Max (above, zero)
+            graded = hmdf.RoundingShift <shift: int = @spike_shift> (excess)
+            limited = Min (graded, largest)
+            message = Cast <to = 6> (limited)
+        }""",
+    ),
+    "BinarySpike": _Function(
+        "message = 1 if m >= threshold else 0; v = m - message * threshold.",
+        """ (m, threshold) => (message, v_next) {
+            fires = GreaterOrEqual (m, threshold)
+            reset = Sub (m, threshold)
+            v_next = Where (fires, reset, m)
+            message = Cast <to = 6> (fires)
+        }""",
+    ),
+}
+
+_DYNAMICS = {
+    "RelayUpdate": _Function(
+        "message = clamp(I, message range).",
+        """ <message_min, message_max> (current) => (message) {
+            limited = hmdf.Clamp <low: int = @message_min, high: int = @message_max> (current)
+            message = Cast <to = 6> (limited)
+        }""",
+    ),
+    "HybridFiringUpdate": _Function(
+        "m = clamp(rshift(leak * v, leak_shift) + I); v = min(m, threshold); message = GradedSpike(m).",
+        """ <leak_shift, spike_shift, state_min, state_max, message_max> (current, leak, threshold, v) => (message, v_next)
+        {
+            leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, leak)
+            raised = Add (leaked, current)
+            m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
+            v_next = Min (m, threshold)
+            message = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max> (m, threshold)
+        }""",
+    ),
+    "ParallelFiringUpdate": _Function(
+        "message = GradedSpike(I).",
+        """ <spike_shift, message_max> (current, threshold) => (message) {
+            message = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max>
+                (current, threshold)
+        }""",
+    ),
+    "LeakyIntegrateAndFireUpdate": _Function(
+        "m = clamp(rshift(leak * v, leak_shift) + I); message, v = BinarySpike(m).",
+        """ <leak_shift, state_min, state_max> (current, leak, threshold, v) => (message, v_next) {
+            leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, leak)
+            raised = Add (leaked, current)
+            m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
+            message, v_next = hmdf.BinarySpike (m, threshold)
+        }""",
+    ),
+    "MultiHierarchicalUpdate": _Function(
+        "d = clamp(rshift(dendrite_leak * d, s) + rshift(dendrite_feedback * v, s) + I); "
+        "m = clamp(rshift(soma_leak * v, s) + rshift(soma_drive * d, s)); message, v = BinarySpike(m).",
+        """ <leak_shift, state_min, state_max>
+            (current, dendrite_leak, dendrite_feedback, soma_leak, soma_drive, threshold, d, v) => (message, d_next, v_next)
+        {
+            kept = hmdf.Leak <leak_shift: int = @leak_shift> (d, dendrite_leak)
+            fed_back = hmdf.Leak <leak_shift: int = @leak_shift> (v, dendrite_feedback)
+            inner = Add (kept, fed_back)
+            raised = Add (inner, current)
+            d_next = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
+            leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, soma_leak)
+            driven = hmdf.Leak <leak_shift: int = @leak_shift> (d_next, soma_drive)
+            soma = Add (leaked, driven)
+            m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (soma)
+            message, v_next = hmdf.BinarySpike (m, threshold)
+        }""",
+    ),
+    "LookupTableUpdate": _Function(
+        "message = table[clamp(rshift(I, index_shift), -128, 127) + 128].",
+        """ <index_shift> (current, table) => (message) {
+            scaled = hmdf.RoundingShift <shift: int = @index_shift> (current)
+            signed = hmdf.Clamp <low = -128, high = 127> (scaled)
+            middle = Constant <value_int = 128> ()
+            index = Add (signed, middle)
+            message = Gather <axis = 0> (table, index)
+        }""",
+    ),
+}
+
+_BOUNDARY = {
+    "Encode": _Function(
+        "messages = clamp(round_half_even(x / scale), message range): the only floating point of the model.",
+        """ <message_min, message_max> (x, scale) => (messages) {
+            exact = Cast <to = 11> (x)
+            units = Div (exact, scale)
+            nearest = Round (units)
+            low = Constant <value_int: int = @message_min> ()
+            high = Constant <value_int: int = @message_max> ()
+            smallest = Cast <to = 11> (low)
+            largest = Cast <to = 11> (high)
+            limited = Clip (nearest, smallest, largest)
+            messages = Cast <to = 6> (limited)
+        }""",
+    ),
+    "Rest": _Function(
+        "state = 0 for every sample of `like`: the state before the first step.",
+        """ <shape> (like) => (state) {
+            samples = Shape <start = 0, end = 1> (like)
+            extents = Constant <value_ints: ints = @shape> ()
+            full = Concat <axis = 0> (samples, extents)
+            state = ConstantOfShape <value = int64[1] {0}> (full)
+        }""",
+    ),
+    "Readout": _Function(
+        "logits_next = logits + accumulator + bias.",
+        """ (accumulator, bias, logits) => (logits_next) {
+            wide = Cast <to = 7> (accumulator)
+            shifted = Add (wide, bias)
+            logits_next = Add (logits, shifted)
+        }""",
+    ),
+}
+
+_LIBRARY = {**_SYNAPSES, **_ARITHMETIC, **_DYNAMICS, **_BOUNDARY}

@@ -1,0 +1,341 @@
+"""From a Program to an ONNX model: one `Scan` over time whose body is the network (docs/onnx.md)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from hmdf.sim.errors import ProgramError
+from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
+from hmdf.sim.program import Program
+
+from .functions import DOMAIN, OPSET, SHIFT_REACH, needed_functions, population_operator, rule_of
+
+FORMAT_VERSION = "1"
+IR_VERSION = 8
+SAMPLES, STEPS = "N", "T"
+WEIGHT_ZERO = 128
+
+
+def export_onnx(program: Program, taps: bool = False) -> ModelProto:
+    """The program as a model of standard ONNX operators, integers only after the input encoder.
+
+    Input `input`: float32 (N, *shape) for a constant input, (N, T, *shape) for frames: the normalised input. Output
+    `logits`: int64 (N, classes). With `taps` also `messages/NAME`, int32, for the encoded input (shaped as the input)
+    and for every population (N, T, *population shape).
+
+    Raises:
+        ProgramError: a sum could leave the range within which ONNX's integer operators are exact.
+    """
+    _check_reach(program)
+    body = _Body(program)
+    outer_nodes, tap_outputs = _outer_nodes(program, body, taps)
+    steps = (program.time_steps,) if program.input.timing == "frames" else ()
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.INT64, [SAMPLES, program.classes]), *tap_outputs]
+    graph = helper.make_graph(
+        outer_nodes,
+        program.metadata.network or "hmdf",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [SAMPLES, *steps, *program.input.shape])],
+        outputs,
+        [
+            numpy_helper.from_array(np.array(program.input.message.scale, np.float64), "input/scale"),
+            *(numpy_helper.from_array(array, name) for name, array in body.per_step.items()),
+        ],
+    )
+    model = helper.make_model(
+        graph,
+        functions=needed_functions([*body.nodes, *outer_nodes], program.populations),
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
+        ir_version=IR_VERSION,
+        producer_name="hmdf",
+        producer_version=importlib.metadata.version("hmdf"),
+    )
+    helper.set_model_props(model, _metadata(program))
+    return model
+
+
+def save_onnx(program: Program, path: str | os.PathLike[str], taps: bool = False) -> None:
+    """Write the model of a program; the file appears whole or not at all.
+
+    Raises:
+        ProgramError: as `export_onnx`.
+        OSError: the folder cannot be written.
+    """
+    path = Path(path)
+    content = export_onnx(program, taps).SerializeToString()
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def tap_name(source: str) -> str:
+    """Name of the output that carries the messages of a population, or of "input"."""
+    return f"messages/{source}"
+
+
+def _metadata(program: Program) -> dict[str, str]:
+    """What a user of the model needs to know and the graph does not say; values are text, lists are JSON."""
+    message = program.input.message
+    return {
+        "hmdf.format_version": FORMAT_VERSION,
+        "hmdf.tool_version": importlib.metadata.version("hmdf"),
+        "hmdf.program_sha256": program.sha256,
+        "hmdf.class_names": json.dumps(program.metadata.class_names),
+        "hmdf.time_steps": str(program.time_steps),
+        "hmdf.input_timing": program.input.timing,
+        "hmdf.input_scale": repr(message.scale),
+        "hmdf.input_bits": str(message.bits),
+        "hmdf.input_signed": json.dumps(message.signed),
+        "hmdf.preprocessing": msgspec.json.encode(program.input.preprocessing).decode(),
+        "hmdf.logit_scale": repr(program.readout.scale),
+    }
+
+
+# ----------------------------------------------------------------- around the network
+
+
+def _outer_nodes(program: Program, body: _Body, taps: bool) -> tuple[list[NodeProto], list[ValueInfoProto]]:
+    """Encoder, states at rest and the Scan; with `taps`, the outputs that carry messages."""
+    low, high = program.input.message.range
+    frames = program.input.timing == "frames"
+    messages = tap_name(INPUT)
+    nodes = [
+        _call("Encode", INPUT, [INPUT, "input/scale"], [messages], message_min=low, message_max=high),
+        *(_call("Rest", f"{s}.rest", [messages], [f"{s}.rest"], shape=shape) for s, shape in body.states.items()),
+    ]
+    tapped = program.populations if taps else ()
+    scan = helper.make_node(
+        "Scan",
+        [*(f"{s}.rest" for s in body.states), *body.per_step, *((messages,) if frames else ())],
+        [*("logits" if s == "readout/logits" else f"{s}.final" for s in body.states), *(tap_name(p.name) for p in tapped)],
+        name="time_steps",
+        body=body.graph(tapped),
+        num_scan_inputs=len(body.per_step) + frames,
+        scan_input_axes=[0] * len(body.per_step) + [1] * frames,
+        scan_output_axes=[1] * len(tapped),
+    )
+    shapes = {p.name: (program.time_steps, *p.shape) for p in tapped}
+    if taps:
+        shapes[INPUT] = (*((program.time_steps,) if frames else ()), *program.input.shape)
+    outputs = [
+        helper.make_tensor_value_info(tap_name(name), TensorProto.INT32, [SAMPLES, *shape])
+        for name, shape in shapes.items()
+    ]
+    return [*nodes, scan], outputs
+
+
+def _call(function: str, name: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> NodeProto:
+    """A node that calls a model-local function."""
+    return helper.make_node(function, inputs, outputs, name=name, domain=DOMAIN, **attributes)
+
+
+# ------------------------------------------------------------------- one time-step
+
+
+class _Body:
+    """The network at one time-step: a node per synapse and population, named as in the program.
+
+    Fields:
+        nodes: in the program's order, the read-out last.
+        constants: initializers of the body (weights, parameters that are the same at every step).
+        per_step: arrays (T, ...) that Scan hands to the body row by row.
+        states: what is carried from step to step, with its shape.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+        self.per_step: dict[str, NDArray] = {"step/index": np.arange(program.time_steps, dtype=np.int64)}
+        self.states: dict[str, Shape] = {}
+        self.values = {INPUT: "input/step" if program.input.timing == "frames" else tap_name(INPUT)}
+        for node in program.nodes:
+            if isinstance(node, Synapse):
+                self._synapse(node)
+            else:
+                self._population(node)
+        readout = program.readout
+        bias = self._constant("readout/bias", readout.bias)
+        inputs = [self.values[readout.source], bias, self._state("readout/logits", (program.classes,))]
+        self.nodes.append(_call("Readout", "readout", inputs, ["readout/logits.next"]))
+
+    def graph(self, tapped: Sequence[Population]) -> onnx.GraphProto:
+        """The body of the Scan; its outputs are the next states, then the messages of `tapped`."""
+        inputs = [
+            helper.make_tensor_value_info(name, TensorProto.INT64, [SAMPLES, *shape])
+            for name, shape in self.states.items()
+        ]
+        inputs += [
+            helper.make_tensor_value_info(f"{name}.now", TensorProto.INT64, array.shape[1:])
+            for name, array in self.per_step.items()
+        ]
+        if self.program.input.timing == "frames":
+            shape = [SAMPLES, *self.program.input.shape]
+            inputs.append(helper.make_tensor_value_info(self.values[INPUT], TensorProto.INT32, shape))
+        outputs = [
+            helper.make_tensor_value_info(f"{name}.next", TensorProto.INT64, [SAMPLES, *shape])
+            for name, shape in self.states.items()
+        ]
+        outputs += [
+            helper.make_tensor_value_info(self.values[p.name], TensorProto.INT32, [SAMPLES, *p.shape]) for p in tapped
+        ]
+        return helper.make_graph(self.nodes, "time_step", inputs, outputs, self.constants)
+
+    def _synapse(self, synapse: Synapse) -> None:
+        name, op = synapse.name, synapse.op
+        inputs, attributes = [self.values[synapse.source]], {}
+        function = type(op).__name__
+        match op:
+            case SumPool() | MaxPool():
+                inputs += self._windows(synapse, op)
+                if isinstance(op, SumPool):
+                    attributes["pads"] = [0, 0, *op.padding, 0, 0, *op.padding]
+            case _:
+                message = self.program.message_of(synapse.source)
+                function = f"Wide{function}" if message.bits > 8 else function
+                inputs.append(self._constant(f"{name}/weight", _stored_weight(synapse)))
+                attributes = {**_geometry(op), "zero_point": 128 if message.signed else 0}
+        self.values[name] = f"{name}/accumulator"
+        self.nodes.append(_call(function, name, inputs, [self.values[name]], **attributes))
+
+    def _windows(self, synapse: Synapse, op: SumPool | MaxPool) -> list[str]:
+        """Initializers that list, per axis, the positions of every window: (windows, kernel)."""
+        source, target = self.program.shapes[synapse.source], self.program.shapes[synapse.name]
+        names = []
+        for axis, what in enumerate(("rows", "columns")):
+            starts = np.arange(target[1 + axis]) * op.stride[axis]
+            positions = starts[:, None] + np.arange(op.kernel[axis])
+            if isinstance(op, MaxPool):
+                positions = np.clip(positions - op.padding[axis], 0, source[1 + axis] - 1)
+            names.append(self._constant(f"{synapse.name}/{what}", positions))
+        return names
+
+    def _population(self, p: Population) -> None:
+        rule, name, rank = rule_of(p.dynamics), p.name, len(p.shape)
+        inputs: list[str] = []
+        attributes: dict[str, object] = {}
+        for index, port in enumerate(p.ports):
+            inputs += [self.values[port.source], self._parameter(f"{name}/multiplier_{index}", port.multiplier, rank)]
+            attributes[f"shift_{index}"] = port.shift
+        inputs.append(self._parameter(f"{name}/bias", p.bias, rank))
+        if p.gate is not None:
+            inputs += [self.values[p.gate.source], self._parameter(f"{name}/gate_bias", p.gate.bias, rank)]
+            attributes |= {"gate_shift": p.gate.shift, "gate_shape": [0, p.shape[0], *(1,) * (rank - 1)]}
+        for field in rule.arrays:
+            array = getattr(p.dynamics, field)
+            if field == "table":
+                inputs.append(self._constant(f"{name}/table", array.astype(np.int32)))
+            else:
+                inputs.append(self._parameter(f"{name}/{field}", array, rank))
+        attributes |= {field: getattr(p.dynamics, field) for field in rule.scalars}
+        attributes |= self._limits(p, ("state_min", "state_max", *rule.limits))
+        inputs += [self._state(f"{name}/{s}", p.shape) for s in rule.states]
+        self.values[name] = f"{name}/message"
+        outputs = [self.values[name], *(f"{name}/{s}.next" for s in rule.states)]
+        self.nodes.append(_call(population_operator(p), name, inputs, outputs, **attributes))
+
+    def _limits(self, population: Population, wanted: Sequence[str]) -> dict[str, int]:
+        state = 1 << (self.program.state_bits - 1)
+        low, high = population.message.range
+        limits = {"state_min": -state, "state_max": state - 1, "message_min": low, "message_max": high}
+        return {name: limits[name] for name in wanted}
+
+    def _parameter(self, name: str, array: NDArray, rank: int) -> str:
+        """A (T or 1, C or 1) parameter, shaped to broadcast over (N, C, ...)."""
+        rows = array.astype(np.int64).reshape(*array.shape, *(1,) * (rank - 1))
+        if len(rows) == 1:
+            return self._constant(name, rows[0])
+        self.per_step[name] = rows
+        return f"{name}.now"
+
+    def _constant(self, name: str, array: NDArray) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def _state(self, name: str, shape: Shape) -> str:
+        self.states[name] = shape
+        return name
+
+
+def _geometry(op: Conv2d | Linear | ChannelConv) -> dict[str, object]:
+    match op:
+        case Conv2d():
+            return {
+                "strides": op.stride,
+                "pads": [*op.padding, *op.padding],
+                "dilations": op.dilation,
+                "group": op.groups,
+            }
+        case ChannelConv(padding=padding):
+            return {"pads": [padding, 0, padding, 0]}
+        case Linear():
+            return {}
+
+
+def _stored_weight(synapse: Synapse) -> NDArray[np.uint8]:
+    """The weight plus 128 as uint8, laid out as the synapse's function wants it."""
+    assert synapse.weight is not None
+    weight = (synapse.weight.astype(np.int16) + WEIGHT_ZERO).astype(np.uint8)
+    match synapse.op:
+        case Linear():
+            return weight.T
+        case ChannelConv():
+            return weight.reshape(1, 1, -1, 1)
+        case _:
+            return weight
+
+
+# ------------------------------------------------------------------- where it is exact
+
+
+def _check_reach(program: Program) -> None:
+    """Refuse what could overflow: a 32-bit sum of low bytes, or a product beyond what RoundingShift takes."""
+    for node in program.nodes:
+        if isinstance(node, Synapse):
+            if node.weight is not None and program.message_of(node.source).bits > 8:
+                _check_low_bytes(node)
+        elif node.gate is not None:
+            _check_gate(program, node)
+
+
+def _check_low_bytes(synapse: Synapse) -> None:
+    assert synapse.weight is not None
+    largest = 255 * int(np.abs(synapse.weight.astype(np.int64)).reshape(len(synapse.weight), -1).sum(axis=1).max())
+    if largest >= 1 << 31:
+        raise ProgramError(
+            f"synapse '{synapse.name}': ONNX adds products in 32 bits, and the low bytes of its messages could reach "
+            f"{largest}; use messages of at most 8 bits for '{synapse.source}', or fewer inputs"
+        )
+
+
+def _check_gate(program: Program, population: Population) -> None:
+    assert population.gate is not None
+    current = int(np.abs(population.bias.astype(np.int64)).max())
+    for port in population.ports:
+        if isinstance(program.by_name.get(port.source), Synapse):
+            largest = 1 << (program.accumulator_bits - 1)
+        else:
+            largest = max(abs(v) for v in program.message_of(port.source).range)
+        current += (largest * int(np.abs(port.multiplier.astype(np.int64)).max()) >> port.shift) + 1
+    product = current * max(abs(v) for v in program.message_of(population.gate.source).range)
+    if product >= SHIFT_REACH - (1 << 46):
+        raise ProgramError(
+            f"population '{population.name}': its current times the gate could reach {product}, ONNX's rounding shift "
+            f"is exact below 2^62; use a larger port shift or fewer gate bits"
+        )
