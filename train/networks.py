@@ -9,7 +9,7 @@ neurons, synapses and SECA as leaves.
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,9 @@ from .neurons import GradedSpike, HybridFiring, LeakyIntegrateAndFire, Neuron, P
 from .synapses import BinaryConv2d, TernaryConv2d
 
 __all__ = ["NETWORKS", "NetworkSpec", "build"]
+
+# Far above any published network (10 to 20); bounds what a hostile description can make us build.
+MAX_TIME_STEPS = 1024
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "weights": ("ternary", "binary"),
@@ -92,6 +95,12 @@ class NetworkSpec:
             value = getattr(self, field)
             if not (_is_positive_int(value) or (field == "width" and value is None)):
                 raise ModelError(f"network {field} must be a positive integer (got {value!r})")
+        if self.time_steps > MAX_TIME_STEPS:
+            raise ModelError(f"network time_steps must be at most {MAX_TIME_STEPS} (got {self.time_steps})")
+        if self.spike_bits is not None and not (_is_positive_int(self.spike_bits) and self.spike_bits <= 8):
+            raise ModelError(f"network spike_bits must be 1..8 or None (got {self.spike_bits!r})")
+        if not (isinstance(self.spike_lsb, float | int) and 0 < self.spike_lsb < float("inf")):
+            raise ModelError(f"network spike_lsb must be positive and finite (got {self.spike_lsb!r})")
         if self.neuron == "lif" and self.parallel != "none":
             raise ModelError(f"the LIF neuron has no parallel form (got parallel={self.parallel!r})")
 
@@ -202,6 +211,89 @@ class ResidualBlock(nn.Module):
         return y + self.shortcut(spikes if self.shortcut_reads_spikes else x)
 
 
+class ResNet(nn.Module):
+    """Stem, stages of residual blocks, global average pool of the real-valued stream, classifier.
+
+    The first stage keeps the image size, each further one halves it and doubles the channels. The stem is a 3x3
+    convolution and a BatchNorm, without neuron; with stem="imagenet" 7x7 of stride 2, then a 3x3 max-pool of stride 2.
+    """
+
+    def __init__(self, parts: _Parts, blocks: Sequence[int], width: int) -> None:
+        super().__init__()
+        imagenet = parts.spec.stem == "imagenet"
+        self.stem = parts.first_conv(width, 7, 2) if imagenet else parts.first_conv(width)
+        self.stem_norm = nn.BatchNorm2d(width)
+        self.stem_pool = nn.MaxPool2d(3, 2, 1) if imagenet else None
+        stages, channels = [], width
+        for index, depth in enumerate(blocks):
+            c_out = width * 2**index
+            first = ResidualBlock(parts, channels, c_out, 1 if index == 0 else 2)
+            stages.append(nn.Sequential(first, *(ResidualBlock(parts, c_out, c_out) for _ in range(depth - 1))))
+            channels = c_out
+        self.stages = nn.Sequential(*stages)
+        self.global_pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(channels, parts.spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem_norm(self.stem(x))
+        if self.stem_pool is not None:
+            x = self.stem_pool(x)
+        return self.classifier(torch.flatten(self.global_pool(self.stages(x)), 1))
+
+
+class VGGLayer(nn.Module):
+    """conv -> BN -> [SECA] -> neuron -> [pool]: (spikes, previous current) -> (spikes, ungated current)."""
+
+    def __init__(self, currents: CurrentLayer, act: Neuron, pool: nn.Module | None) -> None:
+        super().__init__()
+        self.currents = currents
+        self.act = act
+        self.pool = pool
+
+    def forward(self, x: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
+        gated, current = self.currents(x, previous)
+        spikes = self.act(gated)
+        return (spikes if self.pool is None else self.pool(spikes)), current
+
+
+class VGG(nn.Module):
+    """A chain of VGGLayers and a classifier on the last spikes.
+
+    ``layout`` has one (channels in units of the width, pool) per layer; pool is "" (none), "M" (2x2) or "G" (global
+    average).
+    """
+
+    def __init__(self, parts: _Parts, layout: Sequence[tuple[int, str]], width: int) -> None:
+        super().__init__()
+        channels, *size = parts.spec.input_shape
+        self.layers = nn.ModuleList()
+        pool_before = ""
+        for units, pool in layout:
+            c_out = width * units
+            conv = parts.conv(channels, c_out) if len(self.layers) else parts.first_conv(c_out)
+            same_shape = channels == c_out and not pool_before and len(self.layers) > 0
+            currents = CurrentLayer(conv, parts.seca(c_out), parts.spec.seca == "II" and same_shape)
+            act = parts.neuron(c_out, second=len(self.layers) % 2 == 1)
+            self.layers.append(VGGLayer(currents, act, self._pool(parts, pool)))
+            channels, pool_before = c_out, pool
+            size = {"": size, "M": [length // 2 for length in size], "G": [min(length, 1) for length in size]}[pool]
+        if 0 in size:
+            raise ModelError(f"{parts.spec.name} pools an input of {parts.spec.input_shape} down to nothing")
+        self.classifier = nn.Linear(channels * size[0] * size[1], parts.spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        previous = None
+        for layer in self.layers:
+            x, previous = layer(x, previous)
+        return self.classifier(torch.flatten(x, 1))
+
+    @staticmethod
+    def _pool(parts: _Parts, pool: str) -> nn.Module | None:
+        if pool == "G":
+            return nn.AdaptiveAvgPool2d(1)
+        return parts.pool() if pool == "M" else None
+
+
 class SmallNet(nn.Module):
     """Stem, one residual block, pool, one more convolution, global average pool, classifier; for 8x8 to 32x32 inputs.
 
@@ -242,4 +334,15 @@ def _is_positive_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-NETWORKS: dict[str, Callable[[_Parts], nn.Module]] = {"small": SmallNet}
+VGG13 = ((1, ""), (1, "M"), (2, ""), (2, "M"), (4, ""), (4, "M"), (8, ""), (8, ""), (8, "M"), (8, "G"))
+VGG_SNN = ((1, ""), (2, "M"), (4, ""), (4, "M"), (8, ""), (8, "M"), (8, ""), (8, "M"))
+
+# name -> maker; the widths are those of the published networks
+NETWORKS: dict[str, Callable[[_Parts], nn.Module]] = {
+    "small": SmallNet,
+    "resnet18": lambda parts: ResNet(parts, (2, 2, 2, 2), parts.width(64)),
+    "resnet19": lambda parts: ResNet(parts, (3, 3, 2), parts.width(128)),
+    "resnet34": lambda parts: ResNet(parts, (3, 4, 6, 3), parts.width(64)),
+    "vgg13": lambda parts: VGG(parts, VGG13, parts.width(64)),
+    "vgg-snn": lambda parts: VGG(parts, VGG_SNN, parts.width(64)),
+}

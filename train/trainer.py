@@ -66,7 +66,9 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One row of metrics.csv. Losses are means per sample, accuracies shares in 0..1, ``seconds`` includes the test.
+    """One row of metrics.csv. Losses are means per sample, accuracies shares in 0..1.
+
+    ``learning_rate`` is that of the middle of the epoch, ``seconds`` includes the test.
 
     With random BP the training figures are those of the drawn time-steps' logits; the test sums the logits over T.
     """
@@ -116,7 +118,7 @@ def train(
         start = time.perf_counter()
         train_loss, train_accuracy = _train_epoch(fabric, module, optimizer, spec, config, train_data, epoch, progress)
         test_loss, test_accuracy = evaluate(module, test_data, spec.time_steps, config.batch_size)
-        rate = config.learning_rate_at(epoch - 1)
+        rate = config.learning_rate_at(epoch - 0.5)
         seconds = time.perf_counter() - start
         history.append(EpochMetrics(epoch, train_loss, train_accuracy, test_loss, test_accuracy, rate, seconds))
         result = _result(spec, config, train_data, model, history[-1])
