@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import random_messages, random_program
 
 from hmdf.sim import ranges, reference
 from hmdf.sim.nodes import INPUT, Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
+from programs import random_messages, random_program
 
 
 def assert_inside(program: Program, messages: np.ndarray) -> int:
@@ -82,7 +82,7 @@ def test_adversarial_inputs_built_from_the_weight_signs_reach_the_accumulator_bo
     assert accumulator.min() == proof.low
 
 
-def test_the_membrane_follows_the_recurrence_for_T_steps():
+def test_the_membrane_follows_the_recurrence_for_all_steps():
     program = one_layer(np.ones((1, 1, 1, 1)), Message(6, False, 1.0), leak=4096, steps=3)
     # m_t <= theta + 63 once the threshold of 100 is reached: 63, 126, 100 + 63.
     proof = ranges.prove(program).populations["act"]

@@ -1,0 +1,79 @@
+"""What the quantizer needs to know of real samples: ranges of messages and, for spikes, some of their values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .evaluate import evaluate
+from .graph import Array, FoldedFiring, FoldedGraph, FoldedPopulation
+
+VALUES_KEPT = 100_000
+"""Non-zero spike values kept per population to choose an LSB from."""
+
+
+@dataclass
+class Statistics:
+    """Of the folded float network on the calibration samples.
+
+    Fields:
+        input_low, input_high: smallest and largest input value.
+        integral: whether every input value is an integer (event counts).
+        low, high: by population, the smallest and largest message value.
+        peaks: by population, the largest magnitude of its current or membrane.
+        spikes: by population with spikes that training did not quantise, up to VALUES_KEPT non-zero values.
+    """
+
+    samples: int
+    input_low: float
+    input_high: float
+    integral: bool
+    low: dict[str, float] = field(default_factory=dict)
+    high: dict[str, float] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
+    spikes: dict[str, Array] = field(default_factory=dict)
+
+
+def calibrate(graph: FoldedGraph, x: NDArray, batch: int = 32) -> Statistics:
+    """Run normalised samples (N, *input shape) or (N, T, *input shape) through the folded network in float32."""
+    x = np.asarray(x)
+    statistics = Statistics(len(x), float(x.min()), float(x.max()), bool(np.all(x == np.rint(x))))
+    unquantised = {
+        n.name
+        for n in graph.nodes
+        if isinstance(n, FoldedPopulation)
+        and isinstance(n.dynamics, FoldedFiring)
+        and n.dynamics.kind != "lif"
+        and n.dynamics.spike is None
+    }
+    rng = np.random.default_rng(0)
+
+    def observe(name: str, _t: int, message: NDArray) -> None:
+        statistics.low[name] = min(statistics.low.get(name, np.inf), float(message.min()))
+        statistics.high[name] = max(statistics.high.get(name, -np.inf), float(message.max()))
+        if name in unquantised:
+            values = message[message > 0]
+            room = max(1, VALUES_KEPT * len(message) // (len(x) * graph.time_steps))
+            kept = values if values.size <= room else rng.choice(values, room, replace=False)
+            statistics.spikes[name] = np.concatenate([statistics.spikes.get(name, np.empty(0)), kept])
+
+    for start in range(0, len(x), batch):
+        outcome = evaluate(graph, x[start : start + batch], observe, torch.float32)
+        for name, peak in outcome.peaks.items():
+            statistics.peaks[name] = max(statistics.peaks.get(name, 0.0), peak)
+    return statistics
+
+
+def best_lsb(values: Array, bits: int, candidates: int = 64) -> float:
+    """LSB of an unsigned quantiser of `bits` bits with the least squared error on `values`, by search.
+
+    The candidates run from clipping nothing, max / (2^bits - 1), down to an eighth of it.
+    """
+    top = 2**bits - 1
+    largest = float(values.max()) / top
+    lsbs = largest * np.geomspace(1 / 8, 1, candidates)
+    errors = [np.square(np.clip(np.floor(values / lsb + 0.5), 0, top) * lsb - values).sum() for lsb in lsbs]
+    return float(lsbs[int(np.argmin(errors))])
