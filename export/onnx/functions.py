@@ -1,7 +1,8 @@
 """The model-local ONNX functions (domain `hmdf`): every equation of docs/numerics.md in standard operators.
 
 They are written in ONNX's textual syntax, one line per operation. Messages are int32, currents and states int64;
-the only floating point is in `Encode`. In `Cast`, 2 = uint8, 6 = int32, 7 = int64, 11 = double, 12 = uint32,
+the only floating point is in `Encode`. Nothing compares int64 with Min, Max or Clip: onnxruntime 1.21 to 1.31 gets those
+wrong beyond 32 bits on x86 (its Eigen's SSE2 path); Greater, Less and Where are right. In `Cast`, 2 = uint8, 6 = int32, 7 = int64, 11 = double, 12 = uint32,
 13 = uint64.
 """
 
@@ -233,8 +234,7 @@ _SYNAPSES = {
     ),
     "SumPool": _Function(
         "acc = sum of the window's messages; rows and columns list the positions of every window; padding is 0.",
-        """ <pads> (messages, rows, columns) => (accumulator) {
-            pads = Constant <value_ints: ints = @pads> ()
+        """ (messages, rows, columns, pads) => (accumulator) {
             nothing = Constant <value = int32 {0}> ()
             row_axis = Constant <value_ints = [3]> ()
             column_axis = Constant <value_ints = [4]> ()
@@ -286,7 +286,10 @@ _ARITHMETIC = {
         """ <low, high> (x) => (y) {
             smallest = Constant <value_int: int = @low> ()
             largest = Constant <value_int: int = @high> ()
-            y = Clip (x, smallest, largest)
+            below = Less (x, smallest)
+            raised = Where (below, smallest, x)
+            above = Greater (raised, largest)
+            y = Where (above, largest, raised)
         }""",
     ),
     "Port": _Function(
@@ -316,14 +319,15 @@ _ARITHMETIC = {
         }""",
     ),
     "GradedSpike": _Function(
-        "message = min(rshift(max(m - threshold, 0), spike_shift), message_max).",
-        """ <spike_shift, message_max> (m, threshold) => (message) {
-            zero = Constant <value_int = 0> ()
-            largest = Constant <value_int: int = @message_max> ()
-            above = Sub (m, threshold)
-            excess = Max (above, zero)
+        "rest = min(m, threshold); message = min(rshift(m - rest, spike_shift), message_max).",
+        """ <spike_shift, message_max> (m, threshold) => (message, rest) {
+            fires = Greater (m, threshold)
+            rest = Where (fires, threshold, m)
+            excess = Sub (m, rest)
             graded = hmdf.RoundingShift <shift: int = @spike_shift> (excess)
-            limited = Min (graded, largest)
+            largest = Constant <value_int: int = @message_max> ()
+            above = Greater (graded, largest)
+            limited = Where (above, largest, graded)
             message = Cast <to = 6> (limited)
         }""",
     ),
@@ -347,20 +351,20 @@ _DYNAMICS = {
         }""",
     ),
     "HybridFiringUpdate": _Function(
-        "m = clamp(rshift(leak * v, leak_shift) + I); v = min(m, threshold); message = GradedSpike(m).",
+        "m = clamp(rshift(leak * v, leak_shift) + I); message, v = GradedSpike(m).",
         """ <leak_shift, spike_shift, state_min, state_max, message_max> (current, leak, threshold, v) => (message, v_next)
         {
             leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, leak)
             raised = Add (leaked, current)
             m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
-            v_next = Min (m, threshold)
-            message = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max> (m, threshold)
+            message, v_next = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max>
+                (m, threshold)
         }""",
     ),
     "ParallelFiringUpdate": _Function(
         "message = GradedSpike(I).",
         """ <spike_shift, message_max> (current, threshold) => (message) {
-            message = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max>
+            message, rest = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max>
                 (current, threshold)
         }""",
     ),

@@ -128,7 +128,7 @@ def _outer_nodes(program: Program, body: _Body, taps: bool) -> tuple[list[NodePr
         body=body.graph(tapped),
         num_scan_inputs=len(body.per_step) + frames,
         scan_input_axes=[0] * len(body.per_step) + [1] * frames,
-        scan_output_axes=[1] * len(tapped),
+        scan_output_axes=[1] * len(tapped) or None,
     )
     shapes = {p.name: (program.time_steps, *p.shape) for p in tapped}
     if taps:
@@ -205,7 +205,7 @@ class _Body:
             case SumPool() | MaxPool():
                 inputs += self._windows(synapse, op)
                 if isinstance(op, SumPool):
-                    attributes["pads"] = [0, 0, *op.padding, 0, 0, *op.padding]
+                    inputs.append(self._constant(f"{name}/pads", np.array([0, 0, *op.padding] * 2)))
             case _:
                 message = self.program.message_of(synapse.source)
                 function = f"Wide{function}" if message.bits > 8 else function
