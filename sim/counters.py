@@ -1,0 +1,240 @@
+"""What a run costs: spikes, saturations, synaptic operations (SOPs), multiply-accumulates (MACs), weight memory.
+
+Definitions (docs/counters.md):
+
+* spike: a non-zero message. Spike density: spikes per neuron and time-step.
+* SOP: one (non-zero message, non-zero weight, valid output position) triple. Counted for synapses driven by spikes
+  (`Program.carries_spikes`). A pool counts with weights of 1: one event per message and window.
+* MAC: one (non-zero weight, valid output position whose input lies inside the frame) pair, whatever the message;
+  for synapses driven by dense messages. A constant input costs its MACs at every step.
+* dense MACs: every weight at every output position, zeros and padding included, as papers count them.
+* the literature's convention: spike density of the source x dense MACs.
+
+`count` is the definition, from the messages of the reference; the simulator's own counters are equal to it.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .arithmetic import Integers
+from .nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, SumPool, Synapse
+from .packing import packed_bytes
+from .program import Program
+from .reference import Taps, accumulate
+
+
+class PopulationCounts(msgspec.Struct, frozen=True, eq=False):
+    """Totals over all samples, per time-step.
+
+    Fields:
+        neurons: per sample.
+        spikes: int64 (T,), non-zero messages.
+        state_saturations, message_saturations: int64 (T,), clamps that changed a value.
+        spikes_per_sample: int64 (N,), over all steps.
+    """
+
+    neurons: int
+    spikes: Integers
+    state_saturations: Integers
+    message_saturations: Integers
+    spikes_per_sample: Integers
+
+    def density(self) -> float:
+        """Spikes per neuron, time-step and sample."""
+        possible = self.neurons * len(self.spikes) * len(self.spikes_per_sample)
+        return float(self.spikes.sum() / possible) if possible else 0.0
+
+
+class SynapseCounts(msgspec.Struct, frozen=True, eq=False):
+    """Operations of one synapse.
+
+    Fields:
+        carries_spikes: whether it is counted in SOPs or in MACs; the other one is 0.
+        sops: int64 (T,), total over all samples.
+        sops_per_sample: int64 (N,), over all steps.
+        macs: per sample, over all steps.
+        dense_macs: per sample and step.
+        conventional_sops: firing rate of the source x dense MACs x T, per sample.
+        weight_bytes: at the true packed width.
+    """
+
+    carries_spikes: bool
+    sops: Integers
+    sops_per_sample: Integers
+    macs: int
+    dense_macs: int
+    conventional_sops: float
+    weight_bytes: int
+
+
+class Counters(msgspec.Struct, frozen=True, eq=False):
+    """Counters of a run over N samples; `populations` has the input's messages under "input"."""
+
+    samples: int
+    time_steps: int
+    populations: dict[str, PopulationCounts]
+    synapses: dict[str, SynapseCounts]
+
+    def sops_per_sample(self) -> Integers:
+        """SOPs of each sample over all synapses and steps, int64 (N,)."""
+        zeros = np.zeros(self.samples, dtype=np.int64)
+        return sum((s.sops_per_sample for s in self.synapses.values()), start=zeros)
+
+    def macs_per_sample(self) -> int:
+        return sum(s.macs for s in self.synapses.values())
+
+    def weight_bytes(self) -> int:
+        return sum(s.weight_bytes for s in self.synapses.values())
+
+
+class Tally(msgspec.Struct, frozen=True, eq=False):
+    """Raw counts of one block of n samples, int64; rows of populations are the input, then all in order.
+
+    Fields:
+        spikes_by_step, spikes_by_sample: (1 + P, T) and (1 + P, n).
+        saturations: (1 + P, T, 2), state and message.
+        sops_by_step, sops_by_sample: (synapses, T) and (synapses, n); 0 where no spikes are carried.
+    """
+
+    spikes_by_step: Integers
+    spikes_by_sample: Integers
+    saturations: Integers
+    sops_by_step: Integers
+    sops_by_sample: Integers
+
+    @classmethod
+    def of(cls, spikes: Integers, saturations: Integers, sops: Integers) -> Tally:
+        """From spikes (1 + P, n, T) and SOPs (synapses, n, T)."""
+        return cls(spikes.sum(axis=1), spikes.sum(axis=2), saturations, sops.sum(axis=1), sops.sum(axis=2))
+
+
+def count(program: Program, messages: NDArray, taps: Taps) -> Counters:
+    """The definition of every counter, from the messages of all populations.
+
+    `Taps` holds saturations only as totals, so their per-step arrays carry the total at the last step.
+
+    Args:
+        messages: the input's, (N, 1 or T, *shape).
+        taps: from the reference.
+    """
+    samples, steps = len(messages), program.time_steps
+    shown = np.broadcast_to(messages, (samples, steps, *program.input.shape))
+    fired = {name: (m != 0).astype(np.int64) for name, m in {INPUT: shown, **taps.messages}.items()}
+    spikes = np.stack([f.reshape(samples, steps, -1).sum(axis=2) for f in fired.values()])
+    saturations = np.zeros((len(fired), steps, 2), dtype=np.int64)
+    for row, population in enumerate(program.populations, start=1):
+        saturations[row, -1] = taps.saturations.get(population.name, 0)
+    sops = np.zeros((len(program.synapses), samples, steps), dtype=np.int64)
+    for row, synapse in enumerate(program.synapses):
+        if program.carries_spikes(synapse):
+            ones = _all_ones(synapse)
+            for t in range(steps):
+                operations = accumulate(ones, fired[synapse.source][:, t])
+                sops[row, :, t] = operations.reshape(samples, -1).sum(axis=1)
+    return collect(program, [Tally.of(spikes, saturations, sops)])
+
+
+def collect(program: Program, tallies: list[Tally]) -> Counters:
+    """Counters of a run from the raw counts of its blocks, in order."""
+    rows, steps, synapses = 1 + len(program.populations), program.time_steps, len(program.synapses)
+    empty = ((rows, 0, steps), (rows, steps, 2), (synapses, 0, steps))
+    nothing = Tally.of(*(np.zeros(shape, dtype=np.int64) for shape in empty))
+    tallies = [nothing, *tallies]
+    spikes = np.concatenate([t.spikes_by_sample for t in tallies], axis=1)
+    spikes_by_step = np.sum([t.spikes_by_step for t in tallies], axis=0)
+    saturations = np.sum([t.saturations for t in tallies], axis=0)
+    sops = np.concatenate([t.sops_by_sample for t in tallies], axis=1)
+    sops_by_step = np.sum([t.sops_by_step for t in tallies], axis=0)
+    populations = {
+        name: PopulationCounts(
+            prod(program.shapes[name]), spikes_by_step[i], saturations[i, :, 0], saturations[i, :, 1], spikes[i]
+        )
+        for i, name in enumerate([INPUT, *(p.name for p in program.populations)])
+    }
+    operations = {
+        s.name: _synapse_counts(program, s, sops_by_step[i], sops[i], populations[s.source].density())
+        for i, s in enumerate(program.synapses)
+    }
+    return Counters(spikes.shape[1], steps, populations, operations)
+
+
+def _synapse_counts(
+    program: Program, synapse: Synapse, by_step: Integers, by_sample: Integers, density: float
+) -> SynapseCounts:
+    spiking = program.carries_spikes(synapse)
+    macs = 0 if spiking else int(fanout(synapse, program.shapes[synapse.source]).sum()) * program.time_steps
+    dense = dense_macs(synapse, program.shapes[synapse.name])
+    return SynapseCounts(
+        carries_spikes=spiking,
+        sops=by_step,
+        sops_per_sample=by_sample,
+        macs=macs,
+        dense_macs=dense,
+        conventional_sops=density * dense * program.time_steps,
+        weight_bytes=packed_bytes(synapse.weight.size, synapse.weight_bits) if synapse.weight is not None else 0,
+    )
+
+
+def dense_macs(synapse: Synapse, output_shape: tuple[int, ...]) -> int:
+    """Every weight at every output position of one step, padding included."""
+    match synapse.op:
+        case Conv2d() | Linear():
+            assert synapse.weight is not None
+            return prod(synapse.weight.shape[1:]) * prod(output_shape)
+        case ChannelConv():
+            assert synapse.weight is not None
+            return synapse.weight.size * prod(output_shape)
+        case SumPool(kernel=kernel) | MaxPool(kernel=kernel):
+            return prod(kernel) * prod(output_shape)
+
+
+def fanout(synapse: Synapse, source_shape: tuple[int, ...]) -> Integers:
+    """Synaptic operations that a non-zero message at each position of the source causes, int64 of the source's shape.
+
+    This is the transpose of the definition in `count`: sums over outputs instead of over inputs.
+    """
+    weight = synapse.weight
+    match synapse.op:
+        case Linear():
+            return np.count_nonzero(weight, axis=0).reshape(source_shape).astype(np.int64)  # type: ignore[arg-type]
+        case ChannelConv(padding=padding):
+            assert weight is not None
+            taps = np.zeros(source_shape[0], dtype=np.int64)
+            for j in np.flatnonzero(weight):
+                reached = np.arange(source_shape[0]) - (j - padding)
+                taps += (reached >= 0) & (reached < source_shape[0])
+            return taps.reshape(source_shape)
+        case Conv2d(stride=stride, padding=padding, dilation=dilation, groups=groups):
+            assert weight is not None
+            per_group = (weight != 0).reshape(groups, -1, *weight.shape[1:]).sum(axis=1, dtype=np.int64)
+            taps = per_group.reshape(source_shape[0], *weight.shape[2:])
+        case (
+            SumPool(kernel=kernel, stride=stride, padding=padding)
+            | MaxPool(kernel=kernel, stride=stride, padding=padding)
+        ):
+            taps, dilation = np.ones((source_shape[0], *kernel), dtype=np.int64), (1, 1)
+    rows, columns = (
+        reaching_taps(source_shape[1 + a], taps.shape[1 + a], stride[a], padding[a], dilation[a]) for a in (0, 1)
+    )
+    return np.einsum("cuv,yu,xv->cyx", taps, rows, columns, optimize=True)
+
+
+def reaching_taps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Integers:
+    """1 where an input at a position meets a tap of the kernel at some output position, else 0; (size, kernel)."""
+    outputs = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    start = np.arange(size)[:, None] + padding - dilation * np.arange(kernel)[None, :]
+    return ((start >= 0) & (start % stride == 0) & (start // stride < outputs)).astype(np.int64)
+
+
+def _all_ones(synapse: Synapse) -> Synapse:
+    """The synapse with every non-zero weight replaced by 1; a max-pool counts like a sum-pool."""
+    if isinstance(synapse.op, MaxPool):
+        return Synapse(synapse.name, synapse.source, SumPool(synapse.op.kernel, synapse.op.stride, synapse.op.padding))
+    if synapse.weight is None:
+        return synapse
+    return Synapse(synapse.name, synapse.source, synapse.op, (synapse.weight != 0).astype(np.int8), 2)

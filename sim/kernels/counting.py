@@ -1,0 +1,52 @@
+"""Spikes and SOPs from counts of non-zero messages by step, pixel class and channel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .tiles import count_offset, message_offset
+
+
+@njit(cache=True, nogil=True)
+def count_input(population, model, arenas, tile, counts):
+    """Count the non-zero messages of a tile of the input."""
+    buffer = model.buffers[population.buffer]
+    for t in range(population.steps):
+        for i in range(tile.pixels):
+            at = message_offset(buffer, tile, t, i)
+            count = count_offset(population, model.offsets, tile, t, i)
+            for c in range(tile.lanes):
+                if buffer.arena == 0:
+                    counts[count + c] += arenas[0][at + c] != 0
+                elif buffer.arena == 1:
+                    counts[count + c] += arenas[1][at + c] != 0
+                else:
+                    counts[count + c] += arenas[2][at + c] != 0
+
+
+@njit(cache=True, nogil=True)
+def tally(population, model, samples, counts, spikes, sops):
+    """Spikes (sample, step), and SOPs (synapse, sample, step) of the synapses they drive: counts times fan-out."""
+    size = population.class_count * population.channels
+    for sample in range(samples):
+        for t in range(spikes.shape[1]):
+            first = (sample * population.steps + (t if population.steps > 1 else 0)) * size
+            total = np.int64(0)
+            for k in range(size):
+                total += counts[first + k]
+            spikes[sample, t] = total
+            for index in range(population.first_consumer, population.first_consumer + population.consumers):
+                consumer = model.consumers[index]
+                operations = np.int64(0)
+                for k in range(size):
+                    operations += counts[first + k] * model.fanouts[consumer.fanout + k]
+                sops[consumer.synapse, sample, t] = operations
+
+
+@njit(cache=True, nogil=True)
+def repeat_steady_steps(population, saturations):
+    """A population that is the same at every step was computed once, and counts at every step."""
+    if population.steps == 1:
+        for t in range(1, len(saturations)):
+            saturations[t] = saturations[0]

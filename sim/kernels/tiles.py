@@ -1,0 +1,36 @@
+"""What the kernels call a tile, and where a population keeps it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from numba import njit
+
+PIXELS = 16
+LANES = 64
+
+
+class Tile(NamedTuple):
+    """Pixels [pixel, pixel + pixels) and channels [channel, channel + lanes) of one sample."""
+
+    sample: int
+    pixel: int
+    pixels: int
+    channel: int
+    lanes: int
+
+
+@njit(cache=True, nogil=True)
+def message_offset(buffer, tile, t, i):
+    """Where the messages of the tile's i-th pixel at step t start in the buffer's arena."""
+    y, x = (tile.pixel + i) // buffer.width, (tile.pixel + i) % buffer.width
+    step = buffer.offset + tile.sample * buffer.sample + t * buffer.step
+    return step + y * buffer.row + x * buffer.pixel + tile.channel
+
+
+@njit(cache=True, nogil=True)
+def count_offset(population, offsets, tile, t, i):
+    """Where the non-zero messages of the tile's i-th pixel at step t are counted, by class and channel."""
+    row = (tile.sample * population.steps + t) * population.class_count
+    row += offsets[population.classes + tile.pixel + i]
+    return row * population.channels + tile.channel

@@ -1,0 +1,213 @@
+"""The fast executor: a Program on batches of samples, several threads, memory constant in the number of samples."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .arithmetic import Integers
+from .counters import Counters, Tally, collect
+from .encoder import blocks, encode
+from .errors import InputError
+from .kernels.plan import Plan, build_plan
+from .kernels.workspace import Workspace
+from .program import Program
+from .reference import Taps, check_messages
+
+BLOCK_BYTES = 16 << 20
+"""Messages of all populations that a thread holds at once, unless one sample needs more."""
+MAX_BLOCK = 32
+
+
+class Result(msgspec.Struct, frozen=True, eq=False):
+    """Outcome of a simulation.
+
+    Fields:
+        logits: int64 (N, classes); times `program.readout.scale` for real values.
+        predictions: (N,), the first index of the largest logit.
+        counters: see counters.py.
+        seconds: wall-clock time of encoding and running.
+        accuracy: share of predictions equal to the labels, when labels were given.
+        taps: every message, only when asked for.
+    """
+
+    logits: Integers
+    predictions: Integers
+    counters: Counters
+    seconds: float
+    accuracy: float | None = None
+    taps: Taps | None = None
+
+
+def simulate(
+    program: Program,
+    x: NDArray | Iterable[NDArray],
+    *,
+    labels: NDArray | None = None,
+    threads: int | None = None,
+    taps: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Run samples through a program.
+
+    Args:
+        x: (N, *shape) or (N, T, *shape): normalised floats, or integer messages; or an iterable of such blocks, which
+            is read as the simulation goes, so that a data set of any size fits.
+        labels: integers (N,), for the accuracy.
+        threads: defaults to the processor's number.
+        taps: keep every message of every population (large).
+        progress: called with the number of samples done since the last call.
+
+    Raises:
+        InputError: a block does not fit the program, or the labels do not fit the samples.
+    """
+    return Simulator(threads).simulate(program, x, labels=labels, taps=taps, progress=progress)
+
+
+class Simulator:
+    """An executor (see `reference.Executor`) that keeps what it prepared for a program from one call to the next."""
+
+    name = "numba"
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or os.cpu_count() or 1
+        self._prepared: tuple[Program, Plan] | None = None
+
+    def run(self, program: Program, messages: NDArray) -> Taps:
+        """Every message and logit, with the number of saturations."""
+        check_messages(program, messages)
+        taps = self.simulate(program, messages, taps=True).taps
+        assert taps is not None
+        return taps
+
+    def simulate(
+        self,
+        program: Program,
+        x: NDArray | Iterable[NDArray],
+        *,
+        labels: NDArray | None = None,
+        taps: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> Result:
+        """See the function `simulate`."""
+        began = time.perf_counter()
+        if labels is not None:
+            labels = _checked_labels(program, labels)
+        run = _Run(program, self._plan(program), taps, progress)
+        threads = min(self.threads, -(-len(x) // run.block)) if isinstance(x, np.ndarray) else self.threads
+        run.work_on(x if not isinstance(x, np.ndarray) else [x], max(1, threads))
+        logits = run.logits()
+        predictions = np.argmax(logits, axis=1)
+        return Result(
+            logits=logits,
+            predictions=predictions,
+            counters=collect(program, run.tallies()),
+            seconds=time.perf_counter() - began,
+            accuracy=None if labels is None else _accuracy(predictions, labels),
+            taps=run.taps() if taps else None,
+        )
+
+    def _plan(self, program: Program) -> Plan:
+        if self._prepared is None or self._prepared[0] is not program:
+            self._prepared = (program, build_plan(program))
+        return self._prepared[1]
+
+
+class _Run:
+    """One simulation: threads take blocks of samples from a queue, and leave what is asked for in order."""
+
+    def __init__(self, program: Program, plan: Plan, keep_taps: bool, progress: Callable[[int], None] | None) -> None:
+        self.program, self.plan, self.keep_taps, self.progress = program, plan, keep_taps, progress
+        per_sample = sum(size * (1, 2, 4)[arena] for arena, size in enumerate(plan.arena_sizes))
+        self.block = max(1, min(MAX_BLOCK, BLOCK_BYTES // max(1, per_sample)))
+        self.done: dict[int, tuple[Integers, Tally, dict[str, NDArray]]] = {}
+        self.lock, self.failed = Lock(), False
+
+    def work_on(self, x: Iterable[NDArray], threads: int) -> None:
+        queue = self._queue(x)
+        if threads == 1:
+            self._work(queue)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            for worker in [pool.submit(self._work, queue) for _ in range(threads)]:
+                worker.result()
+
+    def logits(self) -> Integers:
+        empty = np.zeros((0, self.program.classes), dtype=np.int64)
+        return np.concatenate([empty, *(self.done[i][0] for i in sorted(self.done))])
+
+    def tallies(self) -> list[Tally]:
+        return [self.done[i][1] for i in sorted(self.done)]
+
+    def taps(self) -> Taps:
+        counts = np.sum([t.saturations.sum(axis=1) for t in self.tallies()], axis=0)
+        populations = self.program.populations
+        messages = {
+            p.name: np.concatenate(
+                [np.zeros((0, self.program.time_steps, *p.shape), np.int32)]
+                + [self.done[i][2][p.name] for i in sorted(self.done)]
+            )
+            for p in populations
+        }
+        saturations = {p.name: counts[row] for row, p in enumerate(populations, start=1)} if self.done else {}
+        return Taps(messages, self.logits(), saturations)
+
+    def _queue(self, x: Iterable[NDArray]) -> Iterator[tuple[int, NDArray]]:
+        index = 0
+        for part in x:
+            for block in blocks(np.asarray(part), self.block):
+                yield index, block
+                index += 1
+
+    def _work(self, queue: Iterator[tuple[int, NDArray]]) -> None:
+        workspace = Workspace(self.program, self.plan, self.block)
+        try:
+            while (taken := self._take(queue)) is not None:
+                index, samples = taken
+                logits, tally = workspace.run(encode(self.program, samples))
+                messages = self._messages(workspace, len(samples)) if self.keep_taps else {}
+                self.done[index] = (logits, tally, messages)
+                self._tell(len(samples))
+        except BaseException:
+            self.failed = True
+            raise
+
+    def _take(self, queue: Iterator[tuple[int, NDArray]]) -> tuple[int, NDArray] | None:
+        with self.lock:
+            return None if self.failed else next(queue, None)
+
+    def _tell(self, samples: int) -> None:
+        if self.progress is not None:
+            with self.lock:
+                self.progress(samples)
+
+    def _messages(self, workspace: Workspace, samples: int) -> dict[str, NDArray]:
+        steps = self.program.time_steps
+        return {
+            p.name: np.broadcast_to(workspace.messages(p.name)[:samples].astype(np.int32), (samples, steps, *p.shape))
+            for p in self.program.populations
+        }
+
+
+def _checked_labels(program: Program, labels: NDArray) -> NDArray:
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError(f"labels must be one integer per sample (got {labels.dtype} {labels.shape})")
+    outside = (labels < 0) | (labels >= program.classes)
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise InputError(f"label {labels[first]} of sample {first} is not a class: they are 0..{program.classes - 1}")
+    return labels
+
+
+def _accuracy(predictions: Integers, labels: NDArray) -> float:
+    if len(labels) != len(predictions):
+        raise InputError(f"{len(labels)} labels for {len(predictions)} samples")
+    return float(np.mean(predictions == labels)) if len(labels) else 0.0
