@@ -42,8 +42,9 @@ class Checkpoint:
 
     def build(self) -> nn.Module:
         """The trained network, on the CPU in eval mode."""
-        model = build(self.network)
-        model.load_state_dict(dict(self.state))
+        with torch.device("meta"):  # no initial values to compute, no random numbers drawn
+            model = build(self.network)
+        model.load_state_dict({name: tensor.clone() for name, tensor in self.state.items()}, assign=True)
         return model.eval()
 
 
@@ -80,7 +81,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 def load(path: str | Path) -> Checkpoint:
     """Read and validate a checkpoint; raises ModelError naming the file and the reason.
 
-    Nothing in the file is executed, and no more memory is allocated than the file is long.
+    Nothing in the file is executed, checksums are compared, and no more memory is allocated than the file is long.
     """
     path = Path(path)
     content = _read(path)
@@ -126,6 +127,9 @@ def _read(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise ModelError(f"{path}: the archive is compressed, which torch.save never does")
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise ModelError(f"{path}: damaged, the checksum of its part {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None

@@ -1,0 +1,133 @@
+import pytest
+import torch
+from torch import fx, nn
+
+from hmdf.train.attention import SECA
+from hmdf.train.errors import ModelError
+from hmdf.train.networks import NETWORKS, NetworkSpec, build
+from hmdf.train.neurons import HybridFiring, LeakyIntegrateAndFire, Neuron, ParallelFiring, Temporal
+from hmdf.train.online import run
+from hmdf.train.synapses import BinaryConv2d, LowBit, TernaryConv2d
+
+PUBLISHED = [  # network, input, classes, options; low-bit weights, stem, classifier
+    ("resnet18", (3, 32, 32), 10, {}, 11_157_504, 1_728, 5_130),
+    ("resnet18", (3, 32, 32), 100, {}, 11_157_504, 1_728, 51_300),
+    ("resnet34", (3, 224, 224), 1000, {"stem": "imagenet"}, 21_258_240, 9_408, 513_000),
+    ("vgg13", (3, 64, 64), 200, {}, 9_400_320, 1_728, 102_600),
+    ("vgg-snn", (2, 48, 48), 10, {"event": True}, 9_217_152, 0, 46_090),
+]
+
+VARIANTS = [
+    {"neuron": "plain", "parallel": "second"},
+    {"neuron": "mpbn", "seca": "I", "downsample": "spikes", "weights": "binary"},
+    {"neuron": "mpbn", "seca": "II", "parallel": "second", "pool": "max"},
+    {"neuron": "parallel", "seca": "II", "weights": "binary", "weight_scale": "tensor"},
+    {"neuron": "lif", "seca": "I", "weight_scale": "channel"},
+]
+
+
+class LayerTracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, Temporal | LowBit | SECA) or super().is_leaf_module(module, name)
+
+
+@pytest.mark.parametrize(("name", "shape", "classes", "options", "low_bit", "stem", "head"), PUBLISHED)
+def test_weights_are_the_published_numbers(name, shape, classes, options, low_bit, stem, head):
+    with torch.device("meta"):
+        model = build(NetworkSpec(name, shape, classes, **options))
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert sum(module.weight.numel() for module in convs if isinstance(module, LowBit)) == low_bit
+    assert sum(module.weight.numel() for module in convs if not isinstance(module, LowBit)) == stem
+    assert sum(parameter.numel() for parameter in model.classifier.parameters()) == head
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(map(str, variant.values())))
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_variant_runs_and_is_traced_exactly(name, variant):
+    torch.manual_seed(0)
+    event = name == "vgg-snn"
+    shape = (2, 16, 16) if event else (3, 18, 22)
+    model = build(NetworkSpec(name, shape, classes=7, time_steps=3, width=4, event=event, **variant)).eval()
+    x = torch.randn(2, 3, *shape) if event else torch.randn(2, *shape)
+    with torch.no_grad():
+        logits = run(model, x, 3)
+        traced = fx.GraphModule(model, LayerTracer().trace(model))
+        assert torch.equal(run(traced, x, 3), logits)
+    assert logits.shape == (3, 2, 7)
+    assert logits[0].std() > 0
+    wanted = BinaryConv2d if variant.get("weights") == "binary" else TernaryConv2d
+    assert all(isinstance(module, wanted) for module in model.modules() if isinstance(module, LowBit))
+    assert any(isinstance(module, SECA) for module in model.modules()) == ("seca" in variant)
+
+
+def neurons_of(**options) -> list[type]:
+    model = build(NetworkSpec("resnet18", (3, 8, 8), 10, width=2, **options))
+    return [type(module) for module in model.modules() if isinstance(module, Neuron)]
+
+
+def test_parallel_option_chooses_the_neurons():
+    assert set(neurons_of(parallel="none")) == {HybridFiring}
+    assert neurons_of(parallel="second") == [HybridFiring, ParallelFiring] * 8
+    assert set(neurons_of(parallel="all")) == set(neurons_of(neuron="parallel")) == {ParallelFiring}
+    assert set(neurons_of(neuron="lif")) == {LeakyIntegrateAndFire}
+
+
+def test_only_the_stem_and_the_classifier_of_image_models_are_full_precision():
+    for event, full in ((False, ["stem", "classifier"]), (True, ["classifier"])):
+        model = build(NetworkSpec("resnet18", (2, 8, 8), 10, width=2, event=event))
+        kinds = (nn.Conv2d, nn.Linear)
+        names = [n for n, m in model.named_modules() if isinstance(m, kinds) and not isinstance(m, LowBit)]
+        assert names == full
+
+
+def test_downsample_reads_current_or_spikes():
+    for downsample in ("current", "spikes"):
+        model = build(NetworkSpec("resnet18", (3, 8, 8), 10, width=4, downsample=downsample)).eval()
+        block = model.stages[1][0]
+        seen = []
+        block.act1.register_forward_hook(lambda _m, inputs, output, seen=seen: seen.extend([inputs[0], output]))
+        block.shortcut.register_forward_hook(lambda _m, inputs, _o, seen=seen: seen.append(inputs[0]))
+        model(torch.randn(2, 3, 8, 8))
+        current, spikes, read = seen
+        assert torch.equal(read, current if downsample == "current" else spikes)
+
+
+def test_residual_block_adds_the_real_valued_current():
+    model = build(NetworkSpec("resnet18", (3, 8, 8), 10, width=4)).eval()
+    block = model.stages[0][1]
+    torch.nn.init.zeros_(block.layer2.norm.weight)
+    x = torch.randn(2, 4, 8, 8)
+    assert torch.equal(block(x), x)
+
+
+def test_spec_round_trip_and_unknown_options():
+    spec = NetworkSpec("vgg13", (3, 64, 64), 200, seca="II", spike_bits=None)
+    assert NetworkSpec.from_dict(spec.to_dict()) == spec
+    with pytest.raises(ModelError, match=r"unknown network option 'neurn' \(did you mean 'neuron'"):
+        NetworkSpec.from_dict({**spec.to_dict(), "neurn": "lif"})
+    with pytest.raises(ModelError, match="lacks classes"):
+        NetworkSpec.from_dict({"name": "small", "input_shape": (1, 8, 8)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "vgg31"}, "did you mean 'vgg13'"),
+        ({"weights": "quaternary"}, "weights must be one of ternary, binary"),
+        ({"input_shape": (3, 0, 8)}, "input_shape"),
+        ({"classes": -1}, "classes"),
+        ({"time_steps": 10**9}, "time_steps"),
+        ({"width": 2.5}, "width"),
+        ({"spike_bits": 12}, "spike_bits"),
+        ({"spike_lsb": 0.0}, "spike_lsb"),
+        ({"neuron": "lif", "parallel": "all"}, "LIF"),
+    ],
+)
+def test_invalid_spec_names_the_option(change, message):
+    with pytest.raises(ModelError, match=message):
+        NetworkSpec(**{"name": "resnet18", "input_shape": (3, 32, 32), "classes": 10, **change})
+
+
+def test_vgg_on_a_too_small_input_is_refused():
+    with pytest.raises(ModelError, match="down to nothing"):
+        build(NetworkSpec("vgg-snn", (2, 8, 8), 10))

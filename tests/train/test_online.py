@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from hmdf.train.errors import ModelError
+from hmdf.train.networks import NetworkSpec, build
+from hmdf.train.neurons import reset, set_online, set_step
+from hmdf.train.online import backward_every, backward_random, backward_stbp, find_divergence, run, run_folded
+
+T = 3
+X = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 1, 2, 3, 4, 5])
+
+
+def small(**options):
+    torch.manual_seed(1)
+    return build(NetworkSpec("small", (1, 8, 8), 10, time_steps=T, width=8, **options))
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+def loss_at(model, step: int) -> torch.Tensor:
+    """The loss of one step, its graph made by the plain sequential run with detached membranes."""
+    set_online(model, True)
+    return functional.cross_entropy(run(model, X, T)[step], LABELS)
+
+
+def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert torch.allclose(found[name], gradient, atol=1e-6, rtol=1e-4), name
+
+
+def backward(loss: torch.Tensor) -> None:
+    loss.backward()
+
+
+@pytest.mark.parametrize("options", [{}, {"neuron": "plain", "parallel": "second"}, {"neuron": "parallel"}])
+@pytest.mark.parametrize("drawn", range(T))
+def test_random_backprop_is_the_gradient_of_the_drawn_step_alone(options, drawn):
+    model = small(**options)
+    loss, _ = backward_random(model, X, LABELS, drawn, functional.cross_entropy, backward)
+    found = gradients(model)
+    model.zero_grad()
+    expected = loss_at(model, drawn)
+    expected.backward()
+    assert torch.allclose(loss, expected.detach())
+    assert_same(found, gradients(model))
+
+
+def test_every_step_is_the_mean_of_the_steps():
+    model = small()
+    loss, logits = backward_every(model, X, LABELS, T, functional.cross_entropy, backward)
+    found = gradients(model)
+    model.zero_grad()
+    expected = torch.stack([loss_at(model, t) for t in range(T)]).mean()
+    expected.backward()
+    assert torch.allclose(loss, expected.detach())
+    assert torch.allclose(logits, run(model, X, T).sum(0).detach(), atol=1e-5)
+    assert_same(found, gradients(model))
+
+
+def test_stbp_differentiates_through_the_membranes():
+    model = small()
+    backward_stbp(model, X, LABELS, T, functional.cross_entropy, backward)
+    full = gradients(model)
+    model.zero_grad()
+    backward_every(model, X, LABELS, T, functional.cross_entropy, backward)
+    online = gradients(model)
+    assert not torch.allclose(full["block.layer1.conv.weight"], online["block.layer1.conv.weight"])
+    model.zero_grad()
+    set_online(model, False)
+    logits = run(model, X, T)
+    functional.cross_entropy(logits.flatten(0, 1), LABELS.repeat(T)).backward()
+    assert_same(full, gradients(model))
+
+
+def test_random_backprop_statistics():
+    """A step's own norms learn whenever the step runs; the shared norms see the drawn step's current alone."""
+    model = small()
+    seen = []
+    model.block.layer1.conv.register_forward_hook(lambda _m, _i, output: seen.append(output.detach()))
+    backward_random(model, X, LABELS, 1, functional.cross_entropy, backward)
+    assert len(seen) == 2
+    assert torch.allclose(model.block.layer1.norm.running_mean, 0.1 * seen[1].mean((0, 2, 3)), atol=1e-6)
+    changed = [bool(norm.running_mean.any()) for norm in model.block.act1.norms]
+    assert changed == [True, True, False]
+
+
+def test_random_backprop_runs_one_step_without_membranes():
+    model = small(neuron="parallel")
+    calls = []
+    model.stem.register_forward_hook(lambda *_: calls.append(1))
+    backward_random(model, X, LABELS, 2, functional.cross_entropy, backward)
+    assert len(calls) == 1
+
+
+def test_samples_do_not_influence_the_next_batch():
+    model = small().eval()
+    first = run(model, X, T)
+    run(model, X * 3, T)
+    assert torch.equal(run(model, X, T), first)
+
+
+def test_frames_are_shown_one_per_step():
+    model = small().eval()
+    frames = torch.stack([X, 2 * X, -X], dim=1)
+    logits = run(model, frames, T)
+    reset(model)
+    for step in range(T):
+        set_step(model, step)
+        assert torch.equal(model(frames[:, step]), logits[step])
+    with pytest.raises(ModelError, match="2 of the input"):
+        run(model, frames[:, :2], T)
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_folded_equals_sequential(frames):
+    model = small(neuron="mpbn", parallel="all", seca="I").eval()
+    x = torch.stack([X, 2 * X, -X], dim=1) if frames else X
+    assert torch.allclose(run_folded(model, x, T), run(model, x, T), atol=1e-6)
+    with pytest.raises(ModelError, match="membrane"):
+        run_folded(small(), x, T)
+
+
+def test_divergence_names_step_and_layer():
+    model = small(parallel="none")
+    with torch.no_grad():
+        model.block.act2.norms[1].weight[3] = np.inf
+    message = str(find_divergence(model, X, T))
+    assert "block.act2" in message
+    assert "time-step 1" in message

@@ -1,0 +1,116 @@
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from hmdf.train import checkpoint
+from hmdf.train.data import Dataset, load
+from hmdf.train.errors import DataError, TrainingError
+from hmdf.train.networks import NetworkSpec, build
+from hmdf.train.trainer import EpochMetrics, Progress, TrainingConfig, _optimizer, evaluate, train
+
+SPEC = NetworkSpec("small", (1, 8, 8), 10, width=8)
+
+
+def digits(split: str, samples: int) -> Dataset:
+    data = load("digits", split)
+    return dataclasses.replace(data, inputs=data.inputs[:samples], labels=data.labels[:samples])
+
+
+TRAIN, TEST = digits("train", 200), digits("test", 100)
+
+
+def states(**changes) -> dict[str, torch.Tensor]:
+    config = TrainingConfig(**{"epochs": 2, "batch_size": 32, "shift": 1, **changes})
+    return dict(train(SPEC, config, TRAIN, TEST).state)
+
+
+@pytest.mark.parametrize("backprop", ["random", "every", "stbp"])
+def test_a_run_repeats_exactly(backprop):
+    first, second = states(backprop=backprop), states(backprop=backprop)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = states(backprop=backprop, seed=1)
+    assert not torch.equal(first["stem.weight"], other["stem.weight"])
+
+
+def test_digits_are_learned():
+    train_data, test_data = load("digits", "train"), load("digits", "test")
+    spec = dataclasses.replace(SPEC, width=16)
+    result = train(spec, TrainingConfig(epochs=5, batch_size=64), train_data, test_data)
+    assert result.metrics["test_accuracy"] >= 0.97
+    _, accuracy = evaluate(result.build(), test_data, spec.time_steps)
+    assert accuracy == result.metrics["test_accuracy"]
+
+
+def test_files_and_progress(tmp_path):
+    epochs, batches = [], []
+
+    class Record(Progress):
+        def epoch(self, metrics: EpochMetrics) -> None:
+            assert checkpoint.load(tmp_path / "model.pt").metrics["epoch"] == metrics.epoch
+            epochs.append(metrics)
+
+        def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:
+            batches.append((epoch, samples, total))
+
+    train(SPEC, TrainingConfig(epochs=2, batch_size=64), TRAIN, TEST, tmp_path, Record())
+    assert batches == [(epoch, samples, 200) for epoch in (1, 2) for samples in (64, 128, 192, 200)]
+    with open(tmp_path / "metrics.csv") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["test_accuracy"]) for row in rows] == [metrics.test_accuracy for metrics in epochs]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "model.pt"]
+    loaded = checkpoint.load(tmp_path / "model.pt")
+    assert loaded.network == SPEC
+    assert TrainingConfig(**loaded.training) == TrainingConfig(epochs=2, batch_size=64)
+    assert evaluate(loaded.build(), TEST, 4)[1] == epochs[-1].test_accuracy
+
+
+def test_bf16_trains():
+    assert all(tensor.isfinite().all() for tensor in states(precision="bf16-mixed", epochs=1).values())
+
+
+def test_divergence_stops_the_run():
+    with pytest.raises(TrainingError, match=r"epoch 1: .*(layer|loss)"):
+        states(learning_rate=1e30, warmup_epochs=0)
+
+
+def test_infinite_mixture_survives_training():
+    """alpha = 1 and beta = 0 have infinite parameters, which no weight decay may turn into NaN."""
+    model = build(SPEC)
+    model.block.act1.set_mixture(1.0, 0.0)
+    optimizer = _optimizer(model, TrainingConfig())
+    for _ in range(3):
+        model(torch.randn(4, 1, 8, 8)).sum().backward()
+        optimizer.step()
+    assert model.block.act1.alpha()[0] == 1.0
+    assert model.block.act1.beta()[0] == 0.0
+
+
+def test_learning_rate_schedule():
+    config = TrainingConfig(epochs=11, warmup_epochs=1, learning_rate=0.2)
+    assert config.learning_rate_at(0.5) == pytest.approx(0.1, rel=0.01)
+    assert config.learning_rate_at(1) == pytest.approx(0.2)
+    assert config.learning_rate_at(6) == pytest.approx(0.1)
+    assert config.learning_rate_at(11) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_shape": (1, 9, 8)}, r"images are \(1, 8, 8\) but the network takes \(1, 9, 8\)"),
+        ({"classes": 11}, "10 classes but the network has 11"),
+    ],
+)
+def test_data_that_do_not_fit_the_network(change, message):
+    with pytest.raises(DataError, match=message):
+        train(dataclasses.replace(SPEC, **change), TrainingConfig(epochs=1), TRAIN, TEST)
+
+
+def test_too_few_frames():
+    frames = np.repeat(TRAIN.inputs[:, None], 3, axis=1)
+    events = dataclasses.replace(TRAIN, inputs=frames)
+    with pytest.raises(DataError, match="3 frames per sample"):
+        train(SPEC, TrainingConfig(epochs=1), events, events)
+    train(dataclasses.replace(SPEC, time_steps=3, event=True), TrainingConfig(epochs=1), events, events)
