@@ -1,0 +1,159 @@
+"""The compiler's passes in order: trace -> fold -> calibrate -> quantize -> prove -> fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hmdf.hw_targets.target import Target, load_target
+from hmdf.sim.errors import InputError
+from hmdf.sim.program import Metadata, Preprocessing, Program
+from hmdf.sim.ranges import Ranges, prove
+
+from .calibrate import calibrate
+from .config import Config
+from .findings import CompileError, Finding
+from .fold import fold
+from .graph import FoldedGraph
+from .quantize import Registers, quantize
+from .trace import trace
+
+IDENTITY = Preprocessing(1.0, (0.0,), (1.0,))
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A program with everything that was learned on the way.
+
+    Fields:
+        program: the integers.
+        ranges: the proof of every register.
+        folded: the float network that the program is measured against.
+        notes: what the compiler changed, and why.
+    """
+
+    program: Program
+    ranges: Ranges
+    folded: FoldedGraph
+    notes: tuple[Finding, ...]
+
+
+def compile_network(
+    module: nn.Module,
+    example_input: Tensor | tuple[Tensor, ...],
+    *,
+    target: str | Target = "generic",
+    calibration: NDArray | Tensor | None = None,
+    preprocessing: Preprocessing = IDENTITY,
+    config: Config | None = None,
+    metadata: Metadata | None = None,
+) -> Compilation:
+    """Compile a trained network.
+
+    Args:
+        module: made of the layers that `hmdf.export.trace` lists; its forward computes one time-step.
+        example_input: normalised input, (N, *shape) shown at every step or (N, T, *shape) as frames; a tuple for a
+            forward with several inputs.
+        target: name of a chip, or a Target; gives the widths of registers and messages.
+        calibration: normalised samples in the form of `example_input` (several inputs stacked along the channels);
+            the example itself when absent.
+        preprocessing: how raw values became normalised ones; stored in the program.
+
+    Raises:
+        CompileError: with every reason why the network cannot become a program.
+        TargetError: there is no such target.
+        InputError: the calibration holds a value that is not a number.
+    """
+    chip = load_target(target) if isinstance(target, str) else target
+    steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
+    one_step, stacked, framed = _example(example_input, steps)
+    folded = fold(trace(module, one_step))
+    samples = stacked if calibration is None else np.asarray(calibration)
+    statistics = calibrate(folded, _checked(samples, folded, framed))
+    base = metadata or Metadata()
+    registers = Registers(chip.capabilities.state_bits, chip.capabilities.accumulator_bits, _message_bits(chip))
+    quantized = quantize(
+        folded,
+        statistics,
+        framed=framed,
+        preprocessing=preprocessing,
+        registers=registers,
+        config=config,
+        metadata=msgspec.structs.replace(base, target=chip.name, calibration_samples=statistics.samples),
+    )
+    ranges = prove(quantized.program)
+    _check_proof(quantized.program, ranges)
+    return Compilation(quantized.program, ranges, folded, quantized.notes)
+
+
+def compile(
+    module: nn.Module,
+    example_input: Tensor | tuple[Tensor, ...],
+    *,
+    target: str | Target = "generic",
+    calibration: NDArray | Tensor | None = None,
+    preprocessing: Preprocessing = IDENTITY,
+    config: Config | None = None,
+) -> Program:
+    """The integer program of a trained network; see `compile_network` for arguments and errors."""
+    return compile_network(
+        module,
+        example_input,
+        target=target,
+        calibration=calibration,
+        preprocessing=preprocessing,
+        config=config,
+    ).program
+
+
+def _message_bits(chip: Target) -> int:
+    # A chip with binary messages carries no graded one at all: the fit says so, coarse spikes would hide it.
+    return min(16, chip.capabilities.message_bits) if chip.capabilities.message_bits > 1 else 16
+
+
+def _example(
+    example_input: Tensor | tuple[Tensor, ...], steps: int
+) -> tuple[Tensor | tuple[Tensor, ...], NDArray, bool]:
+    """(input of one time-step, the whole input with channels stacked, whether it comes as frames)."""
+    parts = example_input if isinstance(example_input, tuple) else (example_input,)
+    framed = parts[0].dim() in (3, 5)
+    if framed and any(p.shape[1] != steps for p in parts):
+        problem = f"the example has {parts[0].shape[1]} frames, the network {steps} time-steps"
+        raise CompileError([Finding("error", "input", problem, "give (N, T, *shape) with one frame per step")])
+    stacked = torch.cat([p.detach() for p in parts], dim=2 if framed else 1).cpu().numpy()
+    one_step = tuple(p[:, 0] for p in parts) if framed else parts
+    return (one_step if isinstance(example_input, tuple) else one_step[0]), stacked, framed
+
+
+def _checked(samples: NDArray, folded: FoldedGraph, framed: bool) -> NDArray:
+    wanted = (folded.time_steps, *folded.input_shape) if framed else folded.input_shape
+    if samples.shape[1:] != wanted or not len(samples):
+        extents = ", ".join(map(str, wanted))
+        raise InputError(f"calibration samples must have the shape (N, {extents}), got {samples.shape}")
+    bad = ~np.isfinite(samples)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(f"calibration sample {where[0]} is {samples[where]} at {where[1:]}")
+    return samples
+
+
+def _check_proof(program: Program, ranges: Ranges) -> None:
+    """Every accumulator must be provably safe; the quantizer chose it so, and this checks it."""
+    limit = 2 ** (program.accumulator_bits - 1)
+    errors = [
+        Finding(
+            "error",
+            name,
+            f"its accumulator spans {interval.low}..{interval.high}, {program.accumulator_bits} bits hold {limit - 1}",
+            "lower the bits of the message that feeds it",
+        )
+        for name, interval in ranges.synapses.items()
+        if interval.low < -limit or interval.high >= limit
+    ]
+    if errors:
+        raise CompileError(errors)
