@@ -442,3 +442,8 @@ _BOUNDARY = {
 }
 
 _LIBRARY = {**_SYNAPSES, **_ARITHMETIC, **_DYNAMICS, **_BOUNDARY}
+
+
+def library_names() -> tuple[str, ...]:
+    """Every function a model may contain besides those of the populations."""
+    return tuple(_LIBRARY)

@@ -1,0 +1,105 @@
+"""Random programs, by the thousands, in onnxruntime against the reference: every message and every logit.
+
+    python benchmarks/soak.py --programs 10000
+
+Exit status 0 when all agree, 5 at a mismatch; the report names the seeds, and `random_program(seed)` of
+tests/programs.py builds such a program again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from programs import random_messages, random_program
+
+from hmdf.export.onnx import OnnxRuntime
+from hmdf.sim.errors import Mismatch
+from hmdf.sim.nodes import Synapse
+from hmdf.sim.program import Program
+from hmdf.sim.verify import compare
+
+SHOWN_FAILURES = 20
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One program: how many integers were compared, the node kinds in it, and what went wrong, if anything."""
+
+    seed: int
+    compared: int
+    kinds: tuple[str, ...]
+    failure: str = ""
+
+
+@click.command(help=__doc__)
+@click.option("--programs", default=10_000, show_default=True, help="How many random programs.")
+@click.option("--first", default=0, show_default=True, help="The first seed.")
+@click.option("--samples", default=4, show_default=True, help="Samples per program.")
+@click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes.")
+def main(programs: int, first: int, samples: int, jobs: int) -> None:
+    console = Console()
+    started = time.perf_counter()
+    outcomes = []
+    columns = (TextColumn("programs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress, ProcessPoolExecutor(jobs) as pool:
+        bar = progress.add_task("", total=programs)
+        seeds = range(first, first + programs)
+        for outcome in pool.map(check, seeds, [samples] * programs, chunksize=10):
+            outcomes.append(outcome)
+            progress.advance(bar)
+            if outcome.failure:
+                progress.console.print(f"seed {outcome.seed}: {outcome.failure}", markup=False)
+    failures = [o for o in outcomes if o.failure]
+    console.print(report(outcomes, samples, time.perf_counter() - started))
+    if failures:
+        seeds_shown = ", ".join(str(o.seed) for o in failures[:SHOWN_FAILURES])
+        console.print(f"NOT bit exact: {len(failures)} of {programs} programs. First seeds: {seeds_shown}")
+        sys.exit(Mismatch.exit_code)
+    console.print(f"bit exact: yes, {programs} of {programs} programs")
+
+
+def check(seed: int, samples: int) -> Outcome:
+    """Run one random program in both executors."""
+    program = random_program(seed)
+    kinds = tuple(kinds_of(program))
+    try:
+        verdict = compare(program, random_messages(program, samples, seed), [OnnxRuntime(threads=1)])[0]
+    except Exception as error:  # a program that one executor cannot run is a finding like any other
+        return Outcome(seed, 0, kinds, f"{type(error).__name__}: {error}")
+    return Outcome(seed, verdict.compared, kinds, str(verdict.first_mismatch or ""))
+
+
+def kinds_of(program: Program) -> Iterator[str]:
+    """The synapse patterns and dynamics of a program, once per node."""
+    for node in program.nodes:
+        yield type(node.op if isinstance(node, Synapse) else node.dynamics).__name__
+
+
+def report(outcomes: list[Outcome], samples: int, seconds: float) -> Table:
+    """Nodes of each kind and what was compared."""
+    nodes = Counter(kind for outcome in outcomes for kind in outcome.kinds)
+    table = Table(title=f"onnxruntime against the reference, {samples} samples per program, {seconds:.0f} s")
+    table.add_column("what")
+    table.add_column("number", justify="right")
+    for kind, number in sorted(nodes.items()):
+        table.add_row(f"nodes: {kind}", f"{number:,}")
+    table.add_row("programs", f"{len(outcomes):,}", end_section=True)
+    table.add_row("integers compared", f"{sum(o.compared for o in outcomes):,}")
+    return table
+
+
+if __name__ == "__main__":
+    main()
