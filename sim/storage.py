@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -16,6 +15,7 @@ import safetensors
 import safetensors.numpy
 
 from .errors import ProgramError
+from .files import write_whole
 from .nodes import MAX_ELEMENTS, Population
 from .packing import pack, unpack
 from .program import Program
@@ -41,7 +41,6 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    path = Path(path)
     document, tensors = _encode(program)
     metadata = {
         "format": FORMAT,
@@ -49,18 +48,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
         "program": document.decode(),
         "sha256": _digest(document, tensors),
     }
-    content = safetensors.numpy.save(tensors, metadata=metadata)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_whole(path, safetensors.numpy.save(tensors, metadata=metadata))
 
 
 def load(path: str | os.PathLike[str]) -> Program:

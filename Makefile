@@ -1,0 +1,46 @@
+# Each target does its own set-up in .venv; the pinned versions are in constraints.txt.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DEMO := build/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench soak clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/.ready ## train on real digits, compile for Loihi 2, verify bit for bit, report
+	$(BIN)/hmdf-train --data digits --net small --weights ternary --neuron mpbn --time-steps 4 --spike-bits 4 --epochs 20 --out $(DEMO)
+	$(BIN)/hmdf-compile $(DEMO)/model.pt --target loihi2 --out $(DEMO)
+	$(BIN)/hmdf-sim $(DEMO)/model.hmdf --data digits --split test --against $(DEMO)/model.pt --verify reference --json $(DEMO)/out.json
+
+test: .venv/.ready-dev ## the whole test suite, in real onnxruntime and real Lava
+	$(BIN)/python -m pytest
+
+lint: .venv/.ready-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.ready-dev ## the performance tables, also as JSON in build/bench
+	$(BIN)/python benchmarks/speed.py
+
+soak: .venv/.ready-dev ## 10,000 random programs against onnxruntime
+	$(BIN)/python benchmarks/soak.py
+
+clean: ## remove what was built, .venv included
+	rm -rf .venv build
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hmdf needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.ready: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[all]'
+	@touch $@
+
+# Lava declares Python 3.10 only and is installed without its declared dependencies: see docs/lava.md.
+.venv/.ready-dev: .venv/.ready
+	$(PIP) install -c constraints.txt -e '.[dev]' scipy networkx asteval
+	$(PIP) install --no-deps --ignore-requires-python lava-nc==0.10.0
+	@touch $@

@@ -1,0 +1,122 @@
+"""What the command lines share: errors and exit codes, data, consoles, progress bars."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hmdf.sim.encoder import normalise
+from hmdf.sim.errors import HmdfError, InputError
+from hmdf.sim.program import Preprocessing
+from hmdf.train.data import Dataset, load
+from hmdf.train.errors import DataError, ModelError, TrainingError
+
+EXTRAS = {"torch": "train", "lightning": "train", "sklearn": "train", "PIL": "train", "onnx": "onnx"}
+"""Which extra brings a module that may be missing."""
+
+
+def run_cli(command: click.Command) -> NoReturn:
+    """Run a command; whatever goes wrong is one message on standard error and an exit code.
+
+    0 done, 2 usage, 3 bad input, 4 does not fit the target, 5 executors differ, 130 interrupted.
+    """
+    try:
+        command.main(standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted; nothing that was complete is lost")
+        code = 130
+    except (HmdfError, DataError, ModelError, TrainingError) as error:
+        _complain(f"error: {error}")
+        code = getattr(error, "exit_code", 3)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        _complain(f"error: this needs {package}, which is not installed: pip install 'hmdf[{EXTRAS[package]}]'")
+        code = 3
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        _complain(f"error: {error.filename or ''}: {error.strerror or error}")
+        code = 3
+    sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def console() -> Console:
+    """Standard output; wide enough for every table when it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+def table(title: str, *columns: str, left: int = 1) -> Table:
+    """An aligned table; the first `left` columns are text, the others numbers."""
+    result = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for index, column in enumerate(columns):
+        result.add_column(column, justify="left" if index < left else "right", no_wrap=True)
+    return result
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; gives a function that advances it."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def load_data(name: str, split: str, root: Path | None, samples: int | None) -> Dataset:
+    """The first `samples` samples of a split (all for None); their order is part of the data set."""
+    data = load(name, split, root)
+    if samples is None or samples >= len(data):
+        return data
+    import dataclasses
+
+    return dataclasses.replace(data, inputs=data.inputs[:samples], labels=data.labels[:samples])
+
+
+def to_program(preprocessing: Any) -> Preprocessing:
+    """The data set's preprocessing in the form that a Program stores."""
+    return Preprocessing(preprocessing.divisor, preprocessing.mean, preprocessing.std)
+
+
+def normalised(data: Dataset, preprocessing: Preprocessing) -> NDArray[np.float64]:
+    """The inputs as a program takes them."""
+    try:
+        return normalise(data.inputs, preprocessing)
+    except InputError as error:
+        raise InputError(f"{data.name}: {error}") from None
+
+
+def check_labels(data: Dataset, classes: int) -> None:
+    """Raise InputError unless every label names one of `classes` classes."""
+    outside = (data.labels < 0) | (data.labels >= classes)
+    if outside.any():
+        where = int(np.argmax(outside))
+        raise InputError(
+            f"{data.name}: label {int(data.labels[where])} of sample {where} is outside the {classes} classes of the "
+            "program; use the data set that the model was trained for"
+        )

@@ -1,0 +1,177 @@
+"""The numbers of a run: one document (out.json, report.json) and the tables printed from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hmdf.sim.counters import Counters
+from hmdf.sim.files import write_whole
+from hmdf.sim.memory import memory_of
+from hmdf.sim.nodes import Population, Synapse
+from hmdf.sim.program import Program
+from hmdf.sim.ranges import Ranges, prove
+
+from .common import table
+
+
+def document(
+    program: Program,
+    counters: Counters,
+    seconds: float,
+    *,
+    ranges: Ranges | None = None,
+    accuracy: dict[str, float | None] | None = None,
+    verify: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything that `out.json` and `report.json` hold; the keys are described in docs/reports.md."""
+    proof = ranges or prove(program)
+    memory = memory_of(program)
+    samples = counters.samples
+    return {
+        "samples": samples,
+        "time_steps": program.time_steps,
+        "accuracy": {"float": None, "integer": None, "agreement": None} | (accuracy or {}),
+        "sops": {
+            "per_sample": float(counters.sops_per_sample().mean()) if samples else 0.0,
+            "conventional_per_sample": sum(s.conventional_sops for s in counters.synapses.values()),
+        },
+        "macs": {"per_sample": counters.macs_per_sample()},
+        "memory": {
+            "weight_bytes": memory.weight_bytes,
+            "parameter_bytes": memory.parameter_bytes,
+            "state_bytes": memory.state_bytes,
+            "total_bytes": memory.total_bytes,
+        },
+        "layers": [_layer(program, counters, proof, node) for node in program.nodes],
+        "verify": verify or {},
+        "program": {"sha256": program.sha256, **_origin(program)},
+        "timing": {"seconds": seconds},
+    }
+
+
+def _origin(program: Program) -> dict[str, Any]:
+    about = program.metadata
+    return {
+        "network": about.network,
+        "target": about.target,
+        "tool_version": about.tool_version,
+        "source_sha256": about.source_sha256,
+        "calibration_data": about.calibration_data,
+        "calibration_samples": about.calibration_samples,
+        "state_bits": program.state_bits,
+        "accumulator_bits": program.accumulator_bits,
+    }
+
+
+def _layer(program: Program, counters: Counters, ranges: Ranges, node: Synapse | Population) -> dict[str, Any]:
+    """One node; a key that does not apply to its kind is null."""
+    common = {"name": node.name, "shape": list(program.shapes[node.name])}
+    if isinstance(node, Synapse):
+        counts, interval = counters.synapses[node.name], ranges.synapses[node.name]
+        return common | {
+            "kind": node.op.__struct_config__.tag,
+            "bits": node.weight_bits,
+            "sops_per_sample": float(counts.sops_per_sample.mean()) if counters.samples else 0.0,
+            "macs_per_sample": counts.macs,
+            "conventional_sops_per_sample": counts.conventional_sops,
+            "spike_density": counters.populations[node.source].density(),
+            "saturations": None,
+            "weight_bytes": counts.weight_bytes,
+            "register_bits": interval.bits,
+            "register_limit": program.accumulator_bits,
+        }
+    fired, proof = counters.populations[node.name], ranges.populations[node.name]
+    register = proof.membrane or proof.current
+    return common | {
+        "kind": node.dynamics.__struct_config__.tag,
+        "bits": node.message.bits,
+        "signed": node.message.signed,
+        "sops_per_sample": None,
+        "macs_per_sample": None,
+        "spike_density": fired.density(),
+        "spikes_per_sample": float(fired.spikes_per_sample.mean()) if counters.samples else 0.0,
+        "saturations": int(fired.state_saturations.sum() + fired.message_saturations.sum()),
+        "state_saturations": int(fired.state_saturations.sum()),
+        "message_saturations": int(fired.message_saturations.sum()),
+        "state_can_saturate": proof.state_clamps,
+        "message_can_saturate": proof.message_clamps,
+        "weight_bytes": None,
+        "register_bits": register.bits,
+        "register_limit": program.state_bits,
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a document; the file appears whole or not at all."""
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def print_layers(console: Console, report: dict[str, Any]) -> None:
+    """The table of layers and the totals below it."""
+    columns = (
+        "layer", "kind", "shape", "bits", "SOPs/sample", "MACs/sample", "density", "weights", "register", "clipped",
+        "saturated",
+    )  # fmt: skip
+    grid: Table = table("", *columns, left=3)
+    for layer in report["layers"]:
+        grid.add_row(
+            layer["name"],
+            layer["kind"],
+            "x".join(map(str, layer["shape"])),
+            _bits(layer),
+            _count(layer["sops_per_sample"]),
+            _count(layer["macs_per_sample"]),
+            f"{layer['spike_density']:.1%}",
+            _bytes(layer["weight_bytes"]),
+            f"{layer['register_bits']}/{layer['register_limit']}",
+            _clamps(layer, "message"),
+            _clamps(layer, "state"),
+        )
+    console.print(grid)
+    console.print(
+        "bits: of the weight or the message (s: signed); density: share of non-zero messages (a synapse: of its source);\n"
+        "register: bits that the accumulator or membrane provably needs / has; clipped: messages at their limit; "
+        "saturated: states at theirs",
+        style="dim",
+    )
+    memory = report["memory"]
+    console.print(
+        f"\nper sample: {_count(report['sops']['per_sample'])} SOPs "
+        f"(literature's convention: {_count(report['sops']['conventional_per_sample'])}), "
+        f"{_count(report['macs']['per_sample'])} MACs in {report['time_steps']} steps, over {report['samples']} samples"
+    )
+    console.print(
+        f"memory: {_bytes(memory['total_bytes'])} = weights {_bytes(memory['weight_bytes'])} + "
+        f"parameters {_bytes(memory['parameter_bytes'])} + state {_bytes(memory['state_bytes'])}"
+    )
+
+
+def _bits(layer: dict[str, Any]) -> str:
+    if not layer["bits"]:
+        return ""
+    return f"{'s' if layer.get('signed') else ''}{layer['bits']}"
+
+
+def _clamps(layer: dict[str, Any], which: str) -> str:
+    """Clamps of the message or the state that fired: a number, or 'never' where the range proof says that none can."""
+    if layer["saturations"] is None:
+        return ""
+    fired = layer[f"{which}_saturations"]
+    return f"{fired:,}" if layer[f"{which}_can_saturate"] or fired else "never"
+
+
+def _count(value: float | None) -> str:
+    if not value:
+        return "" if value is None else "0"
+    return f"{value / 1e6:,.2f} M" if value >= 1e6 else f"{value:,.0f}"
+
+
+def _bytes(value: int | None) -> str:
+    if not value:
+        return ""
+    return f"{value / 1e6:,.2f} MB" if value >= 1e6 else f"{value / 1e3:,.1f} kB" if value >= 1e3 else f"{value} B"
