@@ -1,0 +1,180 @@
+"""The simulator gives the reference's integers, on every program, with any number of threads, in constant memory."""
+
+import tracemalloc
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from hmdf.sim import reference
+from hmdf.sim.errors import InputError
+from hmdf.sim.nodes import INPUT, Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
+from hmdf.sim.program import Input, Preprocessing, Program, Readout
+from hmdf.sim.simulator import Simulator, simulate
+from programs import random_messages, random_program
+
+SEEDS = range(220)
+
+
+def features(program: Program) -> set[str]:
+    """Names of all parts of the contract that a program uses."""
+    found = {type(s.op).__name__ for s in program.synapses} | {type(p.dynamics).__name__ for p in program.populations}
+    found |= {f"T{program.time_steps}", program.input.timing, f"state {program.state_bits}"}
+    found |= {"gate" for p in program.populations if p.gate}
+    found |= {"several ports" for p in program.populations if len(p.ports) > 1}
+    read = {port.source for p in program.populations for port in p.ports}
+    found |= {"port on a population" for p in program.populations if p.name in read}
+    found |= {"port on the input"} if INPUT in read else set()
+    found |= {"signed message" for p in program.populations if p.message.signed}
+    found |= {"16-bit message" for p in program.populations if p.message.bits > 8}
+    found |= {"steps differ" for p in program.populations for _, array in p.parameters() if len(array) > 1}
+    for op in (s.op for s in program.synapses if isinstance(s.op, Conv2d)):
+        found |= {"groups"} if op.groups > 1 else set()
+        found |= {f for f in ("stride", "dilation") if getattr(op, f) != (1, 1)}
+        found |= {"padding"} if any(op.padding) else set()
+    return found
+
+
+def assert_same(expected: reference.Taps, got: reference.Taps) -> None:
+    for name, messages in expected.messages.items():
+        assert np.array_equal(messages, got.messages[name]), name
+        assert np.array_equal(expected.saturations[name], got.saturations[name]), name
+    assert np.array_equal(expected.logits, got.logits)
+
+
+def test_random_programs_bit_for_bit():
+    simulator, seen = Simulator(threads=1), Counter()
+    for seed in SEEDS:
+        program = random_program(seed)
+        messages = random_messages(program, 3, seed)
+        assert_same(reference.run(program, messages), simulator.run(program, messages))
+        seen.update(features(program))
+    wanted = {
+        *("Conv2d", "Linear", "ChannelConv", "SumPool", "MaxPool", "Relay", "HybridFiring", "ParallelFiring"),
+        *("LeakyIntegrateAndFire", "MultiHierarchical", "LookupTable", "gate", "several ports", "constant", "frames"),
+        *("port on a population", "port on the input", "signed message", "16-bit message", "steps differ"),
+        *("groups", "stride", "dilation", "padding", "state 12", "state 16", "state 24", "state 32"),
+        *(f"T{t}" for t in range(1, 7)),
+    }
+    assert not wanted - set(seen), seen
+
+
+def conv_program(channels: int = 8, size: int = 16, steps: int = 3) -> Program:
+    """One convolution and a head: enough for tests of batches."""
+    rng = np.random.default_rng(7)
+    one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
+    weight = rng.integers(-1, 2, (channels, 2, 3, 3)).astype(np.int8)
+    fire = HybridFiring(np.full((1, 1), 2048), 12, np.full((1, 1), 300), 5)
+    return Program(
+        time_steps=steps,
+        state_bits=24,
+        accumulator_bits=24,
+        input=Input((2, size, size), Message(8, True, 1.0), "constant", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            Synapse("conv", INPUT, Conv2d(padding=(1, 1)), weight, 2),
+            Population("spikes", (channels, size, size), (Port("conv", 3 * one, 0),), zero, fire, Message(4, False, 1)),
+            Synapse("head", "spikes", Linear(), rng.integers(-8, 8, (5, channels * size * size)).astype(np.int8), 4),
+        ),
+        readout=Readout("head", np.arange(5), 1.0),
+    )
+
+
+def test_large_values_need_64_bits():
+    """Accumulators beyond 32 bits: a linear layer over 16-bit messages with 8-bit weights."""
+    one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
+    fire = HybridFiring(32767 * one, 3, 2**31 * one.astype(np.int64) - 1, 0)
+    program = Program(
+        time_steps=3,
+        state_bits=32,
+        accumulator_bits=32,
+        input=Input((2000, 8, 1), Message(16, False, 1.0), "frames", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            Synapse("wide", INPUT, Linear(), np.full((3, 16000), 127, np.int8), 8),
+            Population("spikes", (3,), (Port("wide", 32767 * one, 47),), zero, fire, Message(16, False, 1.0)),
+            Population("all", (3,), (Port("wide", -32768 * one, 0),), zero, fire, Message(1, False, 1.0)),
+            Synapse("head", "spikes", Linear(), np.ones((2, 3), np.int8), 2),
+        ),
+        readout=Readout("head", np.array([-(1 << 47), (1 << 47) - 1]), 1.0),
+    )
+    messages = np.full((2, 3, 2000, 8, 1), 65535)
+    messages[1] = np.random.default_rng(0).integers(0, 65536, messages[1].shape)
+    assert_same(reference.run(program, messages), Simulator(1).run(program, messages))
+
+
+def test_threads_and_blocks_give_the_same():
+    program = conv_program()
+    messages = random_messages(program, 150, 0)
+    alone = simulate(program, messages, threads=1, taps=True)
+    for threads in (2, 5):
+        other = simulate(program, messages, threads=threads, taps=True)
+        assert_same(alone.taps, other.taps)
+        assert np.array_equal(alone.counters.sops_per_sample(), other.counters.sops_per_sample())
+    parts = simulate(program, (messages[a : a + 7] for a in range(0, 150, 7)), threads=2)
+    assert np.array_equal(parts.logits, alone.logits)
+    assert np.array_equal(parts.predictions, np.argmax(alone.logits, axis=1))
+
+
+def test_one_simulator_runs_several_programs():
+    simulator = Simulator(1)
+    for channels in (3, 4, 3):
+        program = conv_program(channels)
+        messages = random_messages(program, 4, channels)
+        assert_same(reference.run(program, messages), simulator.run(program, messages))
+
+
+def test_memory_does_not_grow_with_the_samples():
+    program = conv_program(channels=32, size=32)
+
+    def peak(samples: int) -> int:
+        blocks = (random_messages(program, 50, i) for i in range(samples // 50))
+        tracemalloc.start()
+        simulate(program, blocks, threads=1)
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    simulate(program, random_messages(program, 2, 0))
+    assert peak(500) <= 1.05 * peak(100)
+
+
+def test_floats_labels_and_progress():
+    program = conv_program()
+    x = np.random.default_rng(3).normal(0, 40, (40, 2, 16, 16))
+    done = []
+    labels = np.zeros(40, dtype=np.int64)
+    result = simulate(program, x, labels=labels, threads=2, progress=done.append)
+    assert sum(done) == 40
+    assert result.accuracy == np.mean(result.predictions == 0)
+    expected = reference.run(program, np.clip(np.rint(x), -128, 127).astype(np.int64)[:, None])
+    assert np.array_equal(result.logits, expected.logits)
+    assert result.seconds > 0
+    assert result.taps is None
+
+
+def test_no_samples():
+    result = simulate(conv_program(), np.zeros((0, 2, 16, 16)), taps=True)
+    assert result.logits.shape == (0, 5)
+    assert result.taps.messages["spikes"].shape == (0, 3, 8, 16, 16)
+    assert result.counters.populations["spikes"].density() == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, 1, 5, 2]), "label 5 of sample 2 is not a class: they are 0..4"),
+        (np.array([0, -1, 4, 2]), "label -1 of sample 1"),
+        (np.array([0, 1, 2]), "3 labels for 4 samples"),
+        (np.array([0.0, 1.0, 2.0, 3.0]), "one integer per sample"),
+        (np.zeros((4, 1), dtype=int), "one integer per sample"),
+    ],
+)
+def test_labels_that_do_not_fit(labels, message):
+    with pytest.raises(InputError, match=message):
+        simulate(conv_program(), np.zeros((4, 2, 16, 16)), labels=labels)
+
+
+def test_an_error_in_a_thread_reaches_the_caller():
+    x = np.zeros((400, 2, 16, 16))
+    x[333, 1, 2, 3] = np.nan
+    with pytest.raises(InputError, match="channel 1"):
+        simulate(conv_program(), x, threads=2)
