@@ -1,0 +1,95 @@
+"""What a network did on real samples: the plain data that mapping and cost need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Table
+from math import prod
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hmdf.sim.counters import fanout
+from hmdf.sim.nodes import INPUT
+from hmdf.sim.program import Program
+
+
+class _PopulationCounts(Protocol):
+    @property
+    def spikes_per_sample(self) -> NDArray[np.int64]: ...
+
+
+class _SynapseCounts(Protocol):
+    @property
+    def sops_per_sample(self) -> NDArray[np.int64]: ...
+    @property
+    def macs(self) -> int: ...
+
+
+class CountersLike(Protocol):
+    """The part of the simulator's counters that is read; `populations` has the input under "input"."""
+
+    @property
+    def samples(self) -> int: ...
+    @property
+    def populations(self) -> Table[str, _PopulationCounts]: ...
+    @property
+    def synapses(self) -> Table[str, _SynapseCounts]: ...
+
+
+class Activity(msgspec.Struct, frozen=True, eq=False):
+    """Events of each sample, summed over its time-steps.
+
+    Fields:
+        measured: whether it was counted on samples, or assumed.
+        messages: by population and "input", non-zero messages sent, float64 (N,).
+        sops: by synapse, synaptic operations of spikes, float64 (N,).
+        macs: by synapse, multiply-accumulates of dense messages, the same for every sample.
+    """
+
+    measured: bool
+    messages: dict[str, NDArray[np.float64]]
+    sops: dict[str, NDArray[np.float64]]
+    macs: dict[str, float]
+
+    @property
+    def samples(self) -> int:
+        return len(self.messages[INPUT])
+
+    @property
+    def origin(self) -> str:
+        """Where the numbers come from, for the user."""
+        if self.measured:
+            return f"measured on {self.samples} samples"
+        return "assumed: every neuron sends at every time-step (an upper bound; simulate samples for real figures)"
+
+
+def measured(counters: CountersLike) -> Activity:
+    """Activity from the simulator's counters.
+
+    Raises:
+        ValueError: the counters are of no sample.
+    """
+    if counters.samples < 1:
+        raise ValueError("counters of at least one sample are needed (got 0)")
+    return Activity(
+        True,
+        {name: np.asarray(p.spikes_per_sample, dtype=np.float64) for name, p in counters.populations.items()},
+        {name: np.asarray(s.sops_per_sample, dtype=np.float64) for name, s in counters.synapses.items()},
+        {name: float(s.macs) for name, s in counters.synapses.items()},
+    )
+
+
+def assumed(program: Program) -> Activity:
+    """The upper bound: every neuron sends a non-zero message at every time-step."""
+    steps = program.time_steps
+    sizes = {INPUT: prod(program.input.shape), **{p.name: prod(p.shape) for p in program.populations}}
+    operations = {s.name: float(fanout(s, program.shapes[s.source]).sum()) * steps for s in program.synapses}
+    spiking = {s.name: program.carries_spikes(s) for s in program.synapses}
+    return Activity(
+        False,
+        {name: np.array([float(size * steps)]) for name, size in sizes.items()},
+        {name: np.array([count if spiking[name] else 0.0]) for name, count in operations.items()},
+        {name: 0.0 if spiking[name] else count for name, count in operations.items()},
+    )

@@ -1,0 +1,307 @@
+"""Energy, time and memory of one sample on a target: events counted on real samples times the target's constants.
+
+Every row of the energy is one kind of event at one node and uses exactly one constant, so a reader can recompute it.
+Constants come as low, typical and high and stay three numbers to the end. What a target does not know is named in
+`missing` and is in no sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hmdf.sim.nodes import Synapse
+from hmdf.sim.program import Program
+
+from .activity import Activity, assumed
+from .layers import READOUT, Layer, layers_of
+from .mapping import Mapping, map_program
+from .target import PURPOSES, Cost, Fact, Status, Target
+
+STATUS_ORDER: tuple[Status, ...] = ("published", "derived", "estimate")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One kind of event at one node: count x constant = energy.
+
+    Fields:
+        node: synapse, population, "input", "readout" or "chip".
+        constant: the target's constant, such as "synaptic_op_energy".
+        count: events per sample, mean over the samples; for static_power ns of all chips.
+        energy: pJ per sample.
+    """
+
+    node: str
+    constant: str
+    count: float
+    energy: Cost
+    status: Status
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """A figure over the samples, from the typical constants."""
+
+    mean: float
+    std: float
+    smallest: float
+    largest: float
+
+
+class Energy(msgspec.Struct, frozen=True):
+    """pJ per sample.
+
+    Fields:
+        rows: every event that the target knows the cost of.
+        total: sum of the rows, None when the target knows no cost at all.
+        by_node, by_constant: the same, summed.
+        missing: constants that events need and the target does not know; they are in no sum.
+        status: the weakest of the constants that weigh in the total.
+        spread: of the total over the samples.
+    """
+
+    rows: list[Row]
+    total: Cost | None
+    by_node: dict[str, Cost]
+    by_constant: dict[str, Cost]
+    missing: tuple[str, ...]
+    status: Status | None
+    spread: Spread | None
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """ns. Layers work as a pipeline: each takes the messages of the step before.
+
+    Fields:
+        step: the slowest core, the longest way of a message and the barrier; never less than the target's step.
+        sample: from the first input to the last logit, (T + depth - 1) steps.
+        period: between two samples in a stream, T steps.
+        slowest_core: at the typical constants; None where only the target's step is known.
+        bound: what decides the typical step: "core" or "step_time".
+    """
+
+    step: Cost
+    sample: Cost
+    period: Cost
+    depth: int
+    slowest_core: int | None
+    bound: str
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What a sample costs on a target. `constants`: each one used, with its source and status."""
+
+    target: str
+    activity: str
+    samples: int
+    cores: int
+    chips: int
+    energy: Energy
+    timing: Timing | None
+    memory: dict[str, int]
+    constants: list[Fact]
+
+
+def estimate(
+    program: Program, target: Target, activity: Activity | None = None, mapping: Mapping | None = None
+) -> Estimate:
+    """Cost of a sample.
+
+    Args:
+        activity: measured by the simulator; without it, the upper bound that every neuron sends at every step.
+        mapping: from `map_program`, made here when not given.
+
+    Raises:
+        DoesNotFit: no mapping was given and the program does not fit.
+    """
+    activity = activity or assumed(program)
+    mapping = mapping or map_program(program, target, activity)
+    timing = _timing(program, target, activity, mapping)
+    energy = _energy(program, target, activity, mapping, timing)
+    used = {row.constant for row in energy.rows}
+    return Estimate(
+        target=target.name,
+        activity=activity.origin,
+        samples=activity.samples,
+        cores=mapping.cores,
+        chips=mapping.chips,
+        energy=energy,
+        timing=timing,
+        memory={p: sum(s.bytes[p] for s in mapping.slices) for p in PURPOSES},
+        constants=[f for f in target.facts if f.key.removeprefix("costs.") in used or f.key.endswith("_time")],
+    )
+
+
+# ------------------------------------------------------------------------------ energy
+
+
+class _Event(msgspec.Struct, frozen=True, eq=False):
+    """`counts`: events of each sample (N,)."""
+
+    node: str
+    constant: str
+    counts: NDArray[np.float64]
+
+
+def _energy(program: Program, target: Target, activity: Activity, mapping: Mapping, timing: Timing | None) -> Energy:
+    rows: list[Row] = []
+    missing: list[str] = []
+    by_sample = np.zeros(activity.samples)
+    for event in _events(program, activity, mapping):
+        mean = float(event.counts.mean())
+        constant: Cost | None = getattr(target.costs, event.constant)
+        if constant is None:
+            if mean:
+                missing.append(event.constant)
+            continue
+        energy = Cost(mean * constant.low, mean * constant.typical, mean * constant.high)
+        rows.append(Row(event.node, event.constant, mean, energy, target.fact(f"costs.{event.constant}").status))
+        by_sample += event.counts * constant.typical
+    power = target.costs.static_power
+    if power is None or (timing is None and power.high > 0):
+        missing.append("static_power" if power is None else "step_time")
+    else:
+        time = timing.period if timing is not None else Cost(0, 0, 0)
+        spent = [p * t * mapping.chips for p, t in zip(triple(power), triple(time), strict=True)]
+        status = target.fact("costs.static_power").status
+        rows.append(Row("chip", "static_power", time.typical * mapping.chips, Cost(*spent), status))
+        by_sample += spent[1]
+    total = _sum(rows)
+    weighing = [row.status for row in rows if row.energy.high > 0]
+    return Energy(
+        rows=rows,
+        total=total if rows and weighing else None,
+        by_node=_grouped(rows, "node"),
+        by_constant=_grouped(rows, "constant"),
+        missing=tuple(dict.fromkeys(missing)),
+        status=max(weighing, key=STATUS_ORDER.index, default=None),
+        spread=_spread(by_sample) if weighing else None,
+    )
+
+
+def _events(program: Program, activity: Activity, mapping: Mapping) -> Iterator[_Event]:
+    none = np.zeros(activity.samples)
+    for synapse in program.synapses:
+        spikes, macs = activity.sops[synapse.name], none + activity.macs[synapse.name]
+        if synapse.weight is None:
+            yield _Event(synapse.name, "port_energy", spikes + macs)
+        elif program.carries_spikes(synapse):
+            yield _Event(synapse.name, "synaptic_op_energy", spikes)
+        else:
+            yield _Event(synapse.name, "mac_energy", macs)
+    for population in program.populations:
+        name = population.name
+        direct = [port.source for port in population.ports if not isinstance(program.by_name.get(port.source), Synapse)]
+        if population.gate is not None:
+            direct.append(population.gate.source)
+        if direct:
+            yield _Event(name, "port_energy", sum((activity.messages[source] for source in direct), start=none))
+        sent = activity.messages[name]
+        yield _Event(name, "neuron_active_energy", sent)
+        yield _Event(name, "neuron_inactive_energy", prod(population.shape) * program.time_steps - sent)
+    yield _Event(READOUT, "neuron_inactive_energy", none + program.classes * program.time_steps)
+    for name, travel in mapping.travel.items():
+        if name == READOUT:
+            continue
+        sent = activity.messages[name]
+        # Deliveries and hops are means over the samples; within a layer they grow with its messages.
+        relative = sent / sent.mean() if sent.mean() else sent
+        yield _Event(name, "message_energy", travel.deliveries * relative)
+        yield _Event(name, "hop_x_energy", travel.hops_x * relative)
+        yield _Event(name, "hop_y_energy", travel.hops_y * relative)
+
+
+def triple(cost: Cost) -> tuple[float, float, float]:
+    """Low, typical, high."""
+    return cost.low, cost.typical, cost.high
+
+
+def _sum(rows: list[Row]) -> Cost:
+    return Cost(*(sum(values) for values in zip((0.0, 0.0, 0.0), *(triple(r.energy) for r in rows), strict=True)))
+
+
+def _grouped(rows: list[Row], field: str) -> dict[str, Cost]:
+    names = dict.fromkeys(getattr(row, field) for row in rows)
+    return {name: _sum([row for row in rows if getattr(row, field) == name]) for name in names}
+
+
+def _spread(values: NDArray[np.float64]) -> Spread:
+    return Spread(float(values.mean()), float(values.std()), float(values.min()), float(values.max()))
+
+
+# -------------------------------------------------------------------------------- time
+
+_EVENT_TIMES = ("synaptic_op_time", "mac_time", "port_time", "neuron_active_time", "neuron_inactive_time")
+
+
+def _timing(program: Program, target: Target, activity: Activity, mapping: Mapping) -> Timing | None:
+    """None when the target knows neither the time of its events nor that of a step."""
+    costs = target.costs
+    known = [getattr(costs, name) is not None for name in (*_EVENT_TIMES, "message_time", "hop_time", "barrier_time")]
+    least = costs.step_time or Cost(0, 0, 0)
+    if not any(known) and costs.step_time is not None:
+        return _pipeline(program, least, None, "step_time")
+    if not all(known):
+        return None
+    layers = {layer.name: layer for layer in layers_of(program)}
+    steps, slowest = [], 0
+    for which in ("low", "typical", "high"):
+        load = _core_load(program, target, activity, mapping, layers, which)
+        work = float(load.max())
+        way = mapping.longest_way * getattr(costs.hop_time, which)
+        steps.append(work + way + getattr(costs.barrier_time, which))
+        if which == "typical":
+            slowest = int(load.argmax())
+    step = Cost(*(max(a, b) for a, b in zip(steps, triple(least), strict=True)))
+    return _pipeline(program, step, slowest, "core" if steps[1] >= least.typical else "step_time")
+
+
+def _pipeline(program: Program, step: Cost, slowest: int | None, bound: str) -> Timing:
+    depth = layers_of(program)[-1].depth
+    sample = program.time_steps + depth - 1
+    return Timing(
+        step=step,
+        sample=Cost(*(sample * s for s in triple(step))),
+        period=Cost(*(program.time_steps * s for s in triple(step))),
+        depth=depth,
+        slowest_core=slowest,
+        bound=bound,
+    )
+
+
+def _core_load(
+    program: Program,
+    target: Target,
+    activity: Activity,
+    mapping: Mapping,
+    layers: dict[str, Layer],
+    which: str,
+) -> NDArray[np.float64]:
+    """ns of work of each core in a mean step; a layer's work is shared among its slices by their neurons."""
+    times = {name: getattr(getattr(target.costs, name), which) for name in (*_EVENT_TIMES, "message_time")}
+    steps = program.time_steps
+    work = {name: _layer_work(program, layer, activity, times) for name, layer in layers.items()}
+    load = np.zeros(mapping.cores)
+    for piece in mapping.slices:
+        load[piece.core] += work[piece.layer] * piece.neurons / layers[piece.layer].neurons
+    for use in mapping.core_use:
+        load[use.core] += use.messages_out * times["message_time"]
+    return load / steps
+
+
+def _layer_work(program: Program, layer: Layer, activity: Activity, times: dict[str, float]) -> float:
+    """ns of a whole layer over all steps."""
+    work = 0.0
+    for edge in layer.edges:
+        synapse = program.by_name.get(edge.name)
+        if not isinstance(synapse, Synapse):
+            work += float(activity.messages[edge.source].mean()) * times["port_time"]
+            continue
+        spikes, macs = float(activity.sops[edge.name].mean()), activity.macs[edge.name]
+        work += spikes * times["synaptic_op_time"] + macs * times["mac_time"]
+    sent = 0.0 if layer.name == READOUT else float(activity.messages[layer.name].mean())
+    updates = layer.neurons * program.time_steps
+    return work + sent * times["neuron_active_time"] + (updates - sent) * times["neuron_inactive_time"]

@@ -1,0 +1,267 @@
+"""A Program as a chip sees it: layers of neurons, and the edges over which messages reach them.
+
+A layer is a population with all synapses that end in it, for that is what shares a core; the read-out is a layer of
+one accumulating neuron per class. Shapes are (C, H, W) throughout; a vector of F features is (F, 1, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hmdf.sim.counters import reaching_taps
+from hmdf.sim.nodes import (
+    INPUT,
+    ChannelConv,
+    Conv2d,
+    HybridFiring,
+    LeakyIntegrateAndFire,
+    Linear,
+    LookupTable,
+    MaxPool,
+    MultiHierarchical,
+    Population,
+    SumPool,
+    Synapse,
+)
+from hmdf.sim.program import Program
+
+READOUT = "readout"
+Extents = tuple[int, int, int]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+class Edge(msgspec.Struct, frozen=True, eq=False):
+    """How messages of one source reach the neurons of a layer.
+
+    Fields:
+        name: the synapse, or the source itself for messages taken in without weights.
+        source, source_shape: the sending layer, or "input".
+        weighted: whether weights are stored; a pool or a direct port stores ones.
+        weight_bits: width of the weights, 0 without weights.
+        weights_per_channel, weights_fixed: of a shared kernel: stored per output channel of a core, and once.
+        first, last: input channels [first, last) that each output channel reads, int64 (C,).
+        rows, columns: whether an output row (column) reads an input row (column), (H, H_in) and (W, W_in).
+        message_bits: of the source.
+        delay: time-steps that its messages wait for those of a longer path.
+    """
+
+    name: str
+    source: str
+    source_shape: Extents
+    weighted: bool
+    weight_bits: int
+    weights_per_channel: int
+    weights_fixed: int
+    first: Ints
+    last: Ints
+    rows: Bools
+    columns: Bools
+    message_bits: int
+    delay: int
+
+    def fan_in(self) -> int:
+        """Most synapses that this edge brings to one neuron."""
+        reach = int((self.last - self.first).max())
+        return reach * int(self.rows.sum(axis=1).max()) * int(self.columns.sum(axis=1).max())
+
+
+class Layer(msgspec.Struct, frozen=True, eq=False):
+    """Neurons that take in the same edges.
+
+    Fields:
+        name: of the population, or "readout".
+        shape: (C, H, W).
+        edges: everything it listens to.
+        state_bits, accumulator_bits: per neuron.
+        parameter_bits_per_channel, parameter_bits: of its tables, per channel and once per core.
+        depth: steps after the input at which its step t is computed; every edge takes one.
+    """
+
+    name: str
+    shape: Extents
+    edges: tuple[Edge, ...]
+    state_bits: int
+    accumulator_bits: int
+    parameter_bits_per_channel: int
+    parameter_bits: int
+    depth: int
+
+    @property
+    def neurons(self) -> int:
+        return prod(self.shape)
+
+
+def layers_of(program: Program) -> list[Layer]:
+    """The layers in topological order, the read-out last."""
+    depths = _depths(program)
+    layers = [_layer(program, population, depths) for population in program.populations]
+    return [*layers, _readout(program, depths)]
+
+
+def extents(shape: tuple[int, ...]) -> Extents:
+    """(C, H, W) of a population's shape."""
+    return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
+
+
+def _depths(program: Program) -> dict[str, int]:
+    depths = {INPUT: 0}
+    for population in program.populations:
+        depths[population.name] = 1 + max(depths[source] for source in _sources(program, population))
+    depths[READOUT] = 1 + depths[_synapse(program, program.readout.source).source]
+    return depths
+
+
+def _sources(program: Program, population: Population) -> Iterator[str]:
+    for port in population.ports:
+        node = program.by_name.get(port.source)
+        yield node.source if isinstance(node, Synapse) else port.source
+    if population.gate is not None:
+        yield population.gate.source
+
+
+def _synapse(program: Program, name: str) -> Synapse:
+    node = program.by_name[name]
+    assert isinstance(node, Synapse)
+    return node
+
+
+def _layer(program: Program, population: Population, depths: dict[str, int]) -> Layer:
+    depth = depths[population.name]
+    edges = []
+    for port in population.ports:
+        node = program.by_name.get(port.source)
+        if isinstance(node, Synapse):
+            edges.append(_synapse_edge(program, node, extents(population.shape), depth - 1 - depths[node.source]))
+        else:
+            edges.append(_direct_edge(program, port.source, population.shape, depth - 1 - depths[port.source]))
+    if population.gate is not None:
+        source = population.gate.source
+        edges.append(_direct_edge(program, source, population.shape, depth - 1 - depths[source]))
+    per_channel, fixed = _parameter_bits(program, population)
+    accumulators = sum(isinstance(program.by_name.get(port.source), Synapse) for port in population.ports)
+    states = {HybridFiring: 1, LeakyIntegrateAndFire: 1, MultiHierarchical: 2}.get(type(population.dynamics), 0)
+    return Layer(
+        name=population.name,
+        shape=extents(population.shape),
+        edges=tuple(edges),
+        state_bits=states * program.state_bits,
+        accumulator_bits=accumulators * program.accumulator_bits,
+        parameter_bits_per_channel=per_channel,
+        parameter_bits=fixed,
+        depth=depth,
+    )
+
+
+def _readout(program: Program, depths: dict[str, int]) -> Layer:
+    """One neuron per class that sums its accumulator and bias over the T steps."""
+    synapse = _synapse(program, program.readout.source)
+    shape = (program.classes, 1, 1)
+    sum_bits = program.accumulator_bits + program.time_steps.bit_length()
+    return Layer(
+        name=READOUT,
+        shape=shape,
+        edges=(_synapse_edge(program, synapse, shape, 0),),
+        state_bits=sum_bits,
+        accumulator_bits=program.accumulator_bits,
+        parameter_bits_per_channel=program.accumulator_bits if program.readout.bias.size > 1 else 0,
+        parameter_bits=program.accumulator_bits if program.readout.bias.size == 1 else 0,
+        depth=depths[READOUT],
+    )
+
+
+def _parameter_bits(program: Program, population: Population) -> tuple[int, int]:
+    """Bits of the (T or 1, C or 1) tables per channel, and of what is stored once."""
+    per_channel = fixed = 0
+    for what, array in population.parameters():
+        width = program.state_bits if "bias" in what or what == "threshold" else 16
+        if array.shape[1] > 1:
+            per_channel += array.shape[0] * width
+        else:
+            fixed += array.shape[0] * width
+    if isinstance(population.dynamics, LookupTable):
+        fixed += 256 * population.message.bits
+    return per_channel, fixed
+
+
+def _synapse_edge(program: Program, synapse: Synapse, shape: Extents, delay: int) -> Edge:
+    source = extents(program.shapes[synapse.source])
+    channels = np.arange(shape[0])
+    first, last = channels, channels + 1
+    rows, columns = np.ones((1, source[1]), np.bool_), np.ones((1, source[2]), np.bool_)
+    per_channel, fixed = 0, 1
+    match synapse.op:
+        case Linear():
+            first, last = np.zeros_like(channels), np.full_like(channels, source[0])
+            per_channel, fixed = prod(source), 0
+        case ChannelConv(padding=padding):
+            first, last = np.maximum(channels - padding, 0), np.minimum(channels + padding + 1, source[0])
+            fixed = 2 * padding + 1
+        case Conv2d(groups=groups):
+            assert synapse.weight is not None
+            reads = source[0] // groups
+            first = channels // (shape[0] // groups) * reads
+            last = first + reads
+            per_channel, fixed = prod(synapse.weight.shape[1:]), 0
+        case SumPool(kernel=kernel) | MaxPool(kernel=kernel):
+            fixed = prod(kernel)
+    if not isinstance(synapse.op, Linear | ChannelConv):
+        rows, columns = (_reach(synapse, axis, source[1 + axis], shape[1 + axis]) for axis in (0, 1))
+    return Edge(
+        name=synapse.name,
+        source=synapse.source,
+        source_shape=source,
+        weighted=synapse.weight is not None,
+        weight_bits=synapse.weight_bits,
+        weights_per_channel=per_channel,
+        weights_fixed=fixed,
+        first=first,
+        last=last,
+        rows=rows,
+        columns=columns,
+        message_bits=program.message_of(synapse.source).bits,
+        delay=delay,
+    )
+
+
+def _reach(synapse: Synapse, axis: int, size: int, outputs: int) -> Bools:
+    """Whether each output position of an axis reads each input position, (outputs, size)."""
+    op = synapse.op
+    assert isinstance(op, Conv2d | SumPool | MaxPool)
+    if isinstance(op, Conv2d):
+        assert synapse.weight is not None
+        kernel, dilation = synapse.weight.shape[2 + axis], op.dilation[axis]
+    else:
+        kernel, dilation = op.kernel[axis], 1
+    stride, padding = op.stride[axis], op.padding[axis]
+    position, tap = np.nonzero(reaching_taps(size, kernel, stride, padding, dilation))
+    reach = np.zeros((outputs, size), np.bool_)
+    reach[(position + padding - dilation * tap) // stride, position] = True
+    return reach
+
+
+def _direct_edge(program: Program, source: str, shape: tuple[int, ...], delay: int) -> Edge:
+    """A port without synapse, position by position, or a gate, one message per channel."""
+    channels, height, width = extents(shape)
+    source_shape = extents(program.shapes[source])
+    same = source_shape[1:] == (height, width)
+    return Edge(
+        name=source,
+        source=source,
+        source_shape=source_shape,
+        weighted=False,
+        weight_bits=0,
+        weights_per_channel=0,
+        weights_fixed=1,
+        first=np.arange(channels),
+        last=np.arange(channels) + 1,
+        rows=np.eye(height, dtype=np.bool_) if same else np.ones((height, 1), np.bool_),
+        columns=np.eye(width, dtype=np.bool_) if same else np.ones((width, 1), np.bool_),
+        message_bits=program.message_of(source).bits,
+        delay=delay,
+    )

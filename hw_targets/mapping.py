@@ -1,0 +1,359 @@
+"""Layers onto cores: which slice of which layer lies where, what it takes, and how far its messages travel.
+
+Slices come from `partition`; slices that fit a core together share it (first fit, in the order of the layers); cores
+are placed by `placement`. The same input gives the same mapping on every machine.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hmdf.sim.errors import DoesNotFit
+from hmdf.sim.nodes import INPUT
+from hmdf.sim.program import Program
+
+from .activity import Activity, assumed
+from .partition import RESOURCES, Cut, Ints, Limit, Partition, limits_of, overlaps, partition, whole
+from .placement import Traffic, coordinates, mesh_of, place
+from .target import PURPOSES, Target
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """A block of one layer on one core: channels, rows and columns as [first, last)."""
+
+    layer: str
+    core: int
+    channels: tuple[int, int]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    neurons: int
+    input_axons: int
+    output_axons: int
+    bytes: dict[str, int]
+
+
+class CoreUse(msgspec.Struct, frozen=True):
+    """One core: its place, what its slices take of it, and its traffic.
+
+    Fields:
+        chip, x, y: chip number and tile of the mesh.
+        bytes: by purpose.
+        memory_use: bytes / limit of its fullest memory, 0 without a limit.
+        messages_in, messages_out: per sample, to and from slices on any core, this one included.
+    """
+
+    core: int
+    chip: int
+    x: int
+    y: int
+    layers: tuple[str, ...]
+    neurons: int
+    input_axons: int
+    output_axons: int
+    bytes: dict[str, int]
+    memory_use: float
+    messages_in: float
+    messages_out: float
+
+
+class Travel(msgspec.Struct, frozen=True):
+    """Messages of one layer (or of the input) per sample, one for each core that a message goes to.
+
+    `deliveries` counts messages times destination cores; the hops and crossings are summed over deliveries.
+    """
+
+    deliveries: float
+    hops_x: float
+    hops_y: float
+    chip_crossings: float
+
+
+class LowerBound(msgspec.Struct, frozen=True):
+    """Fewest cores that any mapping needs: the largest of total need / limit of a core; `resource` says which."""
+
+    cores: int
+    resource: str
+
+
+class Mapping(msgspec.Struct, frozen=True):
+    """A program on a chip; plain data, ready for JSON.
+
+    Fields:
+        chips: chips that the cores fill.
+        ratio: cores / lower_bound.cores, 1 is optimal.
+        traffic: where the message counts come from.
+        mesh_assumed: the target's mesh is not known; a square is assumed.
+        slices: in the order of the layers.
+        travel: by layer and "input".
+        mean_hops: mesh links per delivery.
+        longest_way: most links between two cores that exchange messages.
+    """
+
+    target: str
+    cores: int
+    chips: int
+    lower_bound: LowerBound
+    ratio: float
+    traffic: str
+    mesh_assumed: bool
+    slices: list[Slice]
+    core_use: list[CoreUse]
+    travel: dict[str, Travel]
+    mean_hops: float
+    longest_way: int
+
+
+def map_program(program: Program, target: Target, activity: Activity | None = None) -> Mapping:
+    """Map a program onto as many chips as it needs.
+
+    Args:
+        activity: measured traffic; without it every neuron is taken to send at every step, and the result says so.
+
+    Raises:
+        DoesNotFit: the smallest slice of some layer breaks a limit of a core; `fit.check` says what to do.
+    """
+    activity = activity or assumed(program)
+    parts = partition(program, target)
+    if parts.excesses:
+        first = parts.excesses[0]
+        more = f" ({len(parts.excesses) - 1} more)" if len(parts.excesses) > 1 else ""
+        raise DoesNotFit(
+            f"'{first.layer}' does not fit a core of {target.name}: {first.resource} {first.needed}, limit "
+            f"{first.available}{more}"
+        )
+    return map_partition(program, target, activity, parts)
+
+
+def map_partition(program: Program, target: Target, activity: Activity, parts: Partition) -> Mapping:
+    """As `map_program`, for layers that are already cut and fit."""
+    needs = np.concatenate([np.stack([c.needs[r].reshape(-1) for r in RESOURCES], axis=1) for c in parts.cuts])
+    core_of = pack(needs, limits_of(target), target)
+    cores = int(core_of.max()) + 1
+    links = _links(parts.cuts, activity)
+    mesh = mesh_of(target, cores)
+    sources = np.where(links.source < 0, -1, core_of[links.source])
+    traffic = Traffic(sources, core_of[links.destination], links.messages)
+    places = place(mesh, cores, _summed(traffic, cores), _hop_weights(target))
+    bound = lower_bound(program, target)
+    x, y = coordinates(mesh, places)
+    travel, longest = _travel(parts.cuts, links, traffic, (x, y), places // mesh.places)
+    deliveries = sum(t.deliveries for t in travel.values())
+    return Mapping(
+        target=target.name,
+        cores=cores,
+        chips=-(-cores // mesh.places),
+        lower_bound=bound,
+        ratio=cores / bound.cores,
+        traffic=activity.origin,
+        mesh_assumed=mesh.assumed,
+        slices=_slices(parts.cuts, core_of),
+        core_use=_core_use(parts.cuts, target, needs, core_of, traffic, (x % mesh.width, y, places // mesh.places)),
+        travel=travel,
+        mean_hops=sum(t.hops_x + t.hops_y for t in travel.values()) / deliveries if deliveries else 0.0,
+        longest_way=longest,
+    )
+
+
+def pack(needs: NDArray[np.int64], limits: list[Limit], target: Target) -> Ints:
+    """The core of each slice: the first that has room for it, or its own where a core takes one layer only.
+
+    Args:
+        needs: (slices, RESOURCES).
+    """
+    if not target.capabilities.divisible_layers:
+        return _assign(needs, target)
+    if not target.capabilities.shared_cores:
+        return np.arange(len(needs))
+    if not limits:
+        return np.zeros(len(needs), np.int64)
+    takes = _by_limit(needs, limits)
+    room = np.tile(np.array([limit.available for limit in limits]), (len(needs), 1))
+    core_of = np.empty(len(needs), np.int64)
+    for index, take in enumerate(takes):
+        core_of[index] = np.argmax((room[: index + 1] >= take).all(axis=1))
+        room[core_of[index]] -= take
+    return core_of
+
+
+def lower_bound(program: Program, target: Target) -> LowerBound:
+    """Fewest cores of a target that could hold a program, from its total needs with every layer in one piece."""
+    limits = limits_of(target)
+    cuts = whole(program, target)
+    if not limits:
+        return LowerBound(1, "none")
+    takes = np.stack([_by_limit(np.array([[c.needs[r].sum() for r in RESOURCES]]), limits)[0] for c in cuts])
+    available = np.array([limit.available for limit in limits])
+    if target.capabilities.shared_cores:
+        cores = -(-takes.sum(axis=0) // available)
+        tightest = int(np.argmax(cores))
+        return LowerBound(max(1, int(cores[tightest])), limits[tightest].name)
+    per_layer = np.maximum(1, -(-takes // available).max(axis=1))
+    tightest = int(np.argmax((takes / available).sum(axis=0)))
+    return LowerBound(int(per_layer.sum()), limits[tightest].name)
+
+
+def _by_limit(needs: NDArray[np.int64], limits: list[Limit]) -> NDArray[np.int64]:
+    columns = [needs[:, [RESOURCES.index(r) for r in limit.resources]].sum(axis=1) for limit in limits]
+    return np.stack(columns, axis=1)
+
+
+def _assign(needs: NDArray[np.int64], target: Target) -> Ints:
+    """One layer per core where cores differ: a matching, or the order of the layers if there is none."""
+    cores = target.limits.cores or len(needs)
+    fits = np.ones((len(needs), cores), np.bool_)
+    for memory in target.memories:
+        take = needs[:, [RESOURCES.index(p) for p in memory.holds]].sum(axis=1)
+        fits &= take[:, None] <= 8 * np.array([memory.of_core(core) for core in range(cores)])
+    holder = np.full(cores, -1)
+
+    def settle(layer: int, tried: set[int]) -> bool:
+        for core in np.flatnonzero(fits[layer]):
+            if core not in tried:
+                tried.add(int(core))
+                if holder[core] < 0 or settle(int(holder[core]), tried):
+                    holder[core] = layer
+                    return True
+        return False
+
+    if len(needs) > cores or not all(settle(layer, set()) for layer in range(len(needs))):
+        return np.arange(len(needs))
+    core_of = np.empty(len(needs), np.int64)
+    core_of[holder[holder >= 0]] = np.flatnonzero(holder >= 0)
+    return core_of
+
+
+# ----------------------------------------------------------------------------- traffic
+
+
+class _Links(msgspec.Struct, frozen=True, eq=False):
+    """Messages per sample from slice to slice; `layer` numbers the sending layer, -1 is the input."""
+
+    layer: Ints
+    source: Ints
+    destination: Ints
+    messages: NDArray[np.float64]
+
+
+def _links(cuts: list[Cut], activity: Activity) -> _Links:
+    offsets = np.cumsum([0, *(cut.slices for cut in cuts)])
+    numbers = {cut.layer.name: index for index, cut in enumerate(cuts)}
+    parts = []
+    for reader, cut in enumerate(cuts):
+        for edge in cut.layer.edges:
+            sender = numbers.get(edge.source, -1)
+            blocks = cuts[sender].bounds if sender >= 0 else tuple(np.array([0, size]) for size in edge.source_shape)
+            to, at, neurons = _joined(overlaps(edge, blocks, cut.bounds))  # type: ignore[arg-type]
+            rate = float(np.mean(activity.messages[edge.source])) / np.prod(edge.source_shape)
+            source = at + offsets[sender] if sender >= 0 else np.full_like(at, -1)
+            parts.append(_Links(np.full_like(at, sender), source, to + offsets[reader], neurons * rate))
+    return _Links(*(np.concatenate([getattr(p, field) for p in parts]) for field in _Links.__struct_fields__))
+
+
+def _joined(axes: list[NDArray[np.int64]]) -> tuple[Ints, Ints, NDArray[np.float64]]:
+    """Reader slice, source slice and neurons of every pair that overlaps, from the overlaps per axis."""
+    to, at, neurons = np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1)
+    for axis in axes:
+        reader, source = np.nonzero(axis)
+        to = (to[:, None] * axis.shape[0] + reader).reshape(-1)
+        at = (at[:, None] * axis.shape[1] + source).reshape(-1)
+        neurons = (neurons[:, None] * axis[reader, source]).reshape(-1)
+    return to, at, neurons
+
+
+def _summed(traffic: Traffic, cores: int) -> Traffic:
+    """One entry per pair of cores."""
+    pairs, index = np.unique((traffic.source + 1) * cores + traffic.destination, return_inverse=True)
+    return Traffic(pairs // cores - 1, pairs % cores, np.bincount(index, traffic.messages).astype(np.float64))
+
+
+def _hop_weights(target: Target) -> tuple[int, int]:
+    """Relative cost of a hop in x and y in whole numbers, (1, 1) where it is not known."""
+    x, y = target.costs.hop_x_energy, target.costs.hop_y_energy
+    if x is None or y is None or not x.typical or not y.typical:
+        return 1, 1
+    smaller = min(x.typical, y.typical)
+    return round(12 * x.typical / smaller), round(12 * y.typical / smaller)
+
+
+def _travel(
+    cuts: list[Cut], links: _Links, traffic: Traffic, at: tuple[Ints, Ints], chip: Ints
+) -> tuple[dict[str, Travel], int]:
+    ends = []
+    for axis in (*at, chip):
+        start = np.where(traffic.source < 0, 0, axis[traffic.source])
+        ends.append(np.abs(start - axis[traffic.destination]))
+    names = [INPUT, *(cut.layer.name for cut in cuts)]
+
+    def by_layer(weight: NDArray) -> NDArray:
+        return np.bincount(links.layer + 1, weight, minlength=len(names))
+
+    sums = [by_layer(links.messages), *(by_layer(links.messages * end) for end in ends)]
+    travel = {name: Travel(*(float(s[i]) for s in sums)) for i, name in enumerate(names)}
+    return travel, int((ends[0] + ends[1]).max(initial=0))
+
+
+# ------------------------------------------------------------------------------ result
+
+
+def _slices(cuts: list[Cut], core_of: Ints) -> list[Slice]:
+    slices: list[Slice] = []
+    for cut in cuts:
+        flat = {name: need.reshape(-1) for name, need in cut.needs.items()}
+        for index, (c, y, x) in enumerate(np.ndindex(cut.grid)):
+            spans = [(int(b[i]), int(b[i + 1])) for b, i in zip(cut.bounds, (c, y, x), strict=True)]
+            slices.append(
+                Slice(
+                    layer=cut.layer.name,
+                    core=int(core_of[len(slices)]),
+                    channels=spans[0],
+                    rows=spans[1],
+                    columns=spans[2],
+                    neurons=int(flat["neurons"][index]),
+                    input_axons=int(flat["input_axons"][index]),
+                    output_axons=int(flat["output_axons"][index]),
+                    bytes={p: int(flat[p][index]) // 8 for p in PURPOSES},
+                )
+            )
+    return slices
+
+
+def _core_use(
+    cuts: list[Cut],
+    target: Target,
+    needs: NDArray[np.int64],
+    core_of: Ints,
+    traffic: Traffic,
+    at: tuple[Ints, Ints, Ints],
+) -> list[CoreUse]:
+    cores = int(core_of.max()) + 1
+    totals = np.zeros((cores, needs.shape[1]), np.int64)
+    np.add.at(totals, core_of, needs)
+    received = np.bincount(traffic.destination, traffic.messages, minlength=cores)
+    sent = np.bincount(traffic.source + 1, traffic.messages, minlength=cores + 1)[1:]
+    layers: list[list[str]] = [[] for _ in range(cores)]
+    for cut, part in zip(cuts, np.split(core_of, np.cumsum([c.slices for c in cuts])[:-1]), strict=True):
+        for core in np.unique(part):
+            layers[core].append(cut.layer.name)
+    uses = []
+    for core in range(cores):
+        row = dict(zip(RESOURCES, (int(v) for v in totals[core]), strict=True))
+        shares = [sum(row[p] for p in m.holds) / 8 / m.of_core(core) for m in target.memories]
+        uses.append(
+            CoreUse(
+                core=core,
+                chip=int(at[2][core]),
+                x=int(at[0][core]),
+                y=int(at[1][core]),
+                layers=tuple(layers[core]),
+                neurons=row["neurons"],
+                input_axons=row["input_axons"],
+                output_axons=row["output_axons"],
+                bytes={p: row[p] // 8 for p in PURPOSES},
+                memory_use=max(shares, default=0.0),
+                messages_in=float(received[core]),
+                messages_out=float(sent[core]),
+            )
+        )
+    return uses

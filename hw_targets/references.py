@@ -1,0 +1,114 @@
+"""What a program's cost is compared with: itself as an ANN, the figures papers print, NeuroBench's metrics."""
+
+from __future__ import annotations
+
+from math import prod
+
+import msgspec
+import numpy as np
+
+from hmdf.sim.counters import dense_macs
+from hmdf.sim.nodes import INPUT
+from hmdf.sim.packing import packed_bytes
+from hmdf.sim.program import Program
+
+from .activity import Activity
+from .cost import triple
+from .layers import READOUT, layers_of
+from .target import Cost, Target
+
+
+class Ann(msgspec.Struct, frozen=True):
+    """The same network as an ANN in one pass: every weight at every position once, pJ per sample."""
+
+    macs: int
+    int8: Cost
+    fp32: Cost
+
+
+def ann(program: Program, reference: Target) -> Ann:
+    """The network as 8-bit and fp32 ANN, at the MAC energies of a target that has them (cmos45).
+
+    Raises:
+        ValueError: the target has no int8 and fp32 MAC energy.
+    """
+    int8, fp32 = reference.costs.int8_mac_energy, reference.costs.fp32_mac_energy
+    if int8 is None or fp32 is None:
+        raise ValueError(f"target '{reference.name}' has no int8_mac_energy and fp32_mac_energy; cmos45 has them")
+    macs = sum(dense_macs(s, program.shapes[s.name]) for s in program.synapses if s.weight is not None)
+    return Ann(macs, *(Cost(*(macs * c for c in triple(constant))) for constant in (int8, fp32)))
+
+
+def hd_lif_energy(program: Program, activity: Activity, reference: Target) -> float:
+    """pJ per sample as HD-LIF counts it: the SOPs of 4-bit spikes at a constant of their own, MACs and the rest as
+    the literature (cmos45). Its table gives no other number of bits, so other graded spikes cost a full SOP.
+
+    Raises:
+        ValueError: the target has no such constants.
+    """
+    costs = reference.costs
+    if costs.four_bit_synaptic_op_energy is None or costs.synaptic_op_energy is None or costs.mac_energy is None:
+        raise ValueError(f"target '{reference.name}' has no four_bit_synaptic_op_energy; cmos45 has it")
+    energy = 0.0
+    for synapse in program.synapses:
+        if synapse.weight is None:
+            continue
+        four = program.message_of(synapse.source).bits == 4
+        per_sop = costs.four_bit_synaptic_op_energy if four else costs.synaptic_op_energy
+        energy += float(activity.sops[synapse.name].mean()) * per_sop.typical
+        energy += activity.macs[synapse.name] * costs.mac_energy.typical
+    return energy
+
+
+class SynapticOperations(msgspec.Struct, frozen=True):
+    """NeuroBench's three counts, per sample: MACs for messages of more than one bit, ACs for binary spikes."""
+
+    Effective_MACs: float
+    Effective_ACs: float
+    Dense: float
+
+
+class NeuroBench(msgspec.Struct, frozen=True):
+    """Metrics under the names of the NeuroBench community.
+
+    Fields:
+        footprint: bytes of weights at their stored width and of the parameter tables.
+        connection_sparsity: share of zero weights.
+        activation_sparsity: share of zero messages of the spiking populations.
+        synaptic_operations: dense messages count every non-zero weight, zero messages included (an upper bound).
+        membrane_updates: neurons that keep a state, times steps.
+    """
+
+    footprint: int
+    connection_sparsity: float
+    activation_sparsity: float
+    synaptic_operations: SynapticOperations
+    membrane_updates: int
+
+
+def neurobench(program: Program, activity: Activity) -> NeuroBench:
+    """NeuroBench's metrics of a program on the samples of an activity."""
+    weighted = [s for s in program.synapses if s.weight is not None]
+    layers = layers_of(program)
+    tables = sum(n.parameter_bits + n.parameter_bits_per_channel * n.shape[0] for n in layers)
+    spiking = [p for p in program.populations if not p.message.signed]
+    possible = sum(prod(p.shape) for p in spiking) * program.time_steps
+    sent = sum(float(activity.messages[p.name].mean()) for p in spiking)
+    macs = acs = 0.0
+    for synapse in weighted:
+        operations = float(activity.sops[synapse.name].mean()) + activity.macs[synapse.name]
+        if synapse.source != INPUT and program.message_of(synapse.source).bits == 1:
+            acs += operations
+        else:
+            macs += operations
+    dense = sum(dense_macs(s, program.shapes[s.name]) for s in weighted) * program.time_steps
+    zeros = sum(int(np.count_nonzero(s.weight == 0)) for s in weighted)
+    weights = sum(s.weight.size for s in weighted if s.weight is not None)
+    stored = sum(packed_bytes(s.weight.size, s.weight_bits) for s in weighted if s.weight is not None)
+    return NeuroBench(
+        footprint=stored + -(-tables // 8),
+        connection_sparsity=zeros / weights,
+        activation_sparsity=1 - sent / possible if possible else 0.0,
+        synaptic_operations=SynapticOperations(macs, acs, float(dense)),
+        membrane_updates=sum(n.neurons for n in layers if n.state_bits and n.name != READOUT) * program.time_steps,
+    )
