@@ -464,7 +464,7 @@ class _Builder:
             bad = torch.isnan(tensor) if name.endswith("_logit") else ~torch.isfinite(tensor.float())
             if bad.any():
                 index = tuple(int(i) for i in bad.nonzero()[0])
-                value = float(tensor[index])
+                value = float(tensor.detach()[index])
                 problem = f"{name}{list(index)} is {value}"
                 self._problem(node, problem, "train again from the last good checkpoint")
                 return False

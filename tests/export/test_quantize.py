@@ -1,0 +1,246 @@
+"""Choosing the integers: accuracy against the folded float network, safety of every register, and what is told."""
+
+import numpy as np
+import pytest
+import torch
+from networks import images, settled, small
+from torch import nn
+
+import hmdf
+from hmdf.export.calibrate import best_lsb
+from hmdf.export.compiler import compile_network
+from hmdf.export.config import Config, ConfigError, load_config
+from hmdf.export.evaluate import evaluate
+from hmdf.export.findings import CompileError
+from hmdf.sim import ranges, reference
+from hmdf.sim.encoder import encode
+from hmdf.sim.errors import InputError
+from hmdf.sim.nodes import HybridFiring, LookupTable, Relay
+from hmdf.train.neurons import GradedSpike, ParallelFiring
+from hmdf.train.synapses import TernaryConv2d
+
+T = 4
+
+
+def compiled(module: nn.Module, x: np.ndarray, **options):
+    example = torch.from_numpy(x[:1]).float()
+    return compile_network(module, example, calibration=x, target=options.pop("target", "loihi2"), **options)
+
+
+def network(**options) -> tuple[nn.Module, np.ndarray]:
+    x = images(16)
+    module = settled(small(**options), torch.from_numpy(x).float(), T)
+    return module, x
+
+
+def noise_ratio(compilation, x: np.ndarray) -> dict[str, float]:
+    """Root mean square error of every message, relative to the float message's root mean square."""
+    program = compilation.program
+    taps = reference.run(program, encode(program, x))
+    ratios: dict[str, float] = {}
+    errors: dict[str, list] = {p.name: [] for p in program.populations}
+
+    def observe(name: str, t: int, message: np.ndarray) -> None:
+        real = taps.messages[name][:, t] * program.message_of(name).scale
+        errors[name].append((np.square(real - message).mean(), np.square(message).mean()))
+
+    evaluate(compilation.folded, x, observe)
+    for name, pairs in errors.items():
+        noise, signal = np.mean(pairs, axis=0)
+        ratios[name] = float(np.sqrt(noise / max(signal, 1e-12)))
+    return ratios
+
+
+@pytest.mark.parametrize("seca", ["none", "I", "II"])
+@pytest.mark.parametrize("neuron", ["plain", "mpbn", "parallel"])
+def test_with_fine_spikes_every_message_is_close_to_the_float_network(neuron, seca):
+    module, x = network(neuron=neuron, seca=seca, spike_bits=8, spike_lsb=1 / 32)
+    compilation = compiled(module, x, config=Config(input_bits=16, gate_bits=12))
+    worst = noise_ratio(compilation, x)
+    assert max(worst.values()) < 0.05, worst
+
+
+def test_logits_follow_the_float_network():
+    module, x = network(neuron="mpbn", spike_bits=8, spike_lsb=1 / 32)
+    compilation = compiled(module, x, config=Config(input_bits=16))
+    program = compilation.program
+    logits = reference.run(program, encode(program, x)).logits * program.readout.scale
+    expected = evaluate(compilation.folded, x).logits
+    assert np.abs(logits - expected).max() < 0.03 * np.abs(expected).max()
+
+
+def test_spikes_keep_bits_and_lsb_of_training():
+    module, x = network(neuron="plain", spike_bits=3, spike_lsb=0.5)
+    for population in compiled(module, x).program.populations:
+        if isinstance(population.dynamics, HybridFiring):
+            assert (population.message.bits, population.message.scale) == (3, 0.5)
+
+
+def test_float_spikes_are_calibrated():
+    module, x = network(neuron="plain", spike_bits=None)
+    program = compiled(module, x, config=Config(spike_bits=6)).program
+    scales = {p.message.scale for p in program.populations if isinstance(p.dynamics, HybridFiring)}
+    assert len(scales) > 1
+    assert {p.message.bits for p in program.populations if isinstance(p.dynamics, HybridFiring)} == {6}
+
+
+def test_pools_of_spikes_lose_nothing():
+    module, x = network(neuron="plain", spike_bits=4)
+    program = compiled(module, x).program
+    pool = program.by_name["pool"]
+    assert isinstance(pool.dynamics, Relay)
+    assert pool.message.bits == 6
+    assert pool.message.scale == 0.25 / 4
+    assert pool.ports[0].multiplier.tolist() == [[1]]
+    assert pool.ports[0].shift == 0
+
+
+def test_nothing_saturates_where_the_compiler_says_so():
+    module, x = network(neuron="mpbn", seca="I")
+    compilation = compiled(module, x)
+    taps = reference.run(compilation.program, encode(compilation.program, 30 * x))
+    for name, proof in compilation.ranges.populations.items():
+        assert proof.state_clamps or not taps.saturations[name][0], name
+
+
+def test_a_gate_is_a_table_between_zero_and_one():
+    module, x = network(neuron="plain", seca="I")
+    program = compiled(module, x).program
+    tables = [p for p in program.populations if isinstance(p.dynamics, LookupTable)]
+    assert tables
+    for gate in tables:
+        values = gate.dynamics.table * gate.message.scale
+        assert (np.diff(values) >= 0).all()
+        assert 0 <= values[0] < 0.5 <= values[128] < 1
+
+
+# ------------------------------------------------------------------ accumulators that must be safe
+
+
+class Wide(nn.Module):
+    """A relay of 16 bits into a linear layer over `features`, whose accumulator 24 bits cannot hold."""
+
+    def __init__(self, features: int = 256, kernel: int = 1):
+        super().__init__()
+        self.conv = nn.Conv2d(1, features, 3)
+        self.act = ParallelFiring(features, 2, spike=GradedSpike(4))
+        self.mix = TernaryConv2d(features, features, kernel)
+        self.norm = nn.BatchNorm2d(features)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(features, 3)
+
+    def forward(self, x):
+        return self.head(torch.flatten(self.pool(self.norm(self.mix(self.act(self.conv(x))))), 1))
+
+
+def test_message_bits_are_lowered_to_the_most_that_is_safe_and_it_is_said():
+    torch.manual_seed(0)
+    x = images(8, (1, 5, 5))
+    module = settled(Wide(), torch.from_numpy(x).float(), 2)
+    compilation = compiled(module, x)
+    program = compilation.program
+    feeding = program.message_of(program.by_name["head"].source)
+    assert 2 < feeding.bits < 16
+    (note,) = [n for n in compilation.notes if n.where == program.by_name["head"].source]
+    assert f"{feeding.bits} bits instead of 16" in note.problem
+    assert "'head'" in note.problem
+    # One bit more could overflow: the worst case of the head's weights with the wider message.
+    reach = int(np.abs(program.by_name["head"].weight.astype(int)).sum(axis=1).max())
+    assert reach * 2 ** (feeding.bits - 1) < 2**23
+    assert reach * 2**feeding.bits >= 2**23
+    assert compilation.ranges.synapses["head"].bits <= 24
+
+
+def test_an_accumulator_that_no_width_makes_safe_is_refused():
+    module = Wide(features=8)
+    module.head = nn.Linear(8, 3)
+    x = images(4, (1, 5, 5))
+    settled(module, torch.from_numpy(x).float(), 2)
+    narrow = hmdf.load_target("loihi2")
+    import msgspec
+
+    capabilities = msgspec.structs.replace(narrow.capabilities, accumulator_bits=8)
+    target = msgspec.structs.replace(narrow, capabilities=capabilities)
+    with pytest.raises(CompileError) as caught:
+        compiled(module, x, target=target)
+    text = str(caught.value)
+    assert "stem" in text or "conv" in text
+    assert "cannot be proven safe" in text
+    assert "127" in text, "the limit is named"
+
+
+def test_every_accumulator_of_a_compiled_program_is_proven():
+    module, x = network(neuron="mpbn", seca="II")
+    program = compiled(module, x).program
+    assert all(interval.bits <= 24 for interval in ranges.prove(program).synapses.values())
+
+
+# ---------------------------------------------------------------------------- settings, input
+
+
+def test_bits_can_be_set_per_population(tmp_path):
+    path = tmp_path / "bits.toml"
+    path.write_text('input_bits = 6\n[bits]\nstem_norm = 10\n"block.act1" = 2\n')
+    module, x = network(neuron="plain")
+    program = compiled(module, x, config=load_config(path)).program
+    assert program.input.message.bits == 6
+    assert program.message_of("stem_norm").bits == 10
+    assert program.message_of("block.act1").bits == 2
+    assert program.message_of("block.act1").scale == 0.25 * 4, "the range is kept, the LSB grows"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("message_bits = 99", "message_bits"),
+        ("colour = 1", "colour"),
+        ("spike_bits = 'x'", "spike_bits"),
+        ("= 3", "TOML|Invalid"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path, text, named):
+    path = tmp_path / "bits.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        load_config(path)
+
+
+def test_bits_for_a_population_that_is_not_there_are_refused():
+    module, x = network(neuron="plain")
+    with pytest.raises(CompileError, match=r"'nowhere', which is no population.*block\.act1"):
+        compiled(module, x, config=Config(bits={"nowhere": 4}))
+
+
+def test_calibration_with_a_value_that_is_not_a_number_is_refused():
+    module, x = network(neuron="plain")
+    x[3, 1, 2, 5] = np.nan
+    with pytest.raises(InputError, match=r"sample 3 is nan at \(1, 2, 5\)"):
+        compiled(module, x)
+
+
+def test_event_counts_are_taken_as_they_are():
+    module = small(neuron="plain", event=True)
+    x = np.random.default_rng(0).poisson(0.3, (8, T, 2, 8, 8)).astype(np.float64)
+    settled(module, torch.from_numpy(x).float(), T)
+    program = compiled(module, x).program
+    assert (program.input.timing, program.input.message.signed, program.input.message.scale) == ("frames", False, 1.0)
+    assert np.array_equal(encode(program, x), x)
+    assert program.carries_spikes(program.synapses[0])
+
+
+def test_best_lsb_beats_its_neighbours():
+    values = np.random.default_rng(0).exponential(0.3, 5000)
+
+    def error(lsb: float) -> float:
+        return float(np.square(np.clip(np.floor(values / lsb + 0.5), 0, 15) * lsb - values).sum())
+
+    best = best_lsb(values, 4)
+    assert error(best) < error(values.max() / 15)
+    assert error(best) <= min(error(best * 1.1), error(best / 1.1))
+
+
+def test_the_api_compiles_and_simulates():
+    module, x = network(neuron="plain")
+    program = hmdf.compile(module, torch.from_numpy(x).float(), target="loihi2")
+    result = hmdf.simulate(program, x)
+    assert result.logits.shape == (16, 5)

@@ -1,0 +1,145 @@
+"""Tracing: what is supported arrives as written, what is not is reported in full, with module path and source line."""
+
+import inspect
+
+import pytest
+import torch
+from networks import module_logits, randomised, small
+from torch import nn
+
+from hmdf.export.evaluate import evaluate
+from hmdf.export.findings import CompileError
+from hmdf.export.fold import fold
+from hmdf.export.trace import trace
+from hmdf.train.neurons import GradedSpike, HybridFiring, ParallelFiring
+
+
+def findings_of(module: nn.Module, x: torch.Tensor) -> list:
+    with pytest.raises(CompileError) as caught:
+        trace(module, x)
+    return list(caught.value.findings)
+
+
+class Unsupported(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding="same")
+        self.gelu = nn.GELU()
+        self.norm = nn.LayerNorm([4, 8, 8])
+
+    def forward(self, x):
+        x = self.gelu(self.conv(x))
+        x = self.norm(x)
+        x = torch.softmax(x, 1)
+        return x.amax((2, 3))
+
+
+def line_of(function, text: str) -> int:
+    lines, start = inspect.getsourcelines(function)
+    return start + next(i for i, line in enumerate(lines) if text in line)
+
+
+def test_all_unsupported_operations_are_found_at_once_with_path_and_line():
+    findings = findings_of(Unsupported(), torch.zeros(1, 1, 8, 8))
+    assert [f.where for f in findings] == ["conv", "gelu", "norm", "Unsupported", "Unsupported"]
+    assert "same" in findings[0].problem
+    for finding, text in zip(findings, ["self.gelu", "self.gelu", "self.norm", "softmax", "amax"], strict=True):
+        assert finding.source == f"test_trace.py:{line_of(Unsupported.forward, text)}"
+
+
+def test_the_message_says_what_is_supported():
+    with pytest.raises(CompileError, match=r"supported are HybridFiring.*nn\.Conv2d"):
+        trace(Unsupported(), torch.zeros(1, 1, 8, 8))
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            return x
+        return -x
+
+
+def test_control_flow_on_values_is_a_finding():
+    (finding,) = findings_of(Branching(), torch.zeros(1, 1, 8, 8))
+    assert finding.where == "Branching"
+    assert finding.source == f"test_trace.py:{line_of(Branching.forward, 'if x.sum')}"
+    assert "must not branch" in finding.remedy
+
+
+def test_an_example_that_does_not_fit_names_the_layer():
+    (finding,) = findings_of(small(), torch.zeros(1, 3, 8, 8))
+    assert finding.where == "stem"
+    assert "3 channels" in finding.problem
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_a_number_is_named(value):
+    module = small()
+    with torch.no_grad():
+        module.block.layer1.conv.weight[1, 0, 2, 1] = value
+    (finding,) = findings_of(module, torch.zeros(1, 2, 8, 8))
+    assert finding.where == "block.layer1.conv"
+    assert "weight[1, 0, 2, 1]" in finding.problem
+
+
+def test_a_membrane_neuron_called_twice_is_a_finding():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = HybridFiring(1, 2)
+            self.head = nn.Linear(64, 2)
+
+        def forward(self, x):
+            return self.head(torch.flatten(self.act(self.act(x)), 1))
+
+    findings = findings_of(Twice(), torch.zeros(1, 1, 8, 8))
+    assert "called 2 times" in findings[0].problem
+
+
+def test_tracing_leaves_the_module_as_it_was():
+    module = small().train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trace(module, torch.randn(2, 2, 8, 8))
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+class TwoInputs(nn.Module):
+    """Two inputs, merged by concatenation and by a sum; a slice; odd sizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Conv2d(2, 4, 3, stride=2, padding=1)
+        self.right = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.act = ParallelFiring(8, 3, spike=GradedSpike(None))
+        self.mix = nn.Conv2d(8, 4, 1)
+        self.part = nn.Conv2d(3, 4, (1, 3), padding=(0, 1))
+        self.last = HybridFiring(4, 3, mpbn=True, spike=GradedSpike(None))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, a, b):
+        spikes = self.act(torch.cat([self.left(a), self.right(b)], 1))
+        current = self.mix(spikes) + self.part(spikes[:, 2:5])
+        return self.head(self.last(current).mean((2, 3)))
+
+
+def test_two_inputs_become_channels_of_one():
+    torch.manual_seed(0)
+    module = randomised(TwoInputs().double(), 4)
+    a, b = torch.randn(3, 2, 7, 9).double(), torch.randn(3, 3, 7, 9).double()
+    graph = fold(trace(module, (a, b)))
+    assert graph.input_shape == (5, 7, 9)
+
+    class Stacked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x):
+            return self.inner(x[:, :2], x[:, 2:])
+
+    x = torch.cat([a, b], 1)
+    with torch.no_grad():
+        expected = module_logits(Stacked(), x, 3).numpy()
+    got = evaluate(graph, x.numpy()).logits
+    assert abs(got - expected).max() < 1e-9 * abs(expected).max()
