@@ -1,6 +1,5 @@
 """``hmdf-train``: train a network of the registry and write ``model.pt`` and ``metrics.csv``."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hmdf.train.errors import DataError, ModelError, TrainingError
+from hmdf.tools.common import console as make_console
+from hmdf.tools.common import run_cli
 
 if TYPE_CHECKING:
     from hmdf.train.trainer import EpochMetrics
@@ -58,7 +58,7 @@ class SpikeBits(click.ParamType):
               help="Augmentation: move images by up to this many pixels.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
 @click.option("--accelerator", default="cpu", show_default=True, help="cpu, cuda or auto.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; 1 is fastest for small images  [default: all]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
 def train_command(data: str, data_root: Path | None, threads: int | None, out: Path, **options: Any) -> None:
@@ -81,7 +81,7 @@ def train_command(data: str, data_root: Path | None, threads: int | None, out: P
         event=splits[0].frames is not None,
         **options,
     )
-    console = Console()
+    console = make_console()
     console.print(f"{spec.name} on {splits[0].name}: {len(splits[0])} training and {len(splits[1])} test samples")
     display = _Display(console, config.epochs)
     with display.bar:
@@ -116,7 +116,7 @@ class _Display:
         m = metrics
         losses = f"{m.train_loss:.4f}", f"{m.train_accuracy:.4f}", f"{m.test_loss:.4f}", f"{m.test_accuracy:.4f}"
         row = TABLE.format(m.epoch, *losses, f"{m.learning_rate:.5f}", f"{m.seconds:.1f}")
-        self.console.print(row, highlight=False)
+        self.console.print(row)
 
 
 def _config_fields(config: type) -> set[str]:
@@ -126,20 +126,8 @@ def _config_fields(config: type) -> set[str]:
 
 
 def main() -> None:
-    """Entry point: one line on standard error and an exit code instead of a traceback."""
-    try:
-        train_command.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        print("interrupted; model.pt and metrics.csv hold the last complete epoch, if any", file=sys.stderr)
-        sys.exit(130)
-    except (DataError, ModelError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Entry point of ``hmdf-train``. Interrupted, it leaves the files of the last complete epoch."""
+    run_cli(train_command)
 
 
 if __name__ == "__main__":
