@@ -1,0 +1,1 @@
+"""A network of integers as Lava Processes: built from `graph.json` and `arrays.npz`, run on Lava's CPU backend."""

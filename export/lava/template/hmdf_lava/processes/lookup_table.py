@@ -1,0 +1,29 @@
+"""A function of the current, as a table."""
+
+from __future__ import annotations
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from hmdf_lava.arithmetic import clamp, rshift
+from hmdf_lava.processes.population import Population, PyPopulationModel
+
+
+class LookupTable(Population):
+    """y = table[clamp(rshift(I, index_shift), -128, 127) + 128].
+
+    Parameters: table (int64 (256,)), index_shift.
+    """
+
+
+@implements(proc=LookupTable, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyLookupTableModel(PyPopulationModel):
+    table: np.ndarray = LavaPyType(np.ndarray, np.int64)
+
+    def fire(self, t: int, current: np.ndarray) -> np.ndarray:
+        return self.table[clamp(rshift(current, self.proc_params["index_shift"]), (-128, 127)) + 128]

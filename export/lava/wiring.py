@@ -1,0 +1,214 @@
+"""From a Program to the network of Lava processes that a bundle describes: connections, latencies, delay lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hmdf.sim.arithmetic import integer_range
+from hmdf.sim.errors import ProgramError
+from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
+from hmdf.sim.program import Program
+
+from .matrices import banded, sparse_convolution
+
+CONV_BITS = 24
+"""Lava's Conv wraps its accumulators at this signed width."""
+CONV_LIMIT = 127
+"""Lava's Conv stores kernel, stride, padding, dilation and groups as int8."""
+MAX_PORTS = 32
+"""In-ports of a population process, as in template/hmdf_lava/processes/population.py."""
+
+
+@dataclass
+class Wiring:
+    """What a bundle stores.
+
+    Fields:
+        processes: JSON entries in topological order, the source first; `kind` tells how network.py builds one.
+        arrays: by "PROCESS/PARAMETER"; int8 weights, int32 indices, int64 parameters.
+        latency: by process, the number of connections and delays between the input and it.
+    """
+
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    arrays: dict[str, NDArray] = field(default_factory=dict)
+    latency: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, kind: str, latency: int, **entry: Any) -> None:
+        self.processes.append({"name": name, "kind": kind, "latency": latency, **entry})
+        self.latency[name] = latency
+
+    def delayed(self, source: str, latency: int) -> str:
+        """The name of a process that says what `source` says, but at `latency`: `source` itself or a delay line."""
+        steps = latency - self.latency[source]
+        name = f"{source}+{steps}"
+        if steps and name not in self.latency:
+            self.add(name, "delay", latency, source=source, steps=steps)
+        return name if steps else source
+
+
+def wire(program: Program) -> Wiring:
+    """The Lava processes of a program.
+
+    Every connection and every unit of delay adds one step, a population adds none; where a population's sources
+    are of unequal depth, delay lines make them equal.
+
+    Raises:
+        ProgramError: an accumulator may leave the 24 bits of Lava's Conv, or a population has too many ports.
+    """
+    wiring = Wiring()
+    wiring.add(INPUT, "source", 0, shape=program.input.shape)
+    for node in program.nodes:
+        if isinstance(node, Synapse):
+            _check_accumulator(program, node)
+            _add_synapse(wiring, program, node)
+        else:
+            _add_population(wiring, node)
+    source = program.readout.source
+    wiring.add("readout", "readout", wiring.latency[source], source=source)
+    wiring.arrays["readout/bias"] = np.broadcast_to(program.readout.bias, (program.classes,))
+    return wiring
+
+
+def _check_accumulator(program: Program, synapse: Synapse) -> None:
+    """Refuse what may wrap. Up to 24 bits the program's own promise holds; beyond, the message limits decide."""
+    if program.accumulator_bits <= CONV_BITS or isinstance(synapse.op, MaxPool):
+        return
+    low, high = program.message_of(synapse.source).range
+    if isinstance(synapse.op, SumPool):
+        least, most = (limit * synapse.op.kernel[0] * synapse.op.kernel[1] for limit in (low, high))
+    else:
+        assert synapse.weight is not None
+        weight = synapse.weight.astype(np.int64)
+        rows = weight.reshape(1 if weight.ndim == 1 else len(weight), -1)
+        positive, negative = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
+        least, most = int((positive * low + negative * high).min()), int((positive * high + negative * low).max())
+    limits = integer_range(CONV_BITS, signed=True)
+    if least < limits[0] or most > limits[1]:
+        raise ProgramError(
+            f"synapse '{synapse.name}': its accumulator may reach {least}..{most}, but Lava wraps at signed "
+            f"{CONV_BITS} bit; compile for accumulator_bits = {CONV_BITS} (this program has "
+            f"{program.accumulator_bits}) or lower the message bits of '{synapse.source}'"
+        )
+
+
+# --------------------------------------------------------------------------- synapses
+
+
+def _add_synapse(wiring: Wiring, program: Program, synapse: Synapse) -> None:
+    source = program.shapes[synapse.source]
+    match synapse.op:
+        case Linear():
+            _add_matrix(wiring, synapse, "dense", weight=synapse.weight)
+        case ChannelConv(padding=padding):
+            assert synapse.weight is not None
+            _add_matrix(wiring, synapse, "dense", weight=banded(synapse.weight, padding, source[0]))
+        case Conv2d() as op:
+            assert synapse.weight is not None
+            _add_convolution(wiring, synapse, op, synapse.weight, source)
+        case SumPool() as op:
+            ones = np.ones((source[0], 1, *op.kernel), np.int8)
+            _add_convolution(wiring, synapse, Conv2d(op.stride, op.padding, (1, 1), source[0]), ones, source)
+        case MaxPool() as op:
+            wiring.add(
+                synapse.name,
+                "max_pool",
+                wiring.latency[synapse.source] + 1,
+                source=synapse.source,
+                input_shape=source[::-1],
+                output_shape=program.shapes[synapse.name][::-1],
+                **{key: getattr(op, key)[::-1] for key in ("kernel", "stride", "padding")},
+            )
+
+
+def _add_convolution(wiring: Wiring, synapse: Synapse, op: Conv2d, weight: NDArray, source: Shape) -> None:
+    """Lava's Conv, in (x, y) order; a Sparse matrix where a number does not fit Conv's int8."""
+    if max(*weight.shape[2:], *op.stride, *op.padding, *op.dilation, op.groups) > CONV_LIMIT:
+        matrix = sparse_convolution(op, weight, source)
+        parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
+        _add_matrix(wiring, synapse, "sparse", shape=matrix.shape, **parts)
+        return
+    wiring.add(
+        synapse.name,
+        "conv",
+        wiring.latency[synapse.source] + 1,
+        source=synapse.source,
+        input_shape=source[::-1],
+        groups=op.groups,
+        **{key: getattr(op, key)[::-1] for key in ("stride", "padding", "dilation")},
+    )
+    wiring.arrays[f"{synapse.name}/weight"] = weight
+
+
+def _add_matrix(wiring: Wiring, synapse: Synapse, kind: str, shape: Shape | None = None, **arrays: Any) -> None:
+    geometry = {} if shape is None else {"shape": shape}
+    wiring.add(synapse.name, kind, wiring.latency[synapse.source] + 1, source=synapse.source, **geometry)
+    wiring.arrays.update({f"{synapse.name}/{part}": array for part, array in arrays.items()})
+
+
+# ------------------------------------------------------------------------ populations
+
+
+def _add_population(wiring: Wiring, node: Population) -> None:
+    if len(node.ports) > MAX_PORTS:
+        raise ProgramError(
+            f"population '{node.name}': {len(node.ports)} ports, a Lava process has at most {MAX_PORTS}; "
+            "sum some of them in a relay first"
+        )
+    sources = [port.source for port in node.ports] + ([node.gate.source] if node.gate else [])
+    latency = max(wiring.latency[source] for source in sources)
+    ports = [{"source": wiring.delayed(port.source, latency), "shift": port.shift} for port in node.ports]
+    gate = None
+    if node.gate is not None:
+        gate = {"source": wiring.delayed(node.gate.source, latency), "shift": node.gate.shift}
+        wiring.arrays[f"{node.name}/gate_bias"] = node.gate.bias
+    arrays: dict[str, NDArray] = {}
+    numbers: dict[str, int] = {}
+    for name in node.dynamics.__struct_fields__:
+        value = getattr(node.dynamics, name)
+        (arrays if isinstance(value, np.ndarray) else numbers)[name] = value
+    wiring.add(
+        node.name,
+        "population",
+        latency,
+        shape=node.shape,
+        dynamics=type(node.dynamics).__struct_config__.tag,
+        message_range=node.message.range,
+        message_scale=node.message.scale,
+        ports=ports,
+        gate=gate,
+        parameters=numbers,
+        parameter_arrays=list(arrays),
+    )
+    arrays["bias"] = node.bias
+    arrays |= {f"multiplier_{index}": port.multiplier for index, port in enumerate(node.ports)}
+    wiring.arrays.update({f"{node.name}/{name}": array for name, array in arrays.items()})
+
+
+def graph(program: Program, wiring: Wiring) -> bytes:
+    """The contents of graph.json."""
+    return msgspec.json.format(
+        msgspec.json.encode(
+            {
+                "format": 1,
+                "program_sha256": program.sha256,
+                "network": program.metadata.network,
+                "class_names": program.metadata.class_names,
+                "time_steps": program.time_steps,
+                "latency": max(wiring.latency.values()),
+                "state_range": integer_range(program.state_bits, signed=True),
+                "input_shape": program.input.shape,
+                "input_steps": program.input_steps,
+                "input_range": program.input.message.range,
+                "input_scale": program.input.message.scale,
+                "classes": program.classes,
+                "logit_scale": program.readout.scale,
+                "processes": wiring.processes,
+            }
+        ),
+        indent=1,
+    )
