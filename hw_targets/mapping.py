@@ -128,8 +128,10 @@ def map_program(program: Program, target: Target, activity: Activity | None = No
 
 def map_partition(program: Program, target: Target, activity: Activity, parts: Partition) -> Mapping:
     """As `map_program`, for layers that are already cut and fit."""
-    needs = np.concatenate([np.stack([c.needs[r].reshape(-1) for r in RESOURCES], axis=1) for c in parts.cuts])
-    core_of = pack(needs, limits_of(target), target)
+    needs = needs_of(parts)
+    core_of = pack(needs, target)
+    if core_of is None:
+        raise DoesNotFit(f"no core of {target.name} is left for some layer: its cores differ in their memories")
     cores = int(core_of.max()) + 1
     links = _links(parts.cuts, activity)
     mesh = mesh_of(target, cores)
@@ -156,12 +158,20 @@ def map_partition(program: Program, target: Target, activity: Activity, parts: P
     )
 
 
-def pack(needs: NDArray[np.int64], limits: list[Limit], target: Target) -> Ints:
+def needs_of(parts: Partition) -> NDArray[np.int64]:
+    """What each slice takes, (slices, RESOURCES), in the order of the layers."""
+    return np.concatenate([np.stack([c.needs[r].reshape(-1) for r in RESOURCES], axis=1) for c in parts.cuts])
+
+
+def pack(needs: NDArray[np.int64], target: Target) -> Ints | None:
     """The core of each slice: the first that has room for it, or its own where a core takes one layer only.
+
+    None when cores differ and no assignment of layers to them exists.
 
     Args:
         needs: (slices, RESOURCES).
     """
+    limits = limits_of(target)
     if not target.capabilities.divisible_layers:
         return _assign(needs, target)
     if not target.capabilities.shared_cores:
@@ -199,9 +209,10 @@ def _by_limit(needs: NDArray[np.int64], limits: list[Limit]) -> NDArray[np.int64
     return np.stack(columns, axis=1)
 
 
-def _assign(needs: NDArray[np.int64], target: Target) -> Ints:
-    """One layer per core where cores differ: a matching, or the order of the layers if there is none."""
-    cores = target.limits.cores or len(needs)
+def _assign(needs: NDArray[np.int64], target: Target) -> Ints | None:
+    """One layer per core where cores differ: a matching. More layers than one chip has go on chip after chip."""
+    per_chip = target.limits.cores or len(needs)
+    cores = per_chip * -(-len(needs) // per_chip)
     fits = np.ones((len(needs), cores), np.bool_)
     for memory in target.memories:
         take = needs[:, [RESOURCES.index(p) for p in memory.holds]].sum(axis=1)
@@ -217,8 +228,8 @@ def _assign(needs: NDArray[np.int64], target: Target) -> Ints:
                     return True
         return False
 
-    if len(needs) > cores or not all(settle(layer, set()) for layer in range(len(needs))):
-        return np.arange(len(needs))
+    if not all(settle(layer, set()) for layer in range(len(needs))):
+        return None
     core_of = np.empty(len(needs), np.int64)
     core_of[holder[holder >= 0]] = np.flatnonzero(holder >= 0)
     return core_of

@@ -83,15 +83,16 @@ def limits_of(target: Target) -> list[Limit]:
 
 def partition(program: Program, target: Target) -> Partition:
     """Cut every layer of a program for the cores of a target."""
-    return _cut(layers_of(program), target, limits_of(target))
+    return cut_layers(layers_of(program), target, limits_of(target))
 
 
 def whole(program: Program, target: Target) -> list[Cut]:
     """Every layer in one piece, whatever the limits: its least need."""
-    return _cut(layers_of(program), target, []).cuts
+    return cut_layers(layers_of(program), target, []).cuts
 
 
-def _cut(layers: list[Layer], target: Target, limits: list[Limit]) -> Partition:
+def cut_layers(layers: list[Layer], target: Target, limits: list[Limit]) -> Partition:
+    """Cut layers, given in topological order, under these limits."""
     readers: dict[str, list[tuple[Edge, Cut]]] = {}
     cuts: list[Cut] = []
     excesses: list[Excess] = []

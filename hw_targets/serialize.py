@@ -1,0 +1,223 @@
+"""Graded spikes for chips whose messages are binary: each bit of a spike becomes a message of its own. Exact.
+
+A population that sends b bits gets b binary neurons per neuron, one per bit, and every synapse that reads it reads the
+bits instead, with its weights shifted: w * y = sum over k of (w * 2^k) * bit_k(y). All bits of a time-step go into one
+accumulator before it is scaled and rounded, so every integer downstream stays the same. A chip may send the b messages
+of a neuron in the same step, or one after the other in b sub-steps; the sum is the same.
+
+The graded message itself goes no further than to the neuron's own bits (`is_local`), so it never travels.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hmdf.sim.nodes import (
+    WEIGHT_RANGES,
+    Conv2d,
+    Linear,
+    LookupTable,
+    MaxPool,
+    Message,
+    Node,
+    Population,
+    Port,
+    Relay,
+    SumPool,
+    Synapse,
+)
+from hmdf.sim.program import Program
+
+LARGEST_BITS = 8
+"""Bits that a table of 256 entries can take apart."""
+LARGEST_WEIGHT = 1 << 26
+"""Entries of a one-to-one matrix of a flat population that are still built."""
+
+
+def serialize(program: Program) -> Program:
+    """The same network with binary messages wherever `obstacle` knows no reason against it.
+
+    Every population of the original is still there, under its name and with the same messages; the logits are equal.
+    """
+    graded = {
+        p.name: p
+        for p in program.populations
+        if p.message.bits > 1 and not is_local(program, p.name) and obstacle(program, p.name) is None
+    }
+    nodes: list[Node] = []
+    for node in program.nodes:
+        if isinstance(node, Synapse):
+            nodes.append(_shifted(node, graded[node.source]) if node.source in graded else node)
+            continue
+        reads = [port.source for port in node.ports if port.source in graded]
+        nodes += [_rejoined(graded[name], f"{node.name}.from.{name}") for name in dict.fromkeys(reads)]
+        ports = tuple(
+            msgspec.structs.replace(p, source=f"{node.name}.from.{p.source}") if p.source in graded else p
+            for p in node.ports
+        )
+        nodes.append(msgspec.structs.replace(node, ports=ports))
+        if node.name in graded:
+            nodes += _bits(node)
+    return msgspec.structs.replace(program, nodes=tuple(nodes))
+
+
+def obstacle(program: Program, name: str) -> str | None:
+    """Why a population's messages cannot be serialised, None when they can."""
+    population = program.by_name[name]
+    assert isinstance(population, Population)
+    message = population.message
+    if message.signed:
+        return "its messages are signed"
+    if message.bits > LARGEST_BITS:
+        return f"its messages have more than {LARGEST_BITS} bits"
+    if len(population.shape) == 1 and population.shape[0] ** 2 * message.bits > LARGEST_WEIGHT:
+        return "it is a flat population too large for a one-to-one matrix"
+    for reader in program.populations:
+        if reader.gate is not None and reader.gate.source == name:
+            return f"it gates '{reader.name}', and a gate is one message"
+    for synapse in program.synapses:
+        if synapse.source != name:
+            continue
+        if isinstance(synapse.op, MaxPool):
+            return f"'{synapse.name}' takes the largest of its messages"
+        if not isinstance(synapse.op, Conv2d | Linear | SumPool):
+            return f"'{synapse.name}' runs along its channels"
+        largest = 1 if synapse.weight is None else int(np.abs(synapse.weight.astype(np.int64)).max())
+        if largest << (message.bits - 1) > WEIGHT_RANGES[8][1]:
+            return f"the weights of '{synapse.name}' (up to {largest}), shifted by {message.bits - 1}, exceed 8 bits"
+    return None
+
+
+def is_local(program: Program, name: str) -> bool:
+    """Whether a population's messages go only to its own bits: each reader copies one neuron to binary tables."""
+    readers = [s for s in program.synapses if s.source == name]
+    direct = any(port.source == name for p in program.populations for port in p.ports)
+    gates = any(p.gate is not None and p.gate.source == name for p in program.populations)
+    if direct or gates or not readers or program.readout.source in {s.name for s in readers}:
+        return False
+    copies = {s.name for s in readers if _is_copy(s)}
+    tables = {
+        port.source
+        for p in program.populations
+        if isinstance(p.dynamics, LookupTable) and p.message.bits == 1
+        for port in p.ports
+    }
+    others = {port.source for p in program.populations if not isinstance(p.dynamics, LookupTable) for port in p.ports}
+    return all(s.name in copies and s.name in tables and s.name not in others for s in readers)
+
+
+def _is_copy(synapse: Synapse) -> bool:
+    """Whether every output is one input times 1, at the same position."""
+    weight = synapse.weight
+    if weight is None or not isinstance(synapse.op, Conv2d | Linear):
+        return False
+    if isinstance(synapse.op, Conv2d) and (
+        synapse.op != Conv2d(groups=synapse.op.groups) or weight.shape[2:] != (1, 1)
+    ):
+        return False
+    rows = weight.reshape(len(weight), -1)
+    return bool(np.all((rows != 0).sum(axis=1) == 1) and np.all(rows.max(axis=1) == 1))
+
+
+# --------------------------------------------------------------------------- the bits
+
+
+def _bits(population: Population) -> list[Node]:
+    """The nodes that take a population's messages apart; the last sends bit k of channel c as channel c * bits + k."""
+    bits = population.message.bits
+    per_table = min(bits, 256 >> bits)
+    groups = [range(k, min(k + per_table, bits)) for k in range(0, bits, per_table)]
+    if len(groups) == 1:
+        return _table(population, groups[0], f"{population.name}.bits")
+    nodes: list[Node] = []
+    ports = []
+    for index, group in enumerate(groups):
+        name = f"{population.name}.bits{index}"
+        nodes += _table(population, group, name)
+        place = np.zeros((bits, len(group)), np.int8)
+        place[group, range(len(group))] = 1
+        nodes.append(_one_to_one(f"{name}.place", name, population.shape, place))
+        ports.append(f"{name}.place")
+    nodes.append(
+        _population(population, f"{population.name}.bits", bits, tuple(ports), np.zeros((1, 1), np.int32), None)
+    )
+    return nodes
+
+
+def _table(population: Population, group: range, name: str) -> list[Node]:
+    """Some bits of every neuron by one table: the segment of 2^bits entries of each bit is picked by a bias."""
+    bits = population.message.bits
+    values = np.arange(1 << bits)
+    table = np.zeros(256, np.int32)
+    for segment, k in enumerate(group):
+        table[(segment << bits) + values] = (values >> k) & 1
+    offset = (np.arange(len(group)) << bits) - 128
+    copy = _one_to_one(f"{name}.copy", population.name, population.shape, np.ones((len(group), 1), np.int8))
+    bias = np.tile(offset, population.shape[0])[None].astype(np.int32)
+    return [copy, _population(population, name, len(group), (copy.name,), bias, table)]
+
+
+def _population(
+    origin: Population, name: str, copies: int, sources: tuple[str, ...], bias: NDArray, table: NDArray | None
+) -> Population:
+    return Population(
+        name=name,
+        shape=(origin.shape[0] * copies, *origin.shape[1:]),
+        ports=tuple(Port(source, np.ones((1, 1), np.int32), 0) for source in sources),
+        bias=bias,
+        dynamics=Relay() if table is None else LookupTable(table, 0),
+        message=Message(1, False, origin.message.scale),
+    )
+
+
+# ------------------------------------------------------------------------ the synapses
+
+
+def _shifted(synapse: Synapse, source: Population) -> Synapse:
+    """The synapse reading the bits of its source, each weight w as w, 2 w, 4 w ..."""
+    bits = source.message.bits
+    powers = 1 << np.arange(bits)
+    match synapse.op:
+        case SumPool(kernel=kernel, stride=stride, padding=padding):
+            weight = np.broadcast_to(powers[None, :, None, None], (source.shape[0], bits, *kernel))
+            return _synapse(synapse.name, source, Conv2d(stride, padding, (1, 1), source.shape[0]), weight)
+        case Linear():
+            assert synapse.weight is not None
+            inner = synapse.weight.astype(np.int64).reshape(len(synapse.weight), source.shape[0], 1, -1)
+            weight = (inner * powers[:, None]).reshape(len(synapse.weight), -1)
+        case _:
+            assert synapse.weight is not None
+            outputs, channels, *kernel_shape = synapse.weight.shape
+            inner = synapse.weight.astype(np.int64)[:, :, None]
+            weight = (inner * powers[:, None, None]).reshape(outputs, channels * bits, *kernel_shape)
+    return _synapse(synapse.name, source, synapse.op, weight)
+
+
+def _rejoined(source: Population, name: str) -> Synapse:
+    """The message itself as an accumulator, for a port that took it in directly."""
+    return _one_to_one(name, f"{source.name}.bits", source.shape, (1 << np.arange(source.message.bits))[None])
+
+
+def _one_to_one(name: str, source: str, shape: tuple[int, ...], block: NDArray) -> Synapse:
+    """Every channel of a population of `shape` by the same small matrix, (outputs, inputs) per channel."""
+    channels = shape[0]
+    op: Conv2d | Linear
+    if len(shape) == 1:
+        op, weight = Linear(), np.kron(np.eye(channels, dtype=np.int64), block)
+    else:
+        op, weight = Conv2d(groups=channels), np.tile(block, (channels, 1))[:, :, None, None]
+    return Synapse(name, source, op, weight.astype(np.int8), _width(weight))
+
+
+def _synapse(name: str, source: Population, op: Conv2d | Linear, weight: NDArray) -> Synapse:
+    return Synapse(name, f"{source.name}.bits", op, weight.astype(np.int8), _width(weight))
+
+
+def _width(weight: NDArray) -> int:
+    """The narrowest width that holds a weight; 1 bit has no zero."""
+    for bits, (low, high) in WEIGHT_RANGES.items():
+        if weight.min() >= low and weight.max() <= high and (bits > 1 or np.all(weight != 0)):
+            return bits
+    return 8
