@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from .bundle import export_bundle
 GRACE_SECONDS = 15.0
 """How much longer than its own time limit run.py may take, to say where it hangs, before it is killed."""
 POLITE_SECONDS = 0.5
+"""From SIGTERM to SIGKILL."""
 
 
 class LavaError(HmdfError):
@@ -102,9 +104,8 @@ def _execute(command: list[str], log: Path, seconds: float) -> None:
                 start_new_session=True,
             )
         except OSError as error:
-            raise LavaError(
-                f"{command[0]}: cannot be started ({error.strerror}); name a Python that has Lava"
-            ) from None
+            reason = f"cannot be started ({error.strerror})"
+            raise LavaError(f"{command[0]}: {reason}; name a Python that has Lava") from None
         code = None
         try:
             code = process.wait(seconds)
@@ -130,10 +131,9 @@ def _end_group(process: subprocess.Popen[bytes], *, done: bool) -> None:
 
 
 def _explanation(log: str, code: int | None, seconds: float) -> str:
-    """What run.py said after its first "error:", or all it said."""
+    """What run.py said from its first "error:" on, or all it said."""
     text = log.strip()
-    _, mark, rest = text.partition("error: ")
-    if mark:
-        return rest
+    if found := re.search(r"^error: ", text, re.MULTILINE):
+        return text[found.end() :]
     ended = f"still running after {seconds:g} s" if code is None else f"exit code {code}"
     return f"the Lava run failed, {ended}:\n{text[-4000:]}"

@@ -13,6 +13,7 @@ from hmdf.sim.arithmetic import integer_range
 from hmdf.sim.errors import ProgramError
 from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.program import Program
+from hmdf.sim.ranges import prove
 
 from .matrices import banded, sparse_convolution
 
@@ -60,11 +61,11 @@ def wire(program: Program) -> Wiring:
     Raises:
         ProgramError: an accumulator may leave the 24 bits of Lava's Conv, or a population has too many ports.
     """
+    _check_accumulators(program)
     wiring = Wiring()
     wiring.add(INPUT, "source", 0, shape=program.input.shape)
     for node in program.nodes:
         if isinstance(node, Synapse):
-            _check_accumulator(program, node)
             _add_synapse(wiring, program, node)
         else:
             _add_population(wiring, node)
@@ -74,26 +75,17 @@ def wire(program: Program) -> Wiring:
     return wiring
 
 
-def _check_accumulator(program: Program, synapse: Synapse) -> None:
-    """Refuse what may wrap. Up to 24 bits the program's own promise holds; beyond, the message limits decide."""
-    if program.accumulator_bits <= CONV_BITS or isinstance(synapse.op, MaxPool):
+def _check_accumulators(program: Program) -> None:
+    """Refuse what may wrap. A program of up to 24 bits is proven to stay within them; a wider one is proven here."""
+    if program.accumulator_bits <= CONV_BITS:
         return
-    low, high = program.message_of(synapse.source).range
-    if isinstance(synapse.op, SumPool):
-        least, most = (limit * synapse.op.kernel[0] * synapse.op.kernel[1] for limit in (low, high))
-    else:
-        assert synapse.weight is not None
-        weight = synapse.weight.astype(np.int64)
-        rows = weight.reshape(1 if weight.ndim == 1 else len(weight), -1)
-        positive, negative = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
-        least, most = int((positive * low + negative * high).min()), int((positive * high + negative * low).max())
-    limits = integer_range(CONV_BITS, signed=True)
-    if least < limits[0] or most > limits[1]:
-        raise ProgramError(
-            f"synapse '{synapse.name}': its accumulator may reach {least}..{most}, but Lava wraps at signed "
-            f"{CONV_BITS} bit; compile for accumulator_bits = {CONV_BITS} (this program has "
-            f"{program.accumulator_bits}) or lower the message bits of '{synapse.source}'"
-        )
+    for name, interval in prove(program).synapses.items():
+        if interval.bits > CONV_BITS:
+            raise ProgramError(
+                f"synapse '{name}': its accumulator may reach {interval.low}..{interval.high}, but Lava wraps at "
+                f"signed {CONV_BITS} bit; compile for accumulator_bits = {CONV_BITS} (this program has "
+                f"{program.accumulator_bits}) or send it fewer message bits"
+            )
 
 
 # --------------------------------------------------------------------------- synapses

@@ -87,12 +87,12 @@ def test_a_delay_line_is_shared() -> None:
 
 
 def test_an_accumulator_beyond_lava_is_refused() -> None:
-    wide = (relay("a", IMAGE, INPUT, bits=16), Synapse("s", "a", Linear(), np.full((3, 40), 127, np.int8), 8))
-    exceeding = program(*wide, relay("b", (3,), "s"), last="b", features=3, accumulator_bits=32)
-    with pytest.raises(ProgramError, match=r"synapse 's': its accumulator may reach -166461440\.\.166456360"):
-        wiring.wire(exceeding)
-    small = program(relay("a", IMAGE, INPUT), last="a", features=40, accumulator_bits=32)
-    assert wiring.wire(small).latency["head"] == 1
+    wide = Synapse("s", "a", Linear(), np.full((3, 40), 127, np.int8), 8)
+    exceeding = (relay("a", IMAGE, *[INPUT] * 20, bits=16), wide, relay("b", (3,), "s"))
+    with pytest.raises(ProgramError, match=r"synapse 's': its accumulator may reach -13004800\.\.12903200"):
+        wiring.wire(program(*exceeding, last="b", features=3, accumulator_bits=32))
+    staying = (relay("a", IMAGE, *[INPUT] * 10, bits=16), wide, relay("b", (3,), "s"))
+    assert wiring.wire(program(*staying, last="b", features=3, accumulator_bits=32)).latency["readout"] == 2
 
 
 def test_too_many_ports_are_refused() -> None:

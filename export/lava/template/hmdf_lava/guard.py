@@ -21,7 +21,6 @@ STOP_SECONDS = 10.0
 """How long the children may take to end once the results are written."""
 WAITING = ("threading.py", "multiprocessing", "pypychannel.py")
 """Where a child that waits for a neighbour stands; a child that stands elsewhere is the one that hangs."""
-
 LAVA_LOOP = "lava/magma/core/model/py/model.py"
 """Below this frame the stacks of all children are the same."""
 
@@ -133,9 +132,13 @@ def _failure(child: Any) -> str:
     except Exception as error:  # the exception of the child does not unpickle here
         return f"failed with an exception that cannot be shown ({error})"
     try:
-        return f"died with exit code {child.exitcode}" if child.exitcode else ""
+        code = child.exitcode
     except ValueError:  # Lava has joined and closed it
         return ""
+    if not code:
+        return ""
+    hint = "; is /dev/shm, or the disk of the output, full?" if code == -signal.SIGBUS else ""
+    return f"died with {signal.Signals(-code).name}{hint}" if code < 0 else f"died with exit code {code}"
 
 
 def _runs(child: Any) -> bool:
