@@ -11,7 +11,7 @@ help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
 demo: .venv/.ready ## train on real digits, compile for Loihi 2, verify bit for bit, report
-	$(BIN)/hmdf-train --data digits --net small --weights ternary --neuron mpbn --time-steps 4 --spike-bits 4 --epochs 20 --out $(DEMO)
+	$(BIN)/hmdf-train --data digits --net small --weights ternary --neuron mpbn --time-steps 4 --spike-bits 4 --epochs 15 --threads 1 --out $(DEMO)
 	$(BIN)/hmdf-compile $(DEMO)/model.pt --target loihi2 --out $(DEMO)
 	$(BIN)/hmdf-sim $(DEMO)/model.hmdf --data digits --split test --against $(DEMO)/model.pt --verify reference --json $(DEMO)/out.json
 

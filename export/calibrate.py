@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from .evaluate import evaluate
-from .graph import Array, FoldedFiring, FoldedGraph, FoldedPopulation
+from .graph import Array, FoldedFiring, FoldedGraph, FoldedPopulation, FoldedSynapse
 
+LEAST_SAMPLES = 8
 VALUES_KEPT = 100_000
 """Non-zero spike values kept per population to choose an LSB from."""
 
@@ -37,8 +40,14 @@ class Statistics:
     spikes: dict[str, Array] = field(default_factory=dict)
 
 
-def calibrate(graph: FoldedGraph, x: NDArray, batch: int = 32) -> Statistics:
-    """Run normalised samples (N, *input shape) or (N, T, *input shape) through the folded network in float32."""
+def calibrate(
+    graph: FoldedGraph, x: NDArray, batch: int = 16, progress: Callable[[int, int], None] | None = None
+) -> Statistics:
+    """Run normalised samples (N, *input shape) or (N, T, *input shape) through the folded network in float32.
+
+    Args:
+        progress: called with the number of samples done since the last call, and that of all.
+    """
     x = np.asarray(x)
     statistics = Statistics(len(x), float(x.min()), float(x.max()), bool(np.all(x == np.rint(x))))
     unquantised = {
@@ -64,7 +73,19 @@ def calibrate(graph: FoldedGraph, x: NDArray, batch: int = 32) -> Statistics:
         outcome = evaluate(graph, x[start : start + batch], observe, torch.float32)
         for name, peak in outcome.peaks.items():
             statistics.peaks[name] = max(statistics.peaks.get(name, 0.0), peak)
+        if progress is not None:
+            progress(min(batch, len(x) - start), len(x))
     return statistics
+
+
+def affordable(graph: FoldedGraph, macs: float) -> int:
+    """How many samples `macs` multiply-accumulates are enough for; at least LEAST_SAMPLES."""
+    per_step = sum(
+        prod(n.weight.shape[1:]) * prod(n.shape)
+        for n in graph.nodes
+        if isinstance(n, FoldedSynapse) and n.weight is not None
+    )
+    return max(LEAST_SAMPLES, int(macs / max(1, per_step * graph.time_steps)))
 
 
 def best_lsb(values: Array, bits: int, candidates: int = 64) -> float:

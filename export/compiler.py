@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf, isfinite
 
 import msgspec
 import numpy as np
@@ -15,7 +17,7 @@ from hmdf.sim.errors import InputError
 from hmdf.sim.program import Metadata, Preprocessing, Program
 from hmdf.sim.ranges import Ranges, prove
 
-from .calibrate import calibrate
+from .calibrate import affordable, calibrate
 from .config import Config
 from .findings import CompileError, Finding
 from .fold import fold
@@ -52,6 +54,8 @@ def compile_network(
     preprocessing: Preprocessing = IDENTITY,
     config: Config | None = None,
     metadata: Metadata | None = None,
+    calibration_macs: float = inf,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Compilation:
     """Compile a trained network.
 
@@ -63,6 +67,8 @@ def compile_network(
         calibration: normalised samples in the form of `example_input` (several inputs stacked along the channels);
             the example itself when absent.
         preprocessing: how raw values became normalised ones; stored in the program.
+        calibration_macs: calibrate on no more of the samples than this many multiply-accumulates allow.
+        progress: called with (calibration samples done since the last call, their total).
 
     Raises:
         CompileError: with every reason why the network cannot become a program.
@@ -74,7 +80,10 @@ def compile_network(
     one_step, stacked, framed = _example(example_input, steps)
     folded = fold(trace(module, one_step))
     samples = stacked if calibration is None else np.asarray(calibration)
-    statistics = calibrate(folded, _checked(samples, folded, framed))
+    samples = _checked(samples, folded, framed)[
+        : affordable(folded, calibration_macs) if isfinite(calibration_macs) else None
+    ]
+    statistics = calibrate(folded, samples, progress=progress)
     base = metadata or Metadata()
     registers = Registers(chip.capabilities.state_bits, chip.capabilities.accumulator_bits, _message_bits(chip))
     quantized = quantize(

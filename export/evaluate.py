@@ -23,8 +23,8 @@ from .graph import (
     FoldedSynapse,
 )
 
-Observer = Callable[[str, int, NDArray], None]
-"""Called with (population, time-step, its messages (N, *shape))."""
+Observer = Callable[[str, int, NDArray], NDArray | None]
+"""Called with (population, time-step, its messages (N, *shape)); what it gives back is sent instead of them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def evaluate(
     """Run N samples of normalised input, (N, *input shape) or (N, T, *input shape), through all steps.
 
     Args:
-        observe: sees every population's messages as they are made; nothing is kept otherwise.
+        observe: sees every population's messages as they are made (nothing is kept otherwise), and may replace them.
     """
     values = torch.as_tensor(np.asarray(x)).to(dtype)
     framed = values.dim() == len(graph.input_shape) + 2
@@ -61,10 +61,9 @@ def evaluate(
                     at_step[node.name] = _accumulate(node, weights, at_step[node.source])
                     continue
                 message, peak = _update(node, t, at_step, states)
-                at_step[node.name] = message
                 peaks[node.name] = max(peaks[node.name], peak)
-                if observe is not None:
-                    observe(node.name, t, message.numpy())
+                replaced = None if observe is None else observe(node.name, t, message.numpy())
+                at_step[node.name] = message if replaced is None else torch.from_numpy(replaced).to(dtype)
             logits = logits + at_step[graph.readout].double().numpy() * graph.readout_gain + graph.readout_bias
     return Outcome(logits, peaks)
 

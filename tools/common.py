@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import click
 import numpy as np
@@ -79,13 +79,24 @@ def table(title: str, *columns: str, left: int = 1) -> Table:
     return result
 
 
+class Advance(Protocol):
+    """Advances a progress bar by `done`, and tells it the total when that becomes known."""
+
+    def __call__(self, done: int, total: int | None = None) -> None: ...
+
+
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int | None = None) -> Iterator[Advance]:
     """A progress bar on standard error; gives a function that advances it."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
+
+        def advance(done: int, total: int | None = None) -> None:
+            bar.update(task, total=total)  # None leaves it as it is
+            bar.advance(task, done)
+
+        yield advance
 
 
 def load_data(name: str, split: str, root: Path | None, samples: int | None) -> Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +11,21 @@ import click
 import numpy as np
 from rich.console import Console
 
-from hmdf.sim.errors import InputError
+from hmdf.sim.errors import HmdfError, InputError
+from hmdf.sim.program import Program
 
-from .common import console, load_data, normalised, run_cli, to_program
+from .common import Advance, console, load_data, normalised, progress, run_cli, to_program
 from .model import TrainedModel, load_model
 
 if TYPE_CHECKING:
     from hmdf.export.compiler import Compilation
+    from hmdf.export.config import Config
     from hmdf.train.data import Dataset
 
+DEFAULT_EMIT = "hmdf,onnx,lava"
+CALIBRATION_SAMPLES = 256
+CALIBRATION_MACS = 5e11
+"""Multiply-accumulates that calibration may take unless --samples says otherwise: some ten seconds on two cores."""
 MEASURED_SAMPLES = 64
 """Calibration samples that the compiled program is run on, to fill the report's activity columns."""
 
@@ -28,9 +36,10 @@ MEASURED_SAMPLES = 64
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for model.hmdf and report.json.")
 @click.option("--check", is_flag=True, help="Only say what would stop the compilation; write nothing.")
 @click.option("--calibration", metavar="DATA", help="Data set to calibrate on [default: the one it was trained on].")
-@click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Calibration samples.")
+@click.option("--samples", type=click.IntRange(1), help="Calibration samples [default: up to 256, fewer if large].")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with the widths of integers.")
+@click.option("--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava.")
 @click.option("--network", metavar="PACKAGE.MODULE:FUNCTION", help="MODEL is a state_dict of the module this builds.")
 def compile_command(
     model: Path,
@@ -38,38 +47,59 @@ def compile_command(
     out: Path | None,
     check: bool,
     calibration: str | None,
-    samples: int,
+    samples: int | None,
     data_root: Path | None,
     config: Path | None,
+    emit: str,
     network: str | None,
 ) -> None:
     """Compile a trained network (MODEL) to an integer program for a chip."""
     if out is None and not check:
         raise click.UsageError("give a folder with --out, or --check")
+    from hmdf.export.config import load_config
+
+    forms = _forms(emit)
     screen = console()
     trained = load_model(model, network)
     data = _calibration_data(trained, calibration, samples, data_root)
-    with screen.status("tracing, folding, calibrating, quantizing, proving ..."):
-        compilation = _compile(trained, data, target, config, calibration or trained.data_set)
+    settings = None if config is None else load_config(config)
+    source = Path(calibration or trained.data_set).name
+    with progress("compiling") as advance:
+        compilation = _compile(trained, data, target, settings, source, inf if samples else CALIBRATION_MACS, advance)
     _print_findings(screen, compilation)
     if check or out is None:
         return
-    _write(screen, compilation, data, out)
+    _write(screen, compilation, data, out, forms, emit)
 
 
-def _calibration_data(trained: TrainedModel, name: str | None, samples: int, root: Path | None) -> Dataset:
+def _forms(emit: str) -> list[str]:
+    forms = [form.strip() for form in emit.split(",") if form.strip()]
+    for form in forms:
+        if form not in WRITERS:
+            raise click.BadParameter(f"'{form}' cannot be written; there are {', '.join(WRITERS)}", param_hint="--emit")
+    return forms
+
+
+def _calibration_data(trained: TrainedModel, name: str | None, samples: int | None, root: Path | None) -> Dataset:
     wanted = name or trained.data_set
     if not wanted:
         raise click.UsageError("the model does not say what it was trained on: give --calibration DATA")
-    return load_data(wanted, "train", root, samples)
+    return load_data(wanted, "train", root, samples or CALIBRATION_SAMPLES)
 
 
-def _compile(trained: TrainedModel, data: Dataset, target: str, config: Path | None, source: str) -> Compilation:
+def _compile(
+    trained: TrainedModel,
+    data: Dataset,
+    target: str,
+    config: Config | None,
+    calibration: str,
+    calibration_macs: float,
+    advance: Advance,
+) -> Compilation:
     import torch
 
     import hmdf
     from hmdf.export.compiler import compile_network
-    from hmdf.export.config import load_config
     from hmdf.sim.program import Metadata
 
     preprocessing = trained.preprocessing or to_program(data.preprocessing)
@@ -82,7 +112,7 @@ def _compile(trained: TrainedModel, data: Dataset, target: str, config: Path | N
         source_sha256=trained.sha256,
         data_set=trained.data_set,
         class_names=trained.class_names,
-        calibration_data=Path(source).name,
+        calibration_data=calibration,
     )
     return compile_network(
         trained.module,
@@ -90,8 +120,10 @@ def _compile(trained: TrainedModel, data: Dataset, target: str, config: Path | N
         target=target,
         calibration=x,
         preprocessing=preprocessing,
-        config=None if config is None else load_config(config),
+        config=config,
         metadata=metadata,
+        calibration_macs=calibration_macs,
+        progress=advance,
     )
 
 
@@ -106,8 +138,7 @@ def _print_findings(screen: Console, compilation: Compilation) -> None:
     )
 
 
-def _write(screen: Console, compilation: Compilation, data: Dataset, out: Path) -> None:
-    from hmdf.sim import storage
+def _write(screen: Console, compilation: Compilation, data: Dataset, out: Path, forms: list[str], emit: str) -> None:
     from hmdf.sim.simulator import simulate
 
     from .summary import document, print_layers, write_json
@@ -118,10 +149,45 @@ def _write(screen: Console, compilation: Compilation, data: Dataset, out: Path) 
     report = document(program, result.counters, result.seconds, ranges=compilation.ranges)
     report["notes"] = [str(note) for note in compilation.notes]
     out.mkdir(parents=True, exist_ok=True)
-    storage.save(program, out / "model.hmdf")
+    written = [_emit(screen, program, form, out, required=emit != DEFAULT_EMIT) for form in forms]
     write_json(out / "report.json", report)
     print_layers(screen, report)
-    screen.print(f"wrote {out / 'model.hmdf'} and {out / 'report.json'}", soft_wrap=True)
+    names = [str(path) for path in (*written, out / "report.json") if path is not None]
+    screen.print(f"wrote {', '.join(names)}", soft_wrap=True)
+
+
+def _emit(screen: Console, program: Program, form: str, out: Path, required: bool) -> Path | None:
+    """Write the program in one form; one that this machine or program cannot have is a note unless asked for."""
+    try:
+        return WRITERS[form](program, out)
+    except (HmdfError, ModuleNotFoundError) as error:
+        if required or form == "hmdf":
+            raise
+        screen.print(f"note: no {form} form: {error}", soft_wrap=True)
+        return None
+
+
+def _write_hmdf(program: Program, out: Path) -> Path:
+    from hmdf.sim import storage
+
+    storage.save(program, out / "model.hmdf")
+    return out / "model.hmdf"
+
+
+def _write_onnx(program: Program, out: Path) -> Path:
+    from hmdf.export.onnx import save_onnx
+
+    save_onnx(program, out / "model.onnx")
+    return out / "model.onnx"
+
+
+def _write_lava(program: Program, out: Path) -> Path:
+    from hmdf.export.lava import export_bundle
+
+    return export_bundle(program, out / "lava")
+
+
+WRITERS: dict[str, Callable[[Program, Path], Path]] = {"hmdf": _write_hmdf, "onnx": _write_onnx, "lava": _write_lava}
 
 
 def main() -> None:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
 from hmdf.sim import storage
 from hmdf.sim.encoder import encode
-from hmdf.sim.errors import Mismatch
+from hmdf.sim.errors import InputError, Mismatch
 from hmdf.sim.program import Program
 from hmdf.sim.reference import Executor
 from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
 
 from .common import check_labels, console, load_data, normalised, progress, run_cli, table
-from .summary import document, print_layers, write_json
+from .model import load_model
+from .summary import document, print_fidelity, print_layers, write_json
 
+if TYPE_CHECKING:
+    from torch import nn
+
+FIDELITY_SAMPLES = 128
+"""Samples that the table of quantization noise is measured on, at most."""
 EXECUTORS = ("reference", "onnx", "lava")
 
 
@@ -32,6 +40,9 @@ EXECUTORS = ("reference", "onnx", "lava")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.")
 @click.option("--threads", type=click.IntRange(1), help="Threads [default: one per processor].")
 @click.option("--against", type=click.Path(path_type=Path), metavar="MODEL.PT", help="Float model to compare with.")
+@click.option(
+    "--network", metavar="PACKAGE.MODULE:FUNCTION", help="--against is a state_dict of the module this builds."
+)
 @click.option("--verify", metavar="LIST", default="", help="Executors to compare with: reference, onnx, lava.")
 @click.option("--verify-samples", type=click.IntRange(1), help="Compare only the first N samples.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers to this file.")
@@ -43,6 +54,7 @@ def sim_command(
     data_root: Path | None,
     threads: int | None,
     against: Path | None,
+    network: str | None,
     verify: str,
     verify_samples: int | None,
     json_path: Path | None,
@@ -58,18 +70,26 @@ def sim_command(
     simulator = Simulator(threads)
     with progress("simulating", len(x)) as advance:
         result = simulator.simulate(program, messages, labels=dataset.labels, progress=advance)
-    accuracy = _accuracy(result, against, x, dataset.labels)
+    accuracy: dict[str, float | None] = {"integer": result.accuracy}
+    fidelity: list[dict[str, Any]] = []
+    if against is not None:
+        module = load_model(against, network).module
+        accuracy |= _float_accuracy(module, x, dataset.labels, result.predictions)
+        fidelity = _fidelity(program, module, x[:FIDELITY_SAMPLES])
     verdicts = _verify(program, messages[:verify_samples], simulator, wanted) if wanted else {}
     report = document(
         program,
         result.counters,
         result.seconds,
         accuracy=accuracy,
-        verify={name: _plain(verdict) for name, verdict in verdicts.items()},
+        verify={name: msgspec.to_builtins(verdict) for name, verdict in verdicts.items()},
     )
+    report["fidelity"] = fidelity
     if json_path is not None:
         write_json(json_path, report)
     print_layers(screen, report)
+    if fidelity:
+        print_fidelity(screen, fidelity, min(len(x), FIDELITY_SAMPLES))
     _print_outcome(screen, report, result)
     _print_verdicts(screen, verdicts)
 
@@ -112,16 +132,11 @@ def _executor(name: str) -> Executor:
     return Lava()
 
 
-def _plain(verdict: Verdict) -> dict[str, Any]:
-    import msgspec
-
-    return msgspec.to_builtins(verdict)
-
-
 def _print_verdicts(screen: Console, verdicts: dict[str, Verdict]) -> None:
     if not verdicts:
         return
-    grid = table("\nverification", "executor", "samples", "populations", "values compared", "bit exact")
+    screen.print("\nverification", style="bold")
+    grid = table("executor", "samples", "populations", "values compared", "bit exact")
     for name, verdict in verdicts.items():
         label = "numba = reference" if name == "reference" else name
         exact = "yes" if verdict.bit_exact else "NO"
@@ -137,25 +152,18 @@ def _print_verdicts(screen: Console, verdicts: dict[str, Verdict]) -> None:
 # -------------------------------------------------------------------------------- accuracy
 
 
-def _accuracy(result: Result, against: Path | None, x: NDArray, labels: NDArray) -> dict[str, float | None]:
-    accuracy: dict[str, float | None] = {"integer": result.accuracy}
-    if against is not None:
-        predictions = _float_predictions(against, x)
-        accuracy["float"] = float(np.mean(predictions == labels))
-        accuracy["agreement"] = float(np.mean(predictions == result.predictions))
-    return accuracy
+def _float_accuracy(module: nn.Module, x: NDArray, labels: NDArray, predictions: NDArray) -> dict[str, float | None]:
+    expected = _float_predictions(module, x)
+    return {"float": float(np.mean(expected == labels)), "agreement": float(np.mean(expected == predictions))}
 
 
-def _float_predictions(path: Path, x: NDArray, batch: int = 64) -> NDArray:
+def _float_predictions(module: nn.Module, x: NDArray, batch: int = 64) -> NDArray:
     """Classes that the trained float model gives for normalised samples."""
     import torch
 
     from hmdf.train.online import run
 
-    from .model import load_model
-
-    module = load_model(path).module
-    steps = max(int(getattr(m, "time_steps", 1)) for m in module.modules())
+    steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
     predictions = []
     with torch.inference_mode(), progress("float model", len(x)) as advance:
         for start in range(0, len(x), batch):
@@ -163,6 +171,32 @@ def _float_predictions(path: Path, x: NDArray, batch: int = 64) -> NDArray:
             predictions.append(run(module, part, steps).sum(0).argmax(1).numpy())
             advance(len(part))
     return np.concatenate(predictions)
+
+
+def _fidelity(program: Program, module: nn.Module, x: NDArray) -> list[dict[str, Any]]:
+    """The noise of every population; null decibels where the program is exact."""
+    import torch
+
+    from hmdf.export.fidelity import measure
+    from hmdf.export.fold import fold
+    from hmdf.export.trace import trace
+
+    example = torch.from_numpy(x[:1].astype(np.float32))
+    graph = fold(trace(module, example[:, 0] if program.input.timing == "frames" else example))
+    if [n.name for n in graph.nodes] != [n.name for n in program.nodes]:
+        raise InputError("--against is not the network that the program was compiled from: their layers differ")
+    with progress("quantization noise", len(x)) as advance:
+        rows = measure(program, graph, x, progress=advance)
+    return [
+        {
+            "population": row.population,
+            "bits": row.bits,
+            "lsb": row.lsb,
+            "sqnr_db": row.sqnr if isfinite(row.sqnr) else None,
+            "own_sqnr_db": row.own_sqnr if isfinite(row.own_sqnr) else None,
+        }
+        for row in rows
+    ]
 
 
 def _print_outcome(screen: Console, report: dict[str, Any], result: Result) -> None:

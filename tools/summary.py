@@ -43,6 +43,7 @@ def document(
         "macs": {"per_sample": counters.macs_per_sample()},
         "memory": {
             "weight_bytes": memory.weight_bytes,
+            "conventional_weight_bytes": memory.conventional_weight_bytes,
             "parameter_bytes": memory.parameter_bytes,
             "state_bytes": memory.state_bytes,
             "total_bytes": memory.total_bytes,
@@ -117,7 +118,7 @@ def print_layers(console: Console, report: dict[str, Any]) -> None:
         "layer", "kind", "shape", "bits", "SOPs/sample", "MACs/sample", "density", "weights", "register", "clipped",
         "saturated",
     )  # fmt: skip
-    grid: Table = table("", *columns, left=3)
+    grid: Table = table(*columns, left=3)
     for layer in report["layers"]:
         grid.add_row(
             layer["name"],
@@ -134,9 +135,9 @@ def print_layers(console: Console, report: dict[str, Any]) -> None:
         )
     console.print(grid)
     console.print(
-        "bits: of the weight or the message (s: signed); density: share of non-zero messages (a synapse: of its source);\n"
-        "register: bits that the accumulator or membrane provably needs / has; clipped: messages at their limit; "
-        "saturated: states at theirs",
+        "bits: of the weight or the message (s: signed); density: share of non-zero messages (synapse: of its source)\n"
+        "register: bits that the accumulator or membrane provably needs / has\n"
+        "clipped: messages at their limit; saturated: states at theirs; never: proven impossible",
         style="dim",
     )
     memory = report["memory"]
@@ -149,6 +150,27 @@ def print_layers(console: Console, report: dict[str, Any]) -> None:
         f"memory: {_bytes(memory['total_bytes'])} = weights {_bytes(memory['weight_bytes'])} + "
         f"parameters {_bytes(memory['parameter_bytes'])} + state {_bytes(memory['state_bytes'])}"
     )
+    conventional = memory["conventional_weight_bytes"]
+    console.print(
+        f"weights as papers count them (2 bits for a 1-bit weight, 3 for a ternary one, 4 bytes in stem and head): "
+        f"{_bytes(round(conventional))}, {conventional / max(memory['weight_bytes'], 1):.2f} times what is stored",
+        soft_wrap=True,
+    )
+
+
+def print_fidelity(console: Console, rows: list[dict[str, Any]], samples: int) -> None:
+    """Where accuracy is lost: the noise of the integers, layer by layer."""
+    columns = "population", "bits", "LSB", "SQNR (dB)", "of this layer alone (dB)"
+    console.print(f"\nsignal to quantization noise against the float network, {samples} samples", style="bold")
+    grid = table(*columns)
+    for row in rows:
+        noise = (_decibel(row["sqnr_db"]), _decibel(row["own_sqnr_db"]))
+        grid.add_row(row["population"], str(row["bits"]), f"{row['lsb']:.4g}", *noise)
+    console.print(grid)
+
+
+def _decibel(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f}"
 
 
 def _bits(layer: dict[str, Any]) -> str:
