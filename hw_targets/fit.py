@@ -366,9 +366,21 @@ def _excess(excess: Excess, layers: list[Layer], target: Target) -> Finding:
         excess.needed,
         excess.available,
         f"{what} needs {excess.needed}{unit} of {excess.resource.replace('_', ' ')}, a core of {target.name} has "
-        f"{excess.available}",
+        f"{excess.available}{_rests_on(target)}",
         fix,
     )
+
+
+def _rests_on(target: Target) -> str:
+    """The capacities of a target that are estimates, as an aside."""
+    guesses = [
+        fact.key.split(".")[1]
+        for fact in target.facts
+        if fact.status == "estimate"
+        and (fact.key.startswith(("limits.", "memory.")) or fact.key.endswith("axon_bits"))
+        and fact.key not in ("limits.mesh", "limits.cores_per_tile")
+    ]
+    return f" (rests on estimates: {', '.join(guesses)})" if guesses else ""
 
 
 def _less_memory(excess: Excess, layer: Layer, target: Target) -> str:
@@ -415,6 +427,6 @@ def _cores(layers: list[Layer], parts: Partition, target: Target, chips: int) ->
         "cores",
         cores,
         per_chip * chips,
-        f"it needs {cores} cores, {chips} chip(s) of {target.name} have {per_chip * chips}",
+        f"it needs {cores} cores, {chips} chip(s) of {target.name} have {per_chip * chips}{_rests_on(target)}",
         fix,
     )

@@ -123,11 +123,6 @@ def map_program(program: Program, target: Target, activity: Activity | None = No
             f"'{first.layer}' does not fit a core of {target.name}: {first.resource} {first.needed}, limit "
             f"{first.available}{more}"
         )
-    return map_partition(program, target, activity, parts)
-
-
-def map_partition(program: Program, target: Target, activity: Activity, parts: Partition) -> Mapping:
-    """As `map_program`, for layers that are already cut and fit."""
     needs = needs_of(parts)
     core_of = pack(needs, target)
     if core_of is None:
