@@ -24,13 +24,12 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from programs import random_messages, random_program
-
 from hmdf.export.onnx import OnnxRuntime
 from hmdf.sim.errors import Mismatch
 from hmdf.sim.nodes import Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.verify import compare
+from programs import random_messages, random_program
 
 SHOWN_FAILURES = 20
 

@@ -1,15 +1,17 @@
 """The model-local ONNX functions (domain `hmdf`): every equation of docs/numerics.md in standard operators.
 
-They are written in ONNX's textual syntax, one line per operation. Messages are int32, currents and states int64;
-the only floating point is in `Encode`. Nothing compares int64 with Min, Max or Clip: onnxruntime 1.21 to 1.31 gets those
-wrong beyond 32 bits on x86 (its Eigen's SSE2 path); Greater, Less and Where are right. In `Cast`, 2 = uint8, 6 = int32, 7 = int64, 11 = double, 12 = uint32,
-13 = uint64.
+They are written in ONNX's textual syntax, one line per operation. Messages, clamped currents and states are int32;
+products and sums int64; the only floating point is in `Encode`. In `Cast`, 2 = uint8, 6 = int32, 7 = int64,
+11 = double, 12 = uint32, 13 = uint64; a Cast to a narrower integer keeps the low bits (ONNX defines it so).
+
+Nothing limits an int64 with Min, Max or Clip: onnxruntime 1.31 gets those wrong beyond 32 bits on x86. Values are
+lifted by 2^62 and limited as uint64, where they are right, in every version tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 
 import msgspec
 import onnx.parser
@@ -28,8 +30,8 @@ from hmdf.sim.nodes import (
 
 DOMAIN = "hmdf"
 OPSET = 18
-SHIFT_REACH = 1 << 62
-"""`RoundingShift` is exact for -2^62 <= x < 2^62 - 2^46; the exporter refuses a program that could leave that."""
+REACH = (1 << 62) - (1 << 46)
+"""`RoundingShift` (of up to 47 bits) and `Clamp` are exact for |x| < REACH; what could leave that is refused."""
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class _Rule(msgspec.Struct, frozen=True):
     states: tuple[str, ...] = ()
 
 
-RULES: dict[type, _Rule] = {
+_RULES: dict[type, _Rule] = {
     Relay: _Rule(limits=("message_min", "message_max")),
     HybridFiring: _Rule(
         ("leak", "threshold"), ("leak_shift", "spike_shift"), ("state_min", "state_max", "message_max"), ("v",)
@@ -67,7 +69,7 @@ RULES: dict[type, _Rule] = {
 
 def rule_of(dynamics: Dynamics) -> _Rule:
     """Inputs, attributes and states of the function that computes these dynamics."""
-    return RULES[type(dynamics)]
+    return _RULES[type(dynamics)]
 
 
 def population_operator(population: Population) -> str:
@@ -75,6 +77,11 @@ def population_operator(population: Population) -> str:
     ports = len(population.ports)
     gated = "Gated" if population.gate is not None else ""
     return f"{gated}{type(population.dynamics).__name__}{ports if ports > 1 else ''}"
+
+
+def library_names() -> tuple[str, ...]:
+    """Every function a model may contain besides those of the populations."""
+    return tuple(_LIBRARY)
 
 
 def needed_functions(nodes: Iterable[NodeProto], populations: Iterable[Population]) -> list[FunctionProto]:
@@ -86,8 +93,7 @@ def needed_functions(nodes: Iterable[NodeProto], populations: Iterable[Populatio
         if node.domain != DOMAIN or node.op_type in found:
             return
         if node.op_type in patterns:
-            p = patterns[node.op_type]
-            function = _population_function(node.op_type, type(p.dynamics), len(p.ports), p.gate is not None)
+            function = _population_function(node.op_type, patterns[node.op_type])
         else:
             function = _library_function(node.op_type)
         for inner in function.node:
@@ -99,33 +105,30 @@ def needed_functions(nodes: Iterable[NodeProto], populations: Iterable[Populatio
     return list(found.values())
 
 
-@lru_cache(maxsize=256)
-def _population_function(name: str, dynamics: type, ports: int, gated: bool) -> FunctionProto:
+def _population_function(name: str, population: Population) -> FunctionProto:
     """The current (ports, bias, gate, clamp) followed by the dynamics."""
-    rule = RULES[dynamics]
-    shifts = [f"shift_{i}" for i in range(ports)] + (["gate_shift", "gate_shape"] if gated else [])
-    limits = dict.fromkeys(("state_min", "state_max", *rule.limits))
-    inputs = [f for i in range(ports) for f in (f"in_{i}", f"multiplier_{i}")]
-    inputs += ["bias", *(("gate", "gate_bias") if gated else ()), *rule.arrays, *rule.states]
-    arguments = ", ".join(("current", *rule.arrays, *rule.states))
+    rule, dynamics = rule_of(population.dynamics), type(population.dynamics).__name__
+    ports = len(population.ports)
+    attributes = [f"shift_{i}" for i in range(ports)]
+    inputs = [f for i in range(ports) for f in (f"in_{i}", f"multiplier_{i}")] + ["bias"]
+    current, equation = [*_sum_of_ports(ports)], "(sum of rshift(multiplier * in, shift) + bias)"
+    if population.gate is not None:
+        attributes += ["gate_shift", "gate_shape"]
+        inputs += ["gate", "gate_bias"]
+        current.append("gated = hmdf.Gate <shift: int = @gate_shift, shape: ints = @gate_shape> (sum, gate, gate_bias)")
+        equation = f"(rshift({equation} * gate, gate_shift) + gate_bias)"
+    attributes += [*rule.scalars, *dict.fromkeys(("state_min", "state_max", *rule.limits))]
+    inputs += [*rule.arrays, *rule.states]
     results = ", ".join(("message", *(f"{s}_next" for s in rule.states)))
-    attributes = ", ".join(f"{a}: int = @{a}" for a in (*rule.scalars, *rule.limits))
+    passed = ", ".join(f"{a}: int = @{a}" for a in (*rule.scalars, *rule.limits))
     lines = [
-        f"{name} <{', '.join((*shifts, *rule.scalars, *limits))}> ({', '.join(inputs)}) => ({results}) {{",
-        *_sum_of_ports(ports),
-        *(
-            ["gated = hmdf.Gate <shift: int = @gate_shift, shape: ints = @gate_shape> (sum, gate, gate_bias)"]
-            if gated
-            else []
-        ),
-        f"current = hmdf.Clamp <low: int = @state_min, high: int = @state_max> ({'gated' if gated else 'sum'})",
-        f"{results} = hmdf.{dynamics.__name__}Update <{attributes}> ({arguments})",
+        f"{name} <{', '.join(attributes)}> ({', '.join(inputs)}) => ({results}) {{",
+        *current,
+        f"current = hmdf.Clamp <low: int = @state_min, high: int = @state_max> ({current[-1].split()[0]})",
+        f"{results} = hmdf.{dynamics}Update <{passed}> ({', '.join(('current', *rule.arrays, *rule.states))})",
         "}",
     ]
-    equation = "I = clamp(sum of rshift(multiplier * in, shift) + bias)"
-    if gated:
-        equation = "I = clamp(rshift((sum of rshift(multiplier * in, shift) + bias) * gate, gate_shift) + gate_bias)"
-    return _parse("\n".join(lines), f"{equation}; then {dynamics.__name__}Update.")
+    return _parse("\n".join(lines), f"I = clamp{equation}; then {dynamics}Update.")
 
 
 def _sum_of_ports(ports: int) -> Iterator[str]:
@@ -135,12 +138,12 @@ def _sum_of_ports(ports: int) -> Iterator[str]:
         yield f"{after} = Add (current_{i}, {before})"
 
 
-@lru_cache(maxsize=256)
 def _library_function(name: str) -> FunctionProto:
     function = _LIBRARY[name]
     return _parse(name + function.text, function.equation)
 
 
+@cache
 def _parse(text: str, equation: str) -> FunctionProto:
     header = f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}, "{DOMAIN}" : 1]>\n'
     function = onnx.parser.parse_function(header + text)
@@ -148,7 +151,9 @@ def _parse(text: str, equation: str) -> FunctionProto:
     return function
 
 
-def _products(name: str, operator: str, attributes: dict[str, str], operand: str, prepare: str = "") -> dict[str, _Function]:
+def _products(
+    name: str, operator: str, attributes: dict[str, str], operand: str, prepare: str = ""
+) -> dict[str, _Function]:
     """Two functions that multiply messages by weights: for messages of up to 8 bits, and (`Wide`) of up to 16.
 
     Both operands are uint8 with a zero point (128 for weights; 0 or 128 for messages). The uint8 x int8 form would be
@@ -282,14 +287,19 @@ _ARITHMETIC = {
         }""",
     ),
     "Clamp": _Function(
-        "y = min(max(x, low), high).",
+        "y = min(max(x, low), high), of at most 32 bits; limited as uint64 after adding 2^62, which the Cast drops.",
         """ <low, high> (x) => (y) {
-            smallest = Constant <value_int: int = @low> ()
-            largest = Constant <value_int: int = @high> ()
-            below = Less (x, smallest)
-            raised = Where (below, smallest, x)
-            above = Greater (raised, largest)
-            y = Where (above, largest, raised)
+            lift = Constant <value_int = 4611686018427387904> ()
+            low_64 = Constant <value_int: int = @low> ()
+            high_64 = Constant <value_int: int = @high> ()
+            low_lifted = Add (low_64, lift)
+            high_lifted = Add (high_64, lift)
+            smallest = Cast <to = 13> (low_lifted)
+            largest = Cast <to = 13> (high_lifted)
+            lifted = Add (x, lift)
+            unsigned = Cast <to = 13> (lifted)
+            limited = Clip (unsigned, smallest, largest)
+            y = Cast <to = 6> (limited)
         }""",
     ),
     "Port": _Function(
@@ -314,30 +324,40 @@ _ARITHMETIC = {
     "Leak": _Function(
         "y = rshift(leak * state, leak_shift).",
         """ <leak_shift> (state, leak) => (y) {
-            product = Mul (state, leak)
+            wide = Cast <to = 7> (state)
+            product = Mul (wide, leak)
             y = hmdf.RoundingShift <shift: int = @leak_shift> (product)
         }""",
     ),
     "GradedSpike": _Function(
-        "rest = min(m, threshold); message = min(rshift(m - rest, spike_shift), message_max).",
+        "rest = min(m, threshold); message = min(rshift(m - rest, spike_shift), message_max); m - rest is unsigned.",
         """ <spike_shift, message_max> (m, threshold) => (message, rest) {
-            fires = Greater (m, threshold)
-            rest = Where (fires, threshold, m)
-            excess = Sub (m, rest)
-            graded = hmdf.RoundingShift <shift: int = @spike_shift> (excess)
-            largest = Constant <value_int: int = @message_max> ()
-            above = Greater (graded, largest)
-            limited = Where (above, largest, graded)
+            amount = Constant <value_int: int = @spike_shift> ()
+            bits = Cast <to = 13> (amount)
+            one = Constant <value = uint64 {1}> ()
+            unit = BitShift <direction = "LEFT"> (one, bits)
+            half = BitShift <direction = "RIGHT"> (unit, one)
+            half_64 = Cast <to = 7> (half)
+            message_max = Constant <value_int: int = @message_max> ()
+            largest = Cast <to = 13> (message_max)
+            rest = Min (m, threshold)
+            m_64 = Cast <to = 7> (m)
+            rest_64 = Cast <to = 7> (rest)
+            excess = Sub (m_64, rest_64)
+            rounded = Add (excess, half_64)
+            unsigned = Cast <to = 13> (rounded)
+            graded = BitShift <direction = "RIGHT"> (unsigned, bits)
+            limited = Min (graded, largest)
             message = Cast <to = 6> (limited)
         }""",
     ),
     "BinarySpike": _Function(
-        "message = 1 if m >= threshold else 0; v = m - message * threshold.",
+        "message = 1 if m >= threshold else 0; v = m - message * threshold (threshold >= 0).",
         """ (m, threshold) => (message, v_next) {
             fires = GreaterOrEqual (m, threshold)
-            reset = Sub (m, threshold)
-            v_next = Where (fires, reset, m)
             message = Cast <to = 6> (fires)
+            taken = Mul (message, threshold)
+            v_next = Sub (m, taken)
         }""",
     ),
 }
@@ -346,16 +366,21 @@ _DYNAMICS = {
     "RelayUpdate": _Function(
         "message = clamp(I, message range).",
         """ <message_min, message_max> (current) => (message) {
-            limited = hmdf.Clamp <low: int = @message_min, high: int = @message_max> (current)
-            message = Cast <to = 6> (limited)
+            low = Constant <value_int: int = @message_min> ()
+            high = Constant <value_int: int = @message_max> ()
+            smallest = Cast <to = 6> (low)
+            largest = Cast <to = 6> (high)
+            message = Clip (current, smallest, largest)
         }""",
     ),
     "HybridFiringUpdate": _Function(
         "m = clamp(rshift(leak * v, leak_shift) + I); message, v = GradedSpike(m).",
-        """ <leak_shift, spike_shift, state_min, state_max, message_max> (current, leak, threshold, v) => (message, v_next)
+        """ <leak_shift, spike_shift, state_min, state_max, message_max> 
+            (current, leak, threshold, v) => (message, v_next)
         {
             leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, leak)
-            raised = Add (leaked, current)
+            wide = Cast <to = 7> (current)
+            raised = Add (leaked, wide)
             m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
             message, v_next = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max>
                 (m, threshold)
@@ -372,7 +397,8 @@ _DYNAMICS = {
         "m = clamp(rshift(leak * v, leak_shift) + I); message, v = BinarySpike(m).",
         """ <leak_shift, state_min, state_max> (current, leak, threshold, v) => (message, v_next) {
             leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, leak)
-            raised = Add (leaked, current)
+            wide = Cast <to = 7> (current)
+            raised = Add (leaked, wide)
             m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
             message, v_next = hmdf.BinarySpike (m, threshold)
         }""",
@@ -381,12 +407,14 @@ _DYNAMICS = {
         "d = clamp(rshift(dendrite_leak * d, s) + rshift(dendrite_feedback * v, s) + I); "
         "m = clamp(rshift(soma_leak * v, s) + rshift(soma_drive * d, s)); message, v = BinarySpike(m).",
         """ <leak_shift, state_min, state_max>
-            (current, dendrite_leak, dendrite_feedback, soma_leak, soma_drive, threshold, d, v) => (message, d_next, v_next)
+            (current, dendrite_leak, dendrite_feedback, soma_leak, soma_drive, threshold, d, v)
+            => (message, d_next, v_next)
         {
             kept = hmdf.Leak <leak_shift: int = @leak_shift> (d, dendrite_leak)
             fed_back = hmdf.Leak <leak_shift: int = @leak_shift> (v, dendrite_feedback)
             inner = Add (kept, fed_back)
-            raised = Add (inner, current)
+            wide = Cast <to = 7> (current)
+            raised = Add (inner, wide)
             d_next = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
             leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, soma_leak)
             driven = hmdf.Leak <leak_shift: int = @leak_shift> (d_next, soma_drive)
@@ -398,9 +426,10 @@ _DYNAMICS = {
     "LookupTableUpdate": _Function(
         "message = table[clamp(rshift(I, index_shift), -128, 127) + 128].",
         """ <index_shift> (current, table) => (message) {
-            scaled = hmdf.RoundingShift <shift: int = @index_shift> (current)
+            wide = Cast <to = 7> (current)
+            scaled = hmdf.RoundingShift <shift: int = @index_shift> (wide)
             signed = hmdf.Clamp <low = -128, high = 127> (scaled)
-            middle = Constant <value_int = 128> ()
+            middle = Constant <value = int32 {128}> ()
             index = Add (signed, middle)
             message = Gather <axis = 0> (table, index)
         }""",
@@ -424,11 +453,12 @@ _BOUNDARY = {
     ),
     "Rest": _Function(
         "state = 0 for every sample of `like`: the state before the first step.",
-        """ <shape> (like) => (state) {
+        """ <shape, type> (like) => (state) {
             samples = Shape <start = 0, end = 1> (like)
             extents = Constant <value_ints: ints = @shape> ()
             full = Concat <axis = 0> (samples, extents)
-            state = ConstantOfShape <value = int64[1] {0}> (full)
+            zeros = ConstantOfShape <value = int64[1] {0}> (full)
+            state = Cast <to: int = @type> (zeros)
         }""",
     ),
     "Readout": _Function(
@@ -442,8 +472,3 @@ _BOUNDARY = {
 }
 
 _LIBRARY = {**_SYNAPSES, **_ARITHMETIC, **_DYNAMICS, **_BOUNDARY}
-
-
-def library_names() -> tuple[str, ...]:
-    """Every function a model may contain besides those of the populations."""
-    return tuple(_LIBRARY)

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from hmdf.sim.errors import ProgramError
 from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.program import Program
 
-from .functions import DOMAIN, OPSET, SHIFT_REACH, needed_functions, population_operator, rule_of
+from .functions import DOMAIN, OPSET, REACH, needed_functions, population_operator, rule_of
 
 FORMAT_VERSION = "1"
 IR_VERSION = 8
@@ -117,13 +118,19 @@ def _outer_nodes(program: Program, body: _Body, taps: bool) -> tuple[list[NodePr
     messages = tap_name(INPUT)
     nodes = [
         _call("Encode", INPUT, [INPUT, "input/scale"], [messages], message_min=low, message_max=high),
-        *(_call("Rest", f"{s}.rest", [messages], [f"{s}.rest"], shape=shape) for s, shape in body.states.items()),
+        *(
+            _call("Rest", f"{name}.rest", [messages], [f"{name}.rest"], shape=state.shape, type=state.type)
+            for name, state in body.states.items()
+        ),
     ]
     tapped = program.populations if taps else ()
     scan = helper.make_node(
         "Scan",
         [*(f"{s}.rest" for s in body.states), *body.per_step, *((messages,) if frames else ())],
-        [*("logits" if s == "readout/logits" else f"{s}.final" for s in body.states), *(tap_name(p.name) for p in tapped)],
+        [
+            *("logits" if s == "readout/logits" else f"{s}.final" for s in body.states),
+            *(tap_name(p.name) for p in tapped),
+        ],
         name="time_steps",
         body=body.graph(tapped),
         num_scan_inputs=len(body.per_step) + frames,
@@ -140,12 +147,19 @@ def _outer_nodes(program: Program, body: _Body, taps: bool) -> tuple[list[NodePr
     return [*nodes, scan], outputs
 
 
-def _call(function: str, name: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> NodeProto:
+def _call(function: str, name: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> NodeProto:
     """A node that calls a model-local function."""
     return helper.make_node(function, inputs, outputs, name=name, domain=DOMAIN, **attributes)
 
 
 # ------------------------------------------------------------------- one time-step
+
+
+class _State(msgspec.Struct, frozen=True):
+    """A value carried from step to step: its ONNX element type, and its shape without the samples."""
+
+    type: int
+    shape: Shape
 
 
 class _Body:
@@ -155,7 +169,7 @@ class _Body:
         nodes: in the program's order, the read-out last.
         constants: initializers of the body (weights, parameters that are the same at every step).
         per_step: arrays (T, ...) that Scan hands to the body row by row.
-        states: what is carried from step to step, with its shape.
+        states: what is carried from step to step.
     """
 
     def __init__(self, program: Program) -> None:
@@ -163,7 +177,7 @@ class _Body:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
         self.per_step: dict[str, NDArray] = {"step/index": np.arange(program.time_steps, dtype=np.int64)}
-        self.states: dict[str, Shape] = {}
+        self.states: dict[str, _State] = {}
         self.values = {INPUT: "input/step" if program.input.timing == "frames" else tap_name(INPUT)}
         for node in program.nodes:
             if isinstance(node, Synapse):
@@ -172,25 +186,26 @@ class _Body:
                 self._population(node)
         readout = program.readout
         bias = self._constant("readout/bias", readout.bias)
-        inputs = [self.values[readout.source], bias, self._state("readout/logits", (program.classes,))]
+        logits = self._state("readout/logits", TensorProto.INT64, (program.classes,))
+        inputs = [self.values[readout.source], bias, logits]
         self.nodes.append(_call("Readout", "readout", inputs, ["readout/logits.next"]))
 
     def graph(self, tapped: Sequence[Population]) -> onnx.GraphProto:
         """The body of the Scan; its outputs are the next states, then the messages of `tapped`."""
         inputs = [
-            helper.make_tensor_value_info(name, TensorProto.INT64, [SAMPLES, *shape])
-            for name, shape in self.states.items()
+            helper.make_tensor_value_info(name, state.type, [SAMPLES, *state.shape])
+            for name, state in self.states.items()
         ]
         inputs += [
-            helper.make_tensor_value_info(f"{name}.now", TensorProto.INT64, array.shape[1:])
+            helper.make_tensor_value_info(f"{name}.now", helper.np_dtype_to_tensor_dtype(array.dtype), array.shape[1:])
             for name, array in self.per_step.items()
         ]
         if self.program.input.timing == "frames":
             shape = [SAMPLES, *self.program.input.shape]
             inputs.append(helper.make_tensor_value_info(self.values[INPUT], TensorProto.INT32, shape))
         outputs = [
-            helper.make_tensor_value_info(f"{name}.next", TensorProto.INT64, [SAMPLES, *shape])
-            for name, shape in self.states.items()
+            helper.make_tensor_value_info(f"{name}.next", state.type, [SAMPLES, *state.shape])
+            for name, state in self.states.items()
         ]
         outputs += [
             helper.make_tensor_value_info(self.values[p.name], TensorProto.INT32, [SAMPLES, *p.shape]) for p in tapped
@@ -199,7 +214,8 @@ class _Body:
 
     def _synapse(self, synapse: Synapse) -> None:
         name, op = synapse.name, synapse.op
-        inputs, attributes = [self.values[synapse.source]], {}
+        inputs = [self.values[synapse.source]]
+        attributes: dict[str, Any] = {}
         function = type(op).__name__
         match op:
             case SumPool() | MaxPool():
@@ -229,7 +245,7 @@ class _Body:
     def _population(self, p: Population) -> None:
         rule, name, rank = rule_of(p.dynamics), p.name, len(p.shape)
         inputs: list[str] = []
-        attributes: dict[str, object] = {}
+        attributes: dict[str, Any] = {}
         for index, port in enumerate(p.ports):
             inputs += [self.values[port.source], self._parameter(f"{name}/multiplier_{index}", port.multiplier, rank)]
             attributes[f"shift_{index}"] = port.shift
@@ -242,10 +258,11 @@ class _Body:
             if field == "table":
                 inputs.append(self._constant(f"{name}/table", array.astype(np.int32)))
             else:
-                inputs.append(self._parameter(f"{name}/{field}", array, rank))
+                kind = np.int32 if field == "threshold" else np.int64
+                inputs.append(self._parameter(f"{name}/{field}", array, rank, kind))
         attributes |= {field: getattr(p.dynamics, field) for field in rule.scalars}
         attributes |= self._limits(p, ("state_min", "state_max", *rule.limits))
-        inputs += [self._state(f"{name}/{s}", p.shape) for s in rule.states]
+        inputs += [self._state(f"{name}/{s}", TensorProto.INT32, p.shape) for s in rule.states]
         self.values[name] = f"{name}/message"
         outputs = [self.values[name], *(f"{name}/{s}.next" for s in rule.states)]
         self.nodes.append(_call(population_operator(p), name, inputs, outputs, **attributes))
@@ -256,9 +273,9 @@ class _Body:
         limits = {"state_min": -state, "state_max": state - 1, "message_min": low, "message_max": high}
         return {name: limits[name] for name in wanted}
 
-    def _parameter(self, name: str, array: NDArray, rank: int) -> str:
+    def _parameter(self, name: str, array: NDArray, rank: int, kind: type[np.integer] = np.int64) -> str:
         """A (T or 1, C or 1) parameter, shaped to broadcast over (N, C, ...)."""
-        rows = array.astype(np.int64).reshape(*array.shape, *(1,) * (rank - 1))
+        rows = array.astype(kind).reshape(*array.shape, *(1,) * (rank - 1))
         if len(rows) == 1:
             return self._constant(name, rows[0])
         self.per_step[name] = rows
@@ -268,24 +285,19 @@ class _Body:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def _state(self, name: str, shape: Shape) -> str:
-        self.states[name] = shape
+    def _state(self, name: str, kind: int, shape: Shape) -> str:
+        self.states[name] = _State(kind, shape)
         return name
 
 
-def _geometry(op: Conv2d | Linear | ChannelConv) -> dict[str, object]:
+def _geometry(op: Conv2d | Linear | ChannelConv) -> dict[str, Any]:
     match op:
         case Conv2d():
-            return {
-                "strides": op.stride,
-                "pads": [*op.padding, *op.padding],
-                "dilations": op.dilation,
-                "group": op.groups,
-            }
+            pads = [*op.padding, *op.padding]
+            return {"strides": op.stride, "pads": pads, "dilations": op.dilation, "group": op.groups}
         case ChannelConv(padding=padding):
             return {"pads": [padding, 0, padding, 0]}
-        case Linear():
-            return {}
+    return {}
 
 
 def _stored_weight(synapse: Synapse) -> NDArray[np.uint8]:
@@ -297,26 +309,25 @@ def _stored_weight(synapse: Synapse) -> NDArray[np.uint8]:
             return weight.T
         case ChannelConv():
             return weight.reshape(1, 1, -1, 1)
-        case _:
-            return weight
+    return weight
 
 
 # ------------------------------------------------------------------- where it is exact
 
 
 def _check_reach(program: Program) -> None:
-    """Refuse what could overflow: a 32-bit sum of low bytes, or a product beyond what RoundingShift takes."""
+    """Refuse what could overflow: a 32-bit sum of low bytes, or a current beyond what the functions take."""
     for node in program.nodes:
-        if isinstance(node, Synapse):
-            if node.weight is not None and program.message_of(node.source).bits > 8:
-                _check_low_bytes(node)
-        elif node.gate is not None:
-            _check_gate(program, node)
+        if isinstance(node, Population):
+            _check_current(program, node)
+        elif node.weight is not None and program.message_of(node.source).bits > 8:
+            _check_low_bytes(node)
 
 
 def _check_low_bytes(synapse: Synapse) -> None:
     assert synapse.weight is not None
-    largest = 255 * int(np.abs(synapse.weight.astype(np.int64)).reshape(len(synapse.weight), -1).sum(axis=1).max())
+    rows = np.abs(synapse.weight.astype(np.int64)).reshape(1 if synapse.weight.ndim == 1 else len(synapse.weight), -1)
+    largest = 255 * int(rows.sum(axis=1).max())
     if largest >= 1 << 31:
         raise ProgramError(
             f"synapse '{synapse.name}': ONNX adds products in 32 bits, and the low bytes of its messages could reach "
@@ -324,18 +335,24 @@ def _check_low_bytes(synapse: Synapse) -> None:
         )
 
 
-def _check_gate(program: Program, population: Population) -> None:
-    assert population.gate is not None
-    current = int(np.abs(population.bias.astype(np.int64)).max())
+def _check_current(program: Program, population: Population) -> None:
+    current = _magnitude(population.bias)
     for port in population.ports:
         if isinstance(program.by_name.get(port.source), Synapse):
             largest = 1 << (program.accumulator_bits - 1)
         else:
             largest = max(abs(v) for v in program.message_of(port.source).range)
-        current += (largest * int(np.abs(port.multiplier.astype(np.int64)).max()) >> port.shift) + 1
-    product = current * max(abs(v) for v in program.message_of(population.gate.source).range)
-    if product >= SHIFT_REACH - (1 << 46):
+        current += (largest * _magnitude(port.multiplier) >> port.shift) + 1
+    what = "current"
+    if population.gate is not None:
+        current *= max(abs(v) for v in program.message_of(population.gate.source).range)
+        what = "current times the gate"
+    if current >= REACH:
         raise ProgramError(
-            f"population '{population.name}': its current times the gate could reach {product}, ONNX's rounding shift "
-            f"is exact below 2^62; use a larger port shift or fewer gate bits"
+            f"population '{population.name}': its {what} could reach {current}, the ONNX model is exact below {REACH}; "
+            "use larger port shifts or fewer gate bits"
         )
+
+
+def _magnitude(array: NDArray) -> int:
+    return int(np.abs(array.astype(np.int64)).max())

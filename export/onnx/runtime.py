@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,7 +57,7 @@ class OnnxRuntime:
         return Taps({p.name: outputs[tap_name(p.name)] for p in program.populations}, outputs["logits"])
 
 
-def _session(program: Program, threads: int):
+def _session(program: Program, threads: int) -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as missing:
