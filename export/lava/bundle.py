@@ -62,7 +62,7 @@ def _facts(program: Program) -> dict[str, object]:
     return {
         "network": program.metadata.network or "A network",
         "version": program.metadata.tool_version or __version__,
-        "input_shape": ("N", program.input_steps, *program.input.shape),
+        "input_shape": f"(N, {', '.join(map(str, (program.input_steps, *program.input.shape)))})",
         "input_range": f"[{low}, {high}]",
         "input_steps": "each shown at every step" if constant else "one array per step",
         "classes": program.classes,

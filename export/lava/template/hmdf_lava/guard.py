@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import math
 import os
 import shutil
 import signal
@@ -71,6 +72,7 @@ class Guard(threading.Thread):
 
     def exit(self, code: int) -> None:
         """End all children and this process, whatever they do."""
+        self.done, self.end = True, math.inf  # the children that are killed here have not failed
         sys.stdout.flush()
         sys.stderr.flush()
         for child in self._children().values():
