@@ -22,6 +22,7 @@ from .config import Config
 from .findings import CompileError, Finding
 from .fold import fold
 from .graph import FoldedGraph
+from .merge_pools import merge_pools
 from .quantize import Registers, quantize
 from .trace import trace
 
@@ -79,6 +80,8 @@ def compile_network(
     steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
     one_step, stacked, framed = _example(example_input, steps)
     folded = fold(trace(module, one_step))
+    if config is not None and config.merge_pools:
+        folded = merge_pools(folded)
     samples = stacked if calibration is None else np.asarray(calibration)
     samples = _checked(samples, folded, framed)[
         : affordable(folded, calibration_macs) if isfinite(calibration_macs) else None

@@ -23,6 +23,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         spike_bits: graded spikes of populations that training did not quantise, 1..8.
         gate_bits: channel gates of SECA, 2..15.
         weight_bits: synapses that are full precision in training, 4 or 8.
+        merge_pools: fold average pools of spikes into the synapses that read them, where that is exact.
         bits: by population (or "input"), the bits of its message; overrides all of the above.
     """
 
@@ -31,6 +32,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spike_bits: int = 4
     gate_bits: int = 8
     weight_bits: int = 8
+    merge_pools: bool = False
     bits: dict[str, int] = {}
 
     def __post_init__(self) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 import numpy as np
 from rich.console import Console
 
-from hmdf.sim.errors import HmdfError, InputError
+from hmdf.hw_targets.target import load_target
+from hmdf.sim.errors import DoesNotFit, HmdfError, InputError
 from hmdf.sim.program import Program
 
 from .common import Advance, console, load_data, normalised, progress, run_cli, to_program
@@ -26,6 +28,7 @@ DEFAULT_EMIT = "hmdf,onnx,lava"
 CALIBRATION_SAMPLES = 256
 CALIBRATION_MACS = 5e11
 """Multiply-accumulates that calibration may take unless --samples says otherwise: some ten seconds on two cores."""
+MEASURED_MACS = 5e10
 MEASURED_SAMPLES = 64
 """Calibration samples that the compiled program is run on, to fill the report's activity columns."""
 
@@ -39,6 +42,8 @@ MEASURED_SAMPLES = 64
 @click.option("--samples", type=click.IntRange(1), help="Calibration samples [default: up to 256, fewer if large].")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with the widths of integers.")
+@click.option("--chips", type=click.IntRange(1), default=1, show_default=True, help="Chips that may be used.")
+@click.option("--merge-pools", is_flag=True, help="Fold average pools into the next synapses, where that is exact.")
 @click.option("--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava.")
 @click.option("--network", metavar="PACKAGE.MODULE:FUNCTION", help="MODEL is a state_dict of the module this builds.")
 def compile_command(
@@ -50,23 +55,28 @@ def compile_command(
     samples: int | None,
     data_root: Path | None,
     config: Path | None,
+    chips: int,
+    merge_pools: bool,
     emit: str,
     network: str | None,
 ) -> None:
     """Compile a trained network (MODEL) to an integer program for a chip."""
     if out is None and not check:
         raise click.UsageError("give a folder with --out, or --check")
-    from hmdf.export.config import load_config
+    from hmdf.export.config import Config, load_config
 
     forms = _forms(emit)
     screen = console()
     trained = load_model(model, network)
     data = _calibration_data(trained, calibration, samples, data_root)
-    settings = None if config is None else load_config(config)
+    settings = Config() if config is None else load_config(config)
+    if merge_pools:
+        settings = msgspec.structs.replace(settings, merge_pools=True)
     source = Path(calibration or trained.data_set).name
     with progress("compiling") as advance:
         compilation = _compile(trained, data, target, settings, source, inf if samples else CALIBRATION_MACS, advance)
     _print_findings(screen, compilation)
+    _check_fit(screen, compilation, target, chips)
     if check or out is None:
         return
     _write(screen, compilation, data, out, forms, emit)
@@ -91,7 +101,7 @@ def _compile(
     trained: TrainedModel,
     data: Dataset,
     target: str,
-    config: Config | None,
+    config: Config,
     calibration: str,
     calibration_macs: float,
     advance: Advance,
@@ -138,13 +148,30 @@ def _print_findings(screen: Console, compilation: Compilation) -> None:
     )
 
 
+def _check_fit(screen: Console, compilation: Compilation, target: str, chips: int) -> None:
+    """Print every reason why the program does not fit, and end with exit code 4 if there is one."""
+    from hmdf.hw_targets.fit import check
+
+    chip = load_target(target)
+    findings = check(compilation.program, chip, chips, compilation.ranges)
+    if not findings:
+        screen.print(f"fits {chip.title} on {chips} chip{'s' if chips > 1 else ''}")
+        return
+    for finding in findings:
+        screen.print(f"does not fit: {finding.node}: {finding.message}; fix: {finding.fix}", soft_wrap=True)
+    count = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
+    raise DoesNotFit(f"the program does not fit {chip.title}: {count} above; nothing was written")
+
+
 def _write(screen: Console, compilation: Compilation, data: Dataset, out: Path, forms: list[str], emit: str) -> None:
+    from hmdf.export.calibrate import affordable
     from hmdf.sim.simulator import simulate
 
     from .summary import document, print_layers, write_json
 
     program = compilation.program
-    x = normalised(data, program.input.preprocessing)[:MEASURED_SAMPLES]
+    affordable_samples = min(MEASURED_SAMPLES, affordable(compilation.folded, MEASURED_MACS))
+    x = normalised(data, program.input.preprocessing)[:affordable_samples]
     result = simulate(program, x)
     report = document(program, result.counters, result.seconds, ranges=compilation.ranges)
     report["notes"] = [str(note) for note in compilation.notes]

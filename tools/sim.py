@@ -179,14 +179,17 @@ def _fidelity(program: Program, module: nn.Module, x: NDArray) -> list[dict[str,
 
     from hmdf.export.fidelity import measure
     from hmdf.export.fold import fold
+    from hmdf.export.merge_pools import merge_pools
     from hmdf.export.trace import trace
 
     example = torch.from_numpy(x[:1].astype(np.float32))
     graph = fold(trace(module, example[:, 0] if program.input.timing == "frames" else example))
-    if [n.name for n in graph.nodes] != [n.name for n in program.nodes]:
+    names = [n.name for n in program.nodes]
+    same = [g for g in (graph, merge_pools(graph)) if [n.name for n in g.nodes] == names]
+    if not same:
         raise InputError("--against is not the network that the program was compiled from: their layers differ")
     with progress("quantization noise", len(x)) as advance:
-        rows = measure(program, graph, x, progress=advance)
+        rows = measure(program, same[0], x, progress=advance)
     return [
         {
             "population": row.population,

@@ -8,6 +8,7 @@ from networks import images, module_logits, randomised, small
 from hmdf.export.evaluate import evaluate
 from hmdf.export.fold import fold
 from hmdf.export.graph import FoldedFiring, FoldedPopulation, FoldedRelay, FoldedSynapse
+from hmdf.export.merge_pools import merge_pools
 from hmdf.export.trace import trace
 from hmdf.train.neurons import GradedSpike, HybridFiring, LeakyIntegrateAndFire, ParallelFiring, reset, set_step
 
@@ -174,3 +175,32 @@ def test_shared_modules_and_sums_of_sums():
         n.dynamics.kind for n in graph.nodes if isinstance(n, FoldedPopulation) and isinstance(n.dynamics, FoldedFiring)
     ]
     assert sorted(kinds) == ["lif", "parallel", "parallel", "parallel"]
+
+
+# ------------------------------------------------------------------------- pools merged
+
+
+@pytest.mark.parametrize("size", [(2, 8, 8), (2, 12, 8)])
+def test_merged_pools_compute_the_same_with_fewer_populations(size):
+    spec = {"neuron": "mpbn", "input_shape": size, "spike_bits": 4}
+    module = randomised(small(**spec).double(), 3)
+    x = torch.from_numpy(images(3, size))
+    graph = fold(trace(module, x))
+    merged = merge_pools(graph)
+    assert len(merged.nodes) == len(graph.nodes) - 4
+    assert {n.name for n in graph.nodes} - {n.name for n in merged.nodes} == {
+        "pool",
+        "pool.window",
+        "global_pool",
+        "global_pool.window",
+    }
+    assert relative(evaluate(merged, x.numpy()).logits, evaluate(graph, x.numpy()).logits) < 1e-12
+
+
+def test_a_pool_that_does_not_tile_or_pools_currents_stays():
+    odd = fold(trace(small(neuron="plain", input_shape=(2, 9, 9)), torch.zeros(1, 2, 9, 9)))
+    assert "pool" in {n.name for n in merge_pools(odd).nodes}
+    attended = fold(trace(small(neuron="plain", seca="I"), torch.zeros(1, 2, 8, 8)))
+    names = {n.name for n in merge_pools(attended).nodes}
+    assert "layer3.seca.pool" in names
+    assert "pool" not in names
