@@ -70,7 +70,7 @@ def coordinates(mesh: Mesh, places: Ints) -> tuple[Ints, Ints]:
 
 
 def place(mesh: Mesh, cores: int, traffic: Traffic, weights: tuple[int, int]) -> Ints:
-    """The place of each core: the order of the layers along the snake, then the best swap until none helps.
+    """The place of each core: the order of the layers along a snake, then the best swap until none helps.
 
     Args:
         weights: relative cost of a hop in x and in y.
@@ -88,12 +88,11 @@ def place(mesh: Mesh, cores: int, traffic: Traffic, weights: tuple[int, int]) ->
 
 
 def _improve(mesh: Mesh, places: Ints, chip: int, links: Traffic, weights: tuple[int, int]) -> None:
-    """Swap places within one chip, best pair first, until no swap shortens the traffic; empty places take part."""
+    """Place the cores of one chip; the empty places take part in the swaps."""
     size, first = mesh.places, chip * mesh.places
     own = np.arange(first, min(first + size, len(places)))
     distance = weights[0] * np.abs(mesh.x[:, None] - mesh.x) + weights[1] * np.abs(mesh.y[:, None] - mesh.y)
     distance = distance.astype(np.float64)
-    here = np.arange(size)
     traffic = np.zeros((size, size))
     starts, ends = links.source - first, links.destination - first
     in_start, in_end = (starts >= 0) & (starts < size), (ends >= 0) & (ends < size)
@@ -101,8 +100,20 @@ def _improve(mesh: Mesh, places: Ints, chip: int, links: Traffic, weights: tuple
     np.add.at(traffic, (starts[both], ends[both]), links.messages[both])
     traffic += traffic.T
     outside = _outside_cost(mesh, places, chip, links, weights, (in_start, in_end))
+    # Two starts, a snake along y and one along x; swaps alone can stop short from either.
+    along_x = np.lexsort((np.where(mesh.y % 2 == 0, mesh.x, -mesh.x), mesh.y))
+    tried = [_swapped(start, traffic, distance, outside) for start in (np.arange(size), along_x)]
+    best = min(tried, key=lambda found: found[0])[1]
+    places[own] = first + best[: len(own)]
+
+
+def _swapped(
+    start: Ints, traffic: NDArray[np.float64], distance: NDArray[np.float64], outside: NDArray[np.float64]
+) -> tuple[float, Ints]:
+    """Traffic times distance after the best swaps from a start, and the place of each core."""
+    here = start.copy()
     cost = traffic @ distance[here] + outside
-    for _ in range(4 * size):
+    for _ in range(4 * len(here)):
         at = cost[:, here]
         stay = np.diagonal(at)
         gain = at + at.T - stay[:, None] - stay + 2 * traffic * distance[here][:, here]
@@ -112,7 +123,9 @@ def _improve(mesh: Mesh, places: Ints, chip: int, links: Traffic, weights: tuple
         change = distance[here[b]] - distance[here[a]]
         cost += np.outer(traffic[:, a], change) - np.outer(traffic[:, b], change)
         here[[a, b]] = here[[b, a]]
-    places[own] = first + here[: len(own)]
+    own = np.arange(len(here))
+    # Links inside the chip are in the cost of both their ends.
+    return float((cost[own, here] + outside[own, here]).sum() / 2), here
 
 
 def _outside_cost(

@@ -46,6 +46,8 @@ def serialize(program: Program) -> Program:
         for p in program.populations
         if p.message.bits > 1 and not is_local(program, p.name) and obstacle(program, p.name) is None
     }
+    if not graded:
+        return program
     nodes: list[Node] = []
     for node in program.nodes:
         if isinstance(node, Synapse):

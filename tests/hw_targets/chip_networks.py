@@ -97,12 +97,12 @@ def toy_network() -> Program:
 def neurons(name: str, shape: tuple[int, ...], sources: list[str]) -> Population:
     """HM-DF neurons with per-channel multipliers."""
     channels = shape[0]
-    dynamics = HybridFiring(column([2048]), 12, column([1000] * channels), 6)
+    dynamics = HybridFiring(column([2048]), 12, column([20] * channels), 6)
     return Population(name, shape, ports(sources, channels), column([0] * channels), dynamics, SPIKE)
 
 
 def parallel(name: str, shape: tuple[int, ...], sources: list[str]) -> Population:
-    dynamics = ParallelFiring(column([1000] * shape[0]), 6)
+    dynamics = ParallelFiring(column([20] * shape[0]), 6)
     return Population(name, shape, ports(sources, shape[0]), column([0] * shape[0]), dynamics, SPIKE)
 
 
@@ -165,7 +165,7 @@ class ResNet:
                 stream = self.block(f"s{stage}b{index}", stream, (width, size), (out, new), stride)
                 width, size = out, new
         self.nodes.append(Synapse("mean", stream, SumPool((size, size), (size, size))))
-        self.nodes.append(relay("features", (width, 1, 1), ["mean"], Message(9, True, 0.01)))
+        self.nodes.append(relay("features", (width, 1, 1), ["mean"], Message(8, True, 0.01)))
         head = self.rng.integers(-128, 128, (self.classes, width)).astype(np.int8)
         self.nodes.append(Synapse("head", "features", Linear(), head, 8))
         return program(self.nodes, self.shape, Message(8, True, 0.01), "constant", "head", self.classes)
@@ -187,6 +187,40 @@ class ResNet:
         low, high = (-1, 2) if bits == 2 else (-128, 128)
         weight = self.rng.integers(low, high, (outputs, inputs, kernel, kernel)).astype(np.int8)
         self.nodes.append(Synapse(name, source, Conv2d((stride, stride), (padding, padding)), weight, bits))
+
+
+def vgg_snn() -> Program:
+    """VGG-SNN for 2x48x48 event frames, 1-bit weights, average pools as sums that a relay passes on."""
+    rng = np.random.default_rng(0)
+    nodes: list[Synapse | Population] = []
+    source, channels, size = INPUT, 2, 48
+    for index, width in enumerate([64, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0]):
+        name = f"layer{index}"
+        if width == 0:
+            size //= 2
+            nodes.append(Synapse(f"{name}.pool", source, SumPool((2, 2), (2, 2))))
+            nodes.append(relay(name, (channels, size, size), [f"{name}.pool"], Message(5, False, 0.0625)))
+        else:
+            weight = rng.choice(np.array([-1, 1], np.int8), (width, channels, 3, 3))
+            nodes.append(Synapse(f"{name}.conv", source, Conv2d((1, 1), (1, 1)), weight, 1))
+            nodes.append(neurons(name, (width, size, size), [f"{name}.conv"]))
+            channels = width
+        source = name
+    head = rng.integers(-128, 128, (10, channels * size * size)).astype(np.int8)
+    nodes.append(Synapse("head", source, Linear(), head, 8))
+    return program(nodes, (2, 48, 48), Message(1, False, 1.0), "frames", "head", 10, steps=10)
+
+
+def spiking_chain() -> Program:
+    """Binary spikes, integrate-and-fire, 8-bit weights: what the simplest chips are made for."""
+    rng = np.random.default_rng(0)
+    kernel = rng.integers(-3, 4, (4, 1, 3, 3)).astype(np.int8)
+    nodes = (
+        Synapse("conv", INPUT, Conv2d((2, 2), (1, 1)), kernel, 4),
+        binary("fire", (4, 4, 4), ["conv"]),
+        Synapse("classes", "fire", Linear(), rng.integers(-3, 4, (3, 64)).astype(np.int8), 4),
+    )
+    return program(nodes, (1, 8, 8), Message(1, False, 1.0), "frames", "classes", 3, state_bits=16)
 
 
 def resnet18() -> Program:

@@ -1,0 +1,256 @@
+import re
+
+import numpy as np
+import pytest
+from chip_networks import (
+    CURRENT,
+    SPIKE,
+    binary,
+    column,
+    program,
+    relay,
+    resnet18,
+    spiking_chain,
+    toy_network,
+    vgg_snn,
+)
+
+from hmdf.hw_targets.activity import assumed
+from hmdf.hw_targets.fit import check
+from hmdf.hw_targets.requantise import narrowed, signal_to_noise
+from hmdf.hw_targets.survey import survey
+from hmdf.hw_targets.target import load_target, target_names
+from hmdf.sim.nodes import (
+    INPUT,
+    Conv2d,
+    Gate,
+    HybridFiring,
+    Linear,
+    LookupTable,
+    MaxPool,
+    Message,
+    Population,
+    Port,
+    SumPool,
+    Synapse,
+)
+from hmdf.sim.ranges import prove
+
+BINARY_NEEDS = {"message_bits", "dynamics", "multiplier"}
+WIDTHS = {"state_bits", "accumulator_bits"}
+UNSIGNED_NEEDS = {"signed_messages", *BINARY_NEEDS}
+EXPECTED = {
+    ("small", "loihi2"): set(),
+    ("small", "spinnaker2"): set(),
+    ("small", "generic"): set(),
+    ("small", "cmos45"): set(),
+    ("small", "loihi1"): BINARY_NEEDS,
+    ("small", "truenorth"): {"leak", *BINARY_NEEDS},
+    ("small", "speck"): {"leak", *BINARY_NEEDS},
+    ("small", "tianjic"): {"dynamics", "multiplier"},
+    ("small", "akida"): {"dynamics", "multiplier", "leak"},
+    ("resnet18", "loihi2"): {"cores"},
+    ("resnet18", "spinnaker2"): {"cores"},
+    ("resnet18", "generic"): set(),
+    ("resnet18", "cmos45"): set(),
+    ("resnet18", "loihi1"): {"input_axons", *UNSIGNED_NEEDS},
+    ("resnet18", "truenorth"): {"fan_in", "leak", "weight_bits", *WIDTHS, *UNSIGNED_NEEDS},
+    ("resnet18", "speck"): {"leak", "kernel memory", "neuron memory", *WIDTHS, *UNSIGNED_NEEDS},
+    ("resnet18", "tianjic"): {"fan_in", *UNSIGNED_NEEDS},
+    ("resnet18", "akida"): {"leak", "weight_bits", *UNSIGNED_NEEDS},
+    ("vgg-snn", "loihi2"): {"cores"},
+    ("vgg-snn", "spinnaker2"): {"cores"},
+    ("vgg-snn", "generic"): set(),
+    ("vgg-snn", "cmos45"): set(),
+    ("vgg-snn", "loihi1"): {"input_axons", *BINARY_NEEDS},
+    ("vgg-snn", "truenorth"): {"fan_in", "leak", "weight_bits", *WIDTHS, *BINARY_NEEDS},
+    ("vgg-snn", "speck"): {"leak", "neuron memory", "kernel memory", *WIDTHS, *BINARY_NEEDS},
+    ("vgg-snn", "tianjic"): {"fan_in", "dynamics", "multiplier"},
+    ("vgg-snn", "akida"): {"leak", "weight_bits", *BINARY_NEEDS},
+}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    programs = {"small": toy_network(), "resnet18": resnet18(), "vgg-snn": vgg_snn()}
+    return {name: (p, prove(p)) for name, p in programs.items()}
+
+
+@pytest.mark.parametrize(("network", "target"), EXPECTED)
+def test_every_target_accepts_or_refuses_with_the_expected_findings(networks, network, target):
+    network, ranges = networks[network]
+    findings = check(network, load_target(target), ranges=ranges)
+    found = {f.resource for f in findings}
+    assert found == EXPECTED[next(k for k in EXPECTED if networks[k[0]][0] is network and k[1] == target)]
+    assert all(f.message and f.fix for f in findings)
+
+
+def test_every_shipped_target_is_expected():
+    assert {name for _, name in EXPECTED} == set(target_names())
+
+
+@pytest.mark.parametrize("target", ["loihi1", "speck", "truenorth"])
+def test_what_binary_chips_are_made_for_fits(target):
+    assert [f for f in check(spiking_chain(), load_target(target)) if f.resource != "leak"] == []
+
+
+def test_serialising_is_offered(toy, toy_chip):
+    chip = toy_chip(
+        ("message_bits = { value = 16", "message_bits = { value = 1"),
+        ("signed_messages = { value = true", "signed_messages = { value = false"),
+    )
+    fire = next(f for f in check(toy, chip) if f.node == "fire")
+    assert (fire.resource, fire.needed, fire.available) == ("message_bits", 4, 1)
+    assert "256 more binary neurons" in fire.fix
+    # 4 bits of LSB 0.25 in one bit: steps of 2.
+    assert "0.25 -> 2" in fire.fix
+
+
+def test_message_bits_at_the_limit(toy, toy_chip):
+    assert check(toy, toy_chip(("message_bits = { value = 16", "message_bits = { value = 4"))) == []
+    assert len(check(toy, toy_chip(("message_bits = { value = 16", "message_bits = { value = 3")))) == 2
+
+
+@pytest.mark.parametrize(("chips", "found"), [(2, 1), (3, 0), (4, 0)])
+def test_cores_at_below_and_above(toy, toy_chip, chips, found):
+    chip = toy_chip(
+        ("cores = { value = 16", "cores = { value = 1"), ("mesh = { value = [4, 4]", "mesh = { value = [1, 1]")
+    )
+    findings = check(toy, chip, chips)
+    assert len(findings) == found
+    if found:
+        assert (findings[0].resource, findings[0].needed, findings[0].available) == ("cores", 3, 2)
+        assert findings[0].fix.startswith("3 chips: 3 times the static power")
+
+
+def test_what_narrower_weights_would_save_is_computed(big):
+    finding = check(big, load_target("loihi2"))[0]
+    assert finding.needed == 136
+    saved = int(re.search(r"1-bit weights alone: (\d+) cores", finding.fix)[1])
+    assert 106 <= saved < 136
+    assert "rests on estimates: input_axon_bits, output_axon_bits" in finding.message
+
+
+def test_accumulator_bits_at_below_and_above(toy, toy_chip):
+    needed = prove(toy).synapses["classes"].bits
+    assert needed > prove(toy).synapses["conv"].bits
+    for bits, found in ((needed + 1, 0), (needed, 0), (needed - 1, 1)):
+        chip = toy_chip(("accumulator_bits = { value = 24", f"accumulator_bits = {{ value = {bits}"))
+        findings = [f for f in check(toy, chip) if f.node == "classes"]
+        assert len(findings) == found
+    assert findings[0].fix.startswith("'fire': messages 4 -> 3 bits")
+
+
+def test_state_bits_follow_the_proof(toy, toy_chip):
+    """The program's registers have 24 bits; a chip with fewer still holds it if its membranes provably need fewer."""
+    proof = prove(toy).populations["fire"]
+    needed = max(proof.membrane.bits, proof.current.bits)
+    assert needed < 24
+    fine = toy_chip(("state_bits = { value = 24", f"state_bits = {{ value = {needed}"))
+    short = toy_chip(("state_bits = { value = 24", f"state_bits = {{ value = {needed - 1}"))
+    assert check(toy, fine) == []
+    (finding,) = check(toy, short)
+    assert (finding.node, finding.resource, finding.needed) == ("fire", "state_bits", needed)
+    assert "2 times" in finding.fix
+
+
+def feature_network():
+    """Per-step thresholds, a gate, both pools, a signed message, 8-bit weights: one of each."""
+    shape = (2, 4, 4)
+    table = LookupTable(np.arange(256, dtype=np.int32) // 2, 0)
+    steps = np.array([[100], [200]], dtype=np.int32)
+    firing = HybridFiring(column([2048]), 12, steps, 4)
+    weight = np.array([[[[127]]], [[[3]]]], dtype=np.int8)
+    nodes = (
+        Synapse("wide", INPUT, Conv2d(), np.tile(weight, (1, 2, 1, 1)), 8),
+        relay("current", shape, ["wide"], CURRENT),
+        Synapse("mean", INPUT, SumPool((4, 4), (4, 4))),
+        Population("gate", (2, 1, 1), (Port("mean", column([1]), 0),), column([0]), table, Message(7, False, 0.01)),
+        Synapse("largest", INPUT, MaxPool((1, 1), (1, 1))),
+        Population(
+            "fire",
+            shape,
+            (Port("current", column([1]), 0), Port("largest", column([1]), 0)),
+            column([0]),
+            firing,
+            SPIKE,
+            Gate("gate", 6, column([0])),
+        ),
+        Synapse("classes", "fire", Linear(), np.ones((3, 32), np.int8), 1),
+    )
+    return program(nodes, shape, SPIKE, "frames", "classes", 3, steps=2)
+
+
+def without(capability):
+    return f"{capability} = {{ value = true", f"{capability} = {{ value = false"
+
+
+@pytest.mark.parametrize(
+    ("change", "node", "resource", "fix"),
+    [
+        (without("per_step_parameters"), "fire", "per_step_parameters", "by up to 50 (25 %"),
+        (without("gates"), "fire", "gates", "without channel attention"),
+        (without("sum_pool"), "mean", "sum_pool", "16 inputs"),
+        (without("max_pool"), "largest", "max_pool", "1 inputs"),
+        (without("leak"), "fire", "leak", "by up to 0.5"),
+        (without("signed_messages"), "current", "signed_messages", "32 more neurons"),
+        (("value = [1, 2, 4, 8]", "value = [1, 2, 4]"), "wide", "weight_bits", "4-bit weights: signal to noise"),
+        (('hierarchical", "lookup_table"]', 'hierarchical"]'), "gate", "dynamics", "2 neurons change"),
+        (without("multiplier"), "current", "multiplier", "one scale"),
+    ],
+)
+def test_each_missing_feature_is_one_finding(toy_chip, change, node, resource, fix):
+    network = feature_network()
+    roomy = (("neurons_per_core = { value = 32", "neurons_per_core = { value = 999"),)
+    assert check(network, toy_chip(*roomy)) == []
+    (finding,) = check(network, toy_chip(*roomy, change))
+    assert (finding.node, finding.resource) == (node, resource)
+    assert fix in finding.fix
+
+
+def test_all_findings_at_once(toy_chip):
+    chip = toy_chip(
+        ("gates = { value = true", "gates = { value = false"),
+        ("max_pool = { value = true", "max_pool = { value = false"),
+        ("value = [1, 2, 4, 8]", "value = [1, 2, 4]"),
+        ("neurons_per_core = { value = 32", "neurons_per_core = { value = 16"),
+        ("cores = { value = 16", "cores = { value = 1"),
+        ("mesh = { value = [4, 4]", "mesh = { value = [1, 1]"),
+    )
+    resources = [f.resource for f in check(feature_network(), chip)]
+    assert sorted(resources) == ["cores", "gates", "max_pool", "weight_bits"]
+
+
+def test_fan_in_is_said_once_with_the_groups_that_would_do(toy_chip):
+    rng = np.random.default_rng(0)
+    nodes = (
+        Synapse("conv", INPUT, Conv2d((1, 1), (1, 1)), rng.integers(-1, 2, (8, 32, 3, 3)).astype(np.int8), 2),
+        binary("fire", (8, 4, 4), ["conv"]),
+        Synapse("classes", "fire", Linear(), np.ones((3, 128), np.int8), 1),
+    )
+    network = program(nodes, (32, 4, 4), Message(1, False, 1.0), "frames", "classes", 3, state_bits=16)
+    (finding,) = check(network, load_target("tianjic"))
+    # 288 inputs, 256 allowed: two partial sums, or two groups of 16 channels.
+    assert (finding.node, finding.resource, finding.needed, finding.available) == ("fire", "fan_in", 288, 256)
+    assert "over 2 partial-sum neurons each: 256 more neurons" in finding.fix
+    assert "'conv' in 2 groups" in finding.fix
+
+
+def test_weights_that_are_too_wide_tell_their_noise():
+    exact = np.array([[7, -7, 0, 1]], dtype=np.int8)
+    assert signal_to_noise(exact, narrowed(exact, 4)) == np.inf
+    one = np.array([[3, -1]], dtype=np.int8)
+    # mean |w| = 2: error 1 and 1, power 10 over 2.
+    assert signal_to_noise(one, narrowed(one, 1)) == pytest.approx(10 * np.log10(5))
+    # ternary: 0.7 x 2 = 1.4 keeps the 3 alone.
+    assert narrowed(one, 2).tolist() == [[3, 0]]
+
+
+def test_survey_of_all_targets(toy):
+    verdicts = survey(toy, [load_target(name) for name in target_names()], assumed(toy))
+    assert [v.target for v in verdicts] == target_names()
+    assert [v.target for v in verdicts if v.fits] == ["cmos45", "generic", "loihi2", "spinnaker2"]
+    assert all(v.estimate is not None for v in verdicts)
+    crowded = survey(resnet18(), [load_target("truenorth")], assumed(resnet18()))[0]
+    assert crowded.estimate is None
+    assert crowded.findings

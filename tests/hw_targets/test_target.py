@@ -1,0 +1,137 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+from chip_networks import TOY_CHIP
+
+import hmdf.hw_targets.target as module
+from hmdf.hw_targets.tables import documented, refresh
+from hmdf.hw_targets.target import UNITS, load_target, parse_target, target_names
+from hmdf.sim.errors import TargetError
+
+SHIPPED = ["akida", "cmos45", "generic", "loihi1", "loihi2", "speck", "spinnaker2", "tianjic", "truenorth"]
+DOCS = Path(__file__).parents[2] / "docs" / "targets.md"
+
+
+def test_all_targets_ship():
+    assert target_names() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_number_has_source_and_status(name):
+    """Every value of the file is a fact, with a source that the file explains and, unless published, an argument."""
+    target = load_target(name)
+    raw = tomllib.loads((Path(module.__file__).parent / f"{name}.toml").read_text())
+    keys = {f"{s}.{k}" for s in ("capabilities", "limits", "costs", "memory") for k in raw.get(s, {})}
+    assert {fact.key for fact in target.facts} == keys
+    for fact in target.facts:
+        assert len(target.sources[fact.source]) > 10
+        assert fact.status == "published" or len(fact.note) > 5, fact.key
+        if fact.status == "estimate" and fact.key.startswith("costs."):
+            assert fact.value["low"] < fact.value["high"]
+        elif fact.status == "estimate":
+            assert "ow" in fact.note or "at most" in fact.note, f"{fact.key}: argue a low and a high value"
+
+
+def test_the_numbers_the_compiler_reads():
+    c = load_target("loihi2").capabilities
+    assert (c.state_bits, c.accumulator_bits, c.message_bits, c.signed_messages) == (24, 24, 24, True)
+    assert c.weight_bits == (1, 2, 4, 8)
+    limits = load_target("loihi2").limits
+    assert (limits.cores, limits.neurons_per_core, load_target("loihi2").memory_per_core) == (128, 8192, 192 * 1024)
+    assert load_target("loihi1").capabilities.message_bits == 1
+    assert load_target("generic").memory_per_core is None
+
+
+def test_speck_cores_differ():
+    """Its neuron memories hold the 327,680 16-bit states that are published."""
+    speck = load_target("speck")
+    neuron = next(m for m in speck.memories if m.name == "neuron")
+    assert sum(neuron.bytes) // 2 == 327_680
+    assert speck.memory_per_core == (16 + 128) * 1024
+
+
+def test_weights_are_stored_in_the_narrowest_width_that_holds_them():
+    speck, truenorth = load_target("speck").capabilities, load_target("truenorth").capabilities
+    assert [speck.stored_weight_bits(b) for b in (1, 2, 4, 8)] == [8, 8, 8, 8]
+    assert [truenorth.stored_weight_bits(b) for b in (1, 2, 4, 8)] == [1, 2, 4, None]
+    assert [truenorth.axons_per_neuron(b) for b in (1, 2, 4)] == [2, 2, 4]
+
+
+def test_unknown_name_suggests_the_nearest_and_lists_all():
+    with pytest.raises(TargetError, match="Did you mean 'loihi2'") as error:
+        load_target("lohi2")
+    assert all(name in str(error.value) for name in SHIPPED)
+
+
+def test_a_file_by_path(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TOY_CHIP)
+    assert load_target(path).name == "toy"
+    with pytest.raises(TargetError, match=r"cannot read target '.*gone\.toml'"):
+        load_target(tmp_path / "gone.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('value = 32, source = "s", ', "value = 32, ", "limits.neurons_per_core.source: is missing"),
+        ('value = 32, source = "s", status = "published"', 'value = 32, source = "s"', "neurons_per_core.status: is"),
+        (
+            'unit = "pJ", source = "s", status = "published" }',
+            'unit = "pJ", source = "s" }',
+            "status: is missing",
+        ),
+        ('value = 32, source = "s"', 'value = 32, source = "t"', "neurons_per_core.source: 't' is not a key of"),
+        ('value = 32, source = "s", status = "published"', 'value = 32, source = "s", status = "guess"', "'guess'"),
+        ('value = 32, source = "s", status = "published"', 'value = 32, source = "s", status = "derived"', "argument"),
+        ("neurons_per_core = { value = 32", 'neurons_per_core = { value = "32"', "Expected 'int"),
+        (
+            "neurons_per_core = { value = 32",
+            "neurons_per_core = { value = 0",
+            "neurons_per_core.value: expected a",
+        ),
+        ("neurons_per_core = {", "neuron_per_core = {", "did you mean 'neurons_per_core'"),
+        ("state_bits = { value = 24", "state_bits = { value = 4", "capabilities.state_bits.value: expected 8..64"),
+        ("leak = {", "leek = {", "capabilities.leak: is missing, expected true or false"),
+        ("low = 1, typical = 2, high = 3", "low = 2, typical = 1, high = 3", "low <= typical <= high"),
+        ("low = 1, typical = 2, high = 3", "low = 1, high = 3", "typical"),
+        ('unit = "mW"', 'unit = "W"', "costs.static_power.unit: expected 'mW'"),
+        ("bytes = 4096", 'bytes = "many"', "memory.shared"),
+        ("bytes = 4096", "bytes = [1, 2]", "memory.shared.bytes: expected one number, or 16"),
+        ("value = [4, 4]", "value = [2, 2]", "4 places on the mesh for 16 cores"),
+        ('name = "toy"', 'name = "Toy chip"', "name: must be lower-case"),
+        ("[limits]", "[limit]", "limit: unknown key, did you mean 'limits'"),
+        ("[limits]", "[limits", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_reported_with_its_key_and_what_was_expected(old, new, message):
+    assert old in TOY_CHIP
+    with pytest.raises(TargetError) as error:
+        parse_target(TOY_CHIP.replace(old, new, 1), "mine.toml")
+    assert message in str(error.value)
+    assert str(error.value).startswith("mine.toml: ")
+
+
+def test_all_mistakes_at_once():
+    text = TOY_CHIP.replace("value = 32", 'value = "x"').replace('unit = "mW"', 'unit = "W"')
+    with pytest.raises(TargetError) as error:
+        parse_target(text, "mine.toml")
+    assert "2 mistake(s)" in str(error.value)
+
+
+def test_an_estimate_needs_a_low_and_a_high():
+    cost = 'mac_energy = { low = 5, typical = 5, high = 5, unit = "pJ", source = "s", status = '
+    text = TOY_CHIP.replace(f'{cost}"published"', f'{cost}"estimate", note = "n"')
+    with pytest.raises(TargetError, match=r"costs\.mac_energy: an estimate needs low < high"):
+        parse_target(text, "mine.toml")
+
+
+def test_every_cost_has_a_unit():
+    assert set(UNITS) == set(module.Costs.__struct_fields__)
+
+
+def test_docs_equal_the_files():
+    text = DOCS.read_text()
+    assert sorted(documented(text)) == SHIPPED
+    assert refresh(text) == text, "run: python -m hmdf.hw_targets.tables docs/targets.md"
