@@ -66,7 +66,7 @@ def _complain(message: str) -> None:
 
 def console() -> Console:
     """Standard output; wide enough for every table when it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
 
 
 def table(*columns: str, left: int = 1) -> Table:
@@ -87,7 +87,8 @@ class Advance(Protocol):
 def progress(what: str, total: int | None = None) -> Iterator[Advance]:
     """A progress bar on standard error; gives a function that advances it."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task(what, total=total)
 
         def advance(done: int, total: int | None = None) -> None:

@@ -113,6 +113,8 @@ def _compile(
     from hmdf.sim.program import Metadata
 
     preprocessing = trained.preprocessing or to_program(data.preprocessing)
+    if trained.input_shape not in (None, data.input_shape):
+        raise InputError(f"{data.name}: its samples are {data.input_shape}, the network takes {trained.input_shape}")
     x = normalised(data, preprocessing)
     if not len(x):
         raise InputError(f"{data.name}: there are no samples to calibrate on")

@@ -27,7 +27,7 @@ class TrainedModel:
     Fields:
         network: name of the architecture, or of its factory.
         data_set: what it was trained on; "" when the file does not say.
-        preprocessing: None when the file does not say.
+        preprocessing, input_shape: None when the file does not say; (C, H, W) of one time-step.
         sha256: of the file.
     """
 
@@ -36,6 +36,7 @@ class TrainedModel:
     data_set: str
     class_names: tuple[str, ...]
     preprocessing: Preprocessing | None
+    input_shape: tuple[int, ...] | None
     sha256: str
 
 
@@ -48,7 +49,7 @@ def load_model(path: Path, factory: str | None = None) -> TrainedModel:
     if factory is not None:
         module = _build(factory)
         _load_state(path, module, factory)
-        return TrainedModel(module.eval(), factory, "", (), None, _sha256(path))
+        return TrainedModel(module.eval(), factory, "", (), None, None, _sha256(path))
     from hmdf.train import checkpoint
 
     loaded = checkpoint.load(path)
@@ -58,6 +59,7 @@ def load_model(path: Path, factory: str | None = None) -> TrainedModel:
         data_set=loaded.dataset,
         class_names=loaded.class_names,
         preprocessing=to_program(loaded.preprocessing),
+        input_shape=loaded.network.input_shape,
         sha256=_sha256(path),
     )
 
