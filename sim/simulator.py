@@ -16,6 +16,7 @@ from .arithmetic import Integers
 from .counters import Counters, Tally, collect
 from .encoder import blocks, encode
 from .errors import InputError
+from .kernels.dot import Path, choose_path
 from .kernels.plan import Plan, build_plan
 from .kernels.workspace import Workspace
 from .program import Program
@@ -78,6 +79,7 @@ class Simulator:
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or os.cpu_count() or 1
+        self.path = choose_path()
         self._prepared: tuple[Program, Plan] | None = None
 
     def run(self, program: Program, messages: NDArray) -> Taps:
@@ -100,7 +102,7 @@ class Simulator:
         began = time.perf_counter()
         if labels is not None:
             labels = _checked_labels(program, labels)
-        run = _Run(program, self._plan(program), taps, progress)
+        run = _Run(program, self._plan(program), self.path, taps, progress)
         threads = min(self.threads, -(-len(x) // run.block)) if isinstance(x, np.ndarray) else self.threads
         run.work_on(x if not isinstance(x, np.ndarray) else [x], max(1, threads))
         logits = run.logits()
@@ -116,15 +118,23 @@ class Simulator:
 
     def _plan(self, program: Program) -> Plan:
         if self._prepared is None or self._prepared[0] is not program:
-            self._prepared = (program, build_plan(program))
+            self._prepared = (program, build_plan(program, self.path))
         return self._prepared[1]
 
 
 class _Run:
     """One simulation: threads take blocks of samples from a queue, and leave what is asked for in order."""
 
-    def __init__(self, program: Program, plan: Plan, keep_taps: bool, progress: Callable[[int], None] | None) -> None:
-        self.program, self.plan, self.keep_taps, self.progress = program, plan, keep_taps, progress
+    def __init__(
+        self,
+        program: Program,
+        plan: Plan,
+        path: Path,
+        keep_taps: bool,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self.program, self.plan, self.path = program, plan, path
+        self.keep_taps, self.progress = keep_taps, progress
         per_sample = sum(size * (1, 2, 4)[arena] for arena, size in enumerate(plan.arena_sizes))
         self.block = max(1, min(MAX_BLOCK, BLOCK_BYTES // max(1, per_sample)))
         self.done: dict[int, tuple[Integers, Tally, dict[str, NDArray]]] = {}
@@ -167,7 +177,7 @@ class _Run:
                 index += 1
 
     def _work(self, queue: Iterator[tuple[int, NDArray]]) -> None:
-        workspace = Workspace(self.program, self.plan, self.block)
+        workspace = Workspace(self.program, self.plan, self.path, self.block)
         try:
             while (taken := self._take(queue)) is not None:
                 index, samples = taken

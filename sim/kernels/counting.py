@@ -9,12 +9,18 @@ from .tiles import count_offset, message_offset
 
 
 @njit(cache=True, nogil=True)
+def clear(population, samples, counts):
+    """Forget the counts of the population before."""
+    counts[: samples * population.steps * population.class_count * population.count_row] = 0
+
+
+@njit(cache=True, nogil=True)
 def count_input(population, model, arenas, tile, counts):
     """Count the non-zero messages of a tile of the input."""
     buffer = model.buffers[population.buffer]
     for t in range(population.steps):
         for i in range(tile.pixels):
-            at = message_offset(buffer, tile, t, i)
+            at = message_offset(population, buffer, model.offsets, tile, t, i)
             count = count_offset(population, model.offsets, tile, t, i)
             for c in range(tile.lanes):
                 if buffer.arena == 0:
@@ -28,18 +34,20 @@ def count_input(population, model, arenas, tile, counts):
 @njit(cache=True, nogil=True)
 def tally(population, model, samples, counts, spikes, sops):
     """Spikes (sample, step), and SOPs (synapse, sample, step) of the synapses they drive: counts times fan-out."""
-    size = population.class_count * population.channels
+    row = population.count_row
     for sample in range(samples):
         for t in range(spikes.shape[1]):
-            first = (sample * population.steps + (t if population.steps > 1 else 0)) * size
+            first = (sample * population.steps + (t if population.steps > 1 else 0)) * population.class_count * row
             total = np.int64(0)
-            for k in range(size):
-                total += counts[first + k]
+            for at in range(first, first + population.class_count * row, row):
+                for c in range(population.channels):
+                    total += counts[at + c]
             spikes[sample, t] = total
             for index in range(population.first_consumer, population.first_consumer + population.consumers):
                 consumer = model.consumers[index]
                 operations = np.int64(0)
-                for k in range(size):
+                # Lanes past the last channel have no fan-out.
+                for k in range(population.class_count * row):
                     operations += counts[first + k] * model.fanouts[consumer.fanout + k]
                 sops[consumer.synapse, sample, t] = operations
 

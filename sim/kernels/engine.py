@@ -9,49 +9,59 @@ from __future__ import annotations
 
 from numba import njit
 
-from . import counting, neurons
+from . import counting, narrow
 from . import plan as p
-from .accumulate import accumulate
+from . import wide_neurons as wide
 from .tiles import LANES, PIXELS, Tile
+from .wide_accumulate import accumulate
 
 
 @njit(cache=True, nogil=True)
-def run(model, arenas, scratch, outcome, samples):
+def run(path, model, arenas, scratch, outcome, samples, counted):
     """Run `samples` samples whose input messages lie in their buffer; the tuples are those of workspace.py."""
     for index in range(len(model.populations)):
-        population = model.populations[index]
-        outcome.counts[:] = 0
-        for c0 in range(0, population.channels, LANES):
-            lanes = min(LANES, population.channels - c0)
-            for sample in range(samples):
-                for p0 in range(0, population.pixels, PIXELS):
-                    tile = Tile(sample, p0, min(PIXELS, population.pixels - p0), c0, lanes)
-                    if index == 0:
-                        counting.count_input(population, model, arenas, tile, outcome.counts)
-                    else:
-                        _run_tile(population, model, arenas, tile, scratch, outcome, outcome.saturations[index])
-        if population.dynamics != p.READOUT:
-            counting.tally(population, model, samples, outcome.counts, outcome.spikes[index], outcome.sops)
-            counting.repeat_steady_steps(population, outcome.saturations[index])
+        run_one(path, model, arenas, scratch, outcome, samples, counted, index)
 
 
 @njit(cache=True, nogil=True)
-def _run_tile(population, model, arenas, tile, scratch, outcome, saturations):
+def run_one(path, model, arenas, scratch, outcome, samples, counted, index):
+    """Population number `index`, for all samples."""
+    population = model.populations[index]
+    saturations = outcome.saturations[index]
+    counting.clear(population, samples, outcome.counts)
+    for c0 in range(0, population.channels, LANES):
+        lanes = min(LANES, population.channels - c0)
+        for sample in range(samples):
+            for p0 in range(0, population.pixels, PIXELS):
+                tile = Tile(sample, p0, min(PIXELS, population.pixels - p0), c0, lanes)
+                if index == 0:
+                    counting.count_input(population, model, arenas, tile, outcome.counts)
+                elif population.narrow:
+                    narrow.run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counted)
+                else:
+                    _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations)
+    if population.dynamics != p.READOUT:
+        counting.tally(population, model, samples, outcome.counts, outcome.spikes[index], outcome.sops)
+        counting.repeat_steady_steps(population, saturations)
+
+
+@njit(cache=True, nogil=True)
+def _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations):
     scratch.v[:] = 0
     scratch.d[:] = 0
     for t in range(population.steps):
-        neurons.start(population, model, tile, t, scratch.current)
+        wide.start(population, model, tile, t, scratch.current)
         for index in range(population.first_port, population.first_port + population.ports):
             port = model.ports[index]
             accumulate(port, model, arenas, tile, t, scratch, population.width)
-            neurons.add_port(port, model, tile, t, scratch.accumulator, scratch.current)
+            wide.add_port(port, model, tile, t, scratch.accumulator, scratch.current)
         if population.dynamics == p.READOUT:
             for c in range(tile.lanes):
                 outcome.logits[tile.sample, tile.channel + c] += scratch.current[c]
             continue
         if population.gate >= 0:
-            neurons.gate(population, model, arenas, tile, t, scratch.current)
-        neurons.limit_state(model, tile, t, scratch.current, saturations)
+            wide.gate(population, model, arenas, tile, t, scratch.current)
+        wide.limit_state(model, tile, t, scratch.current, saturations)
         if population.dynamics != p.RELAY:
-            neurons.fire(population, model, tile, t, scratch, saturations)
-        neurons.send(population, model, arenas, tile, t, scratch.current, outcome.counts, saturations)
+            wide.fire(population, model, tile, t, scratch, saturations)
+        wide.send(population, model, arenas, tile, t, scratch.current, outcome.counts, saturations)

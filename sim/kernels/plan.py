@@ -34,6 +34,11 @@ from ..nodes import (
     Synapse,
 )
 from ..program import Program
+from ..ranges import prove
+from .dot import OUTPUTS, QUADS, Path, dot_kind
+from .lanes import WIDTH
+from .tiles import PIXELS
+from .widths import narrow_readout, narrow_widths
 
 MESSAGE, CONVOLUTION, CHANNEL_CONVOLUTION, SUM_POOL, MAX_POOL = range(5)
 """What a port reads."""
@@ -48,7 +53,7 @@ _DYNAMICS = {
     MultiHierarchical: HIERARCHICAL,
     LookupTable: TABLE,
 }
-_CHANNEL_ALIGNMENT = 4
+_INPUT_ALIGNMENT = 4
 
 BUFFER = np.dtype(
     [(n, np.int64) for n in ("arena", "offset", "sample", "step", "steps", "row", "pixel", "channels", "width")]
@@ -58,7 +63,10 @@ PARAMETER = np.dtype([("offset", np.int64), ("step", np.int64)])
 """Where a (T or 1, C or 1) parameter is in the pool; `step` = 0 when it is the same at every step."""
 PORT = np.dtype(
     [
-        *((n, np.int64) for n in ("kind", "source", "shift", "pixels", "runs", "run_count", "run_length")),
+        *(
+            (n, np.int64)
+            for n in ("kind", "source", "shift", "split", "dot", "pixels", "runs", "run_count", "run_length")
+        ),
         *((n, np.int64) for n in ("group_inputs", "group_outputs", "weight", "weight_row")),
         *((n, np.int64) for n in ("kernel_y", "kernel_x", "stride_y", "stride_x", "padding_y", "padding_x")),
         *((n, np.int64) for n in ("source_height", "source_width")),
@@ -67,9 +75,11 @@ PORT = np.dtype(
 )
 POPULATION = np.dtype(
     [
-        *((n, np.int64) for n in ("buffer", "dynamics", "first_port", "ports", "channels", "pixels", "width", "steps")),
+        *((n, np.int64) for n in ("narrow", "buffer", "dynamics", "first_port", "ports", "channels", "width", "steps")),
+        *((n, np.int64) for n in ("pixels", "positions", "state_clamps", "message_clamps", "count_row")),
         *((n, np.int64) for n in ("classes", "class_count", "first_consumer", "consumers")),
-        *((n, np.int64) for n in ("gate", "gate_shift", "leak_shift", "spike_shift", "low", "high", "table")),
+        *((n, np.int64) for n in ("gate", "gate_shift", "gate_split", "leak_shift", "leak_split")),
+        *((n, np.int64) for n in ("spike_shift", "low", "high", "table")),
         *((n, PARAMETER) for n in ("bias", "gate_bias", "threshold", "leak", "feedback", "soma_leak", "soma_drive")),
     ]
 )
@@ -114,31 +124,45 @@ class Plan(NamedTuple):
     counts_size: int
 
 
-def build_plan(program: Program) -> Plan:
-    """Lay a Program out for the kernels."""
-    return _Builder(program).build()
+def build_plan(program: Program, path: Path) -> Plan:
+    """Lay a Program out for the kernels of `path`."""
+    return _Builder(program, path).build()
 
 
 class _Pool:
     """Arrays one after the other in one array."""
 
     def __init__(self, dtype: type) -> None:
-        self.dtype, self.size = dtype, 0
+        self.dtype, self.size, self.alignment = dtype, 0, 64 // np.dtype(dtype).itemsize
         self.parts: list[NDArray] = [np.zeros(0, dtype)]
 
     def add(self, array: NDArray) -> int:
-        offset = self.size
+        """Append an array, flattened, on a cache line of its own; gives its offset."""
+        offset = _rounded_up(self.size, self.alignment)
+        if offset > self.size:
+            self.parts.append(np.zeros(offset - self.size, self.dtype))
         self.parts.append(np.ascontiguousarray(array, dtype=self.dtype).reshape(-1))
-        self.size += array.size
+        self.size = offset + array.size
         return offset
 
     def array(self) -> NDArray:
-        return np.concatenate(self.parts)
+        pool = aligned_zeros(self.size, self.dtype)
+        np.concatenate(self.parts, out=pool)
+        return pool
+
+
+def aligned_zeros(size: int, dtype: type) -> NDArray:
+    """Zeros that start on a cache line."""
+    raw = np.zeros(size * np.dtype(dtype).itemsize + 64, dtype=np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
 
 
 class _Builder:
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, path: Path) -> None:
+        self.program, self.path = program, path
+        self.proof = prove(program)
+        self.narrow = narrow_widths(program, self.proof)
         self.sources = [INPUT, *(p.name for p in program.populations)]
         self.index = {name: i for i, name in enumerate(self.sources)}
         self.shapes = {name: (*shape, 1, 1)[:3] for name, shape in program.shapes.items()}
@@ -153,7 +177,7 @@ class _Builder:
         rows = [self._input_row()]
         rows += [self._population_row(p) for p in self.program.populations]
         rows.append(self._readout_row())
-        counts = max(self.program.time_steps * r.get("class_count", 0) * r["channels"] for r in rows)
+        counts = max(self.program.time_steps * r.get("class_count", 0) * r.get("count_row", 0) for r in rows)
         low, high = integer_range(self.program.state_bits, signed=True)
         model = Model(
             buffers=_records(BUFFER, self.buffers),
@@ -192,7 +216,7 @@ class _Builder:
         for name in self.sources:
             channels, height, width = self.shapes[name]
             top, bottom, left, right = self._frame(name)
-            pixel = -(-channels // _CHANNEL_ALIGNMENT) * _CHANNEL_ALIGNMENT
+            pixel = _rounded_up(channels, _INPUT_ALIGNMENT if name == INPUT else WIDTH)
             row = (width + left + right) * pixel
             step = (height + top + bottom) * row
             steps = self._steps(name)
@@ -237,31 +261,48 @@ class _Builder:
 
     def _readout_row(self) -> dict:
         source = self.program.readout.source
-        port = self._port(Port(source, np.ones((1, 1), np.int32), 0), self.program.classes)
-        row = {"dynamics": READOUT, "channels": self.program.classes, "pixels": 1, "width": 1, "gate": -1}
+        narrow = narrow_readout(self.program, self.proof)
+        port = self._port(Port(source, np.ones((1, 1), np.int32), 0), self.program.classes, 0 if narrow else None)
+        row = {
+            "dynamics": READOUT,
+            "channels": self.program.classes,
+            "pixels": 1,
+            "width": 1,
+            "gate": -1,
+            "narrow": narrow,
+        }
         row |= {"steps": self.program.time_steps, "first_port": len(self.ports), "ports": 1}
         self.ports.append(port)
         return row | {"bias": self._parameter(np.zeros((1, 1), np.int32), self.program.classes)}
 
     def _population_row(self, population: Population) -> dict:
-        row = self._common(population.name) | {"first_port": len(self.ports), "ports": len(population.ports)}
-        self.ports += [self._port(port, population.shape[0]) for port in population.ports]
-        row["bias"] = self._parameter(population.bias, population.shape[0])
+        channels, ports = population.shape[0], population.ports
+        row = self._common(population.name) | {"first_port": len(self.ports), "ports": len(ports)}
+        narrow = self.narrow.get(population.name)
+        if narrow is None:
+            self.ports += [self._port(port, channels, None) for port in ports]
+        else:
+            row |= {"narrow": True, "leak_split": narrow.leak, "gate_split": narrow.gate}
+            self.ports += [self._port(port, channels, split) for port, split in zip(ports, narrow.ports, strict=True)]
+        row["bias"] = self._parameter(population.bias, channels)
         low, high = population.message.range
         row |= {"dynamics": _DYNAMICS[type(population.dynamics)], "low": low, "high": high}
-        return row | self._gate(population.gate, population.shape[0]) | self._dynamics(population)
+        proven = self.proof.populations[population.name]
+        row |= {"state_clamps": proven.state_clamps, "message_clamps": proven.message_clamps}
+        return row | self._gate(population.gate, channels) | self._dynamics(population)
 
     def _common(self, name: str) -> dict:
         channels, height, width = self.shapes[name]
         classes, count = self._pixel_classes(name)
         row = {"buffer": self.index[name], "channels": channels, "pixels": height * width, "width": width}
         row |= {"steps": self._steps(name), "gate": -1}
+        row |= {"positions": self._pixels(name), "count_row": self.buffers[self.index[name]]["pixel"]}
         row |= {"classes": self.offsets.add(classes), "class_count": count, "first_consumer": len(self.consumers)}
         representatives = np.unique(classes, return_index=True)[1]
         for index, synapse in enumerate(self.program.synapses):
             if synapse.source == name and self.program.carries_spikes(synapse):
-                per_message = fanout(synapse, self.program.shapes[name]).reshape(channels, -1)
-                per_class = self.fanouts.add(per_message[:, representatives].T)
+                per_message = fanout(synapse, self.program.shapes[name]).reshape(channels, -1)[:, representatives]
+                per_class = self.fanouts.add(_padded(per_message.T, row["count_row"]))
                 self.consumers.append({"synapse": index, "fanout": per_class})
         return row | {"consumers": len(self.consumers) - row["first_consumer"]}
 
@@ -322,13 +363,15 @@ class _Builder:
         return {}
 
     def _parameter(self, array: NDArray, channels: int) -> tuple[int, int]:
-        rows = np.broadcast_to(array, (len(array), channels))
-        return self.parameters.add(rows), channels if len(array) > 1 else 0
+        rows = _padded(np.broadcast_to(array, (len(array), channels)), _rounded_up(channels, OUTPUTS))
+        return self.parameters.add(rows), rows.shape[1] if len(array) > 1 else 0
 
     # ------------------------------------------------------------------------- ports
 
-    def _port(self, port: Port, channels: int) -> dict:
+    def _port(self, port: Port, channels: int, split: int | None) -> dict:
+        """A row of PORT; `split` as in `Narrow`, None for a population in 64 bits."""
         row: dict = {"shift": port.shift, "multiplier": self._parameter(port.multiplier, channels)}
+        row |= {"split": split or 0}
         if port.source in self.index:
             return row | {"kind": MESSAGE, "source": self.index[port.source], "pixels": self._pixels(port.source)}
         synapse = self.program.by_name[port.source]
@@ -336,9 +379,9 @@ class _Builder:
         row["source"] = self.index[synapse.source]
         match synapse.op:
             case Conv2d():
-                return row | self._convolution(synapse, synapse.op)
+                return row | self._convolution(synapse, synapse.op, narrow=split is not None)
             case Linear():
-                return row | self._linear(synapse)
+                return row | self._linear(synapse, narrow=split is not None)
             case ChannelConv(padding=padding):
                 assert synapse.weight is not None
                 row |= {"kind": CHANNEL_CONVOLUTION, "weight": self.weights.add(synapse.weight), "padding_x": padding}
@@ -357,8 +400,8 @@ class _Builder:
         rows = np.arange(height)[:, None] * buffer["row"]
         return self.offsets.add(rows + np.arange(width)[None, :] * buffer["pixel"])
 
-    def _convolution(self, synapse: Synapse, op: Conv2d) -> dict:
-        """Patch offsets of all output pixels, the runs of a patch, and weights (groups, run, element, output)."""
+    def _convolution(self, synapse: Synapse, op: Conv2d, narrow: bool) -> dict:
+        """Patch offsets of all output pixels, the runs of a patch, and the weights in the order of the runs."""
         weight = synapse.weight
         assert weight is not None
         buffer, (_, height, width) = self.buffers[self.index[synapse.source]], self.shapes[synapse.name]
@@ -372,19 +415,11 @@ class _Builder:
         columns = 1 if contiguous else weight.shape[3]
         runs = np.arange(weight.shape[2])[:, None] * op.dilation[0] * buffer["row"]
         runs = runs + np.arange(columns)[None, :] * op.dilation[1] * buffer["pixel"]
-        return {
-            "kind": CONVOLUTION,
-            "pixels": self.offsets.add(pixels),
-            "runs": self.offsets.add(runs),
-            "run_count": runs.size,
-            "run_length": inputs * weight.shape[3] // columns,
-            "group_inputs": inputs if op.groups > 1 else 0,
-            "group_outputs": weight.shape[0] // op.groups,
-            "weight": self.weights.add(taps),
-            "weight_row": weight.shape[0],
-        }
+        row = self._patches(pixels, runs, inputs * weight.shape[3] // columns)
+        row |= {"group_inputs": inputs if op.groups > 1 else 0, "group_outputs": weight.shape[0] // op.groups}
+        return row | self._weights(taps.reshape(-1, weight.shape[0]), buffer["arena"] == 0, narrow)
 
-    def _linear(self, synapse: Synapse) -> dict:
+    def _linear(self, synapse: Synapse, narrow: bool) -> dict:
         """A convolution whose kernel is the whole frame: one run per row of the source."""
         weight = synapse.weight
         assert weight is not None
@@ -392,16 +427,35 @@ class _Builder:
         outputs = weight.shape[0]
         taps = np.zeros((height, width, buffer["pixel"], outputs), dtype=np.int8)
         taps[:, :, :channels] = weight.reshape(outputs, channels, height, width).transpose(2, 3, 1, 0)
-        return {
-            "kind": CONVOLUTION,
-            "pixels": self.offsets.add(np.zeros(1)),
-            "runs": self.offsets.add(np.arange(height) * buffer["row"]),
-            "run_count": height,
-            "run_length": width * buffer["pixel"],
-            "group_outputs": outputs,
-            "weight": self.weights.add(taps),
-            "weight_row": outputs,
-        }
+        row = self._patches(np.zeros(1), np.arange(height) * buffer["row"], width * buffer["pixel"])
+        row |= {"group_inputs": 0, "group_outputs": outputs}
+        return row | self._weights(taps.reshape(-1, outputs), buffer["arena"] == 0, narrow)
+
+    def _patches(self, pixels: NDArray, runs: NDArray, run_length: int) -> dict:
+        # Whole groups of pixels are computed at once: the table goes on with its last pixel.
+        offsets = np.concatenate([pixels.reshape(-1), np.repeat(pixels.reshape(-1)[-1:], PIXELS)])
+        row = {"kind": CONVOLUTION, "pixels": self.offsets.add(offsets), "runs": self.offsets.add(runs)}
+        return row | {"run_count": runs.size, "run_length": run_length}
+
+    def _weights(self, taps: NDArray[np.int8], bytes_: bool, narrow: bool) -> dict:
+        """Weights (patch element, output); for narrow populations as dot.py reads them, in blocks of OUTPUTS."""
+        if not narrow:
+            return {"weight": self.weights.add(taps), "weight_row": taps.shape[1]}
+        kind = dot_kind(self.path, bytes_)
+        together, dtype = (4, np.int8) if kind == QUADS else (2, np.int16)
+        blocks = _rounded_up(taps.shape[1], OUTPUTS) // OUTPUTS
+        apart = _padded(taps, blocks * OUTPUTS).reshape(-1, together, blocks, OUTPUTS)
+        packed = np.ascontiguousarray(apart.transpose(2, 0, 3, 1), dtype=dtype).view(np.int8)
+        return {"dot": kind, "weight": self.weights.add(packed), "weight_row": packed.size // blocks}
+
+
+def _rounded_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def _padded(array: NDArray, columns: int) -> NDArray:
+    """A matrix with zeros added on its right."""
+    return np.pad(array, ((0, 0), (0, columns - array.shape[1])))
 
 
 def _arena(message: Message) -> int:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from numba import njit
 
-PIXELS = 16
-LANES = 64
+PIXELS = 32
+LANES = 32
 
 
 class Tile(NamedTuple):
@@ -21,11 +21,10 @@ class Tile(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def message_offset(buffer, tile, t, i):
+def message_offset(population, buffer, offsets, tile, t, i):
     """Where the messages of the tile's i-th pixel at step t start in the buffer's arena."""
-    y, x = (tile.pixel + i) // buffer.width, (tile.pixel + i) % buffer.width
-    step = buffer.offset + tile.sample * buffer.sample + t * buffer.step
-    return step + y * buffer.row + x * buffer.pixel + tile.channel
+    pixel = offsets[population.positions + tile.pixel + i]
+    return buffer.offset + tile.sample * buffer.sample + t * buffer.step + pixel + tile.channel
 
 
 @njit(cache=True, nogil=True)
@@ -33,4 +32,4 @@ def count_offset(population, offsets, tile, t, i):
     """Where the non-zero messages of the tile's i-th pixel at step t are counted, by class and channel."""
     row = (tile.sample * population.steps + t) * population.class_count
     row += offsets[population.classes + tile.pixel + i]
-    return row * population.channels + tile.channel
+    return row * population.count_row + tile.channel

@@ -12,18 +12,25 @@ from ..counters import Tally
 from ..nodes import INPUT
 from ..program import Program
 from . import engine
-from .plan import ARENAS, Plan
+from .dot import Path
+from .lanes import WIDTH
+from .plan import ARENAS, Plan, aligned_zeros
 from .tiles import LANES, PIXELS
 
 
 class Scratch(NamedTuple):
-    """What a tile needs while it is computed: (PIXELS * LANES,), and one patch of a convolution."""
+    """What a tile needs while it is computed: (PIXELS * LANES,) in 64 and 32 bits; a convolution's patch; a vector."""
 
     accumulator: NDArray[np.int64]
     current: NDArray[np.int64]
     v: NDArray[np.int64]
     d: NDArray[np.int64]
+    accumulator32: NDArray[np.int32]
+    current32: NDArray[np.int32]
+    v32: NDArray[np.int32]
+    d32: NDArray[np.int32]
     patch: NDArray[np.int32]
+    lanes32: NDArray[np.int32]
 
 
 class Outcome(NamedTuple):
@@ -42,15 +49,20 @@ class Outcome(NamedTuple):
 class Workspace:
     """Runs blocks of up to `samples` samples of one program; not shared between threads."""
 
-    def __init__(self, program: Program, plan: Plan, samples: int) -> None:
-        self.program, self.plan, self.samples = program, plan, samples
-        # Zeroed once: the frames around the messages stay 0, the kernels write inside them only.
+    def __init__(self, program: Program, plan: Plan, path: Path, samples: int) -> None:
+        self.program, self.plan, self.path, self.samples = program, plan, path, samples
+        # Vectors are read whole, hence WIDTH elements past the end. Zeroed once: kernels write inside the frames only.
         self.arenas = tuple(
-            np.zeros(max(1, size * samples), dtype) for size, dtype in zip(plan.arena_sizes, ARENAS, strict=True)
+            aligned_zeros(size * samples + WIDTH, dtype) for size, dtype in zip(plan.arena_sizes, ARENAS, strict=True)
         )
-        accumulator, current, v, d = np.zeros((4, PIXELS * LANES), dtype=np.int64)
-        self.scratch = Scratch(accumulator, current, v, d, patch=np.zeros(plan.patch_size, dtype=np.int32))
-        self.counts = np.zeros(plan.counts_size * samples, dtype=np.int32)
+        tile = PIXELS * LANES
+        self.scratch = Scratch(
+            *(aligned_zeros(tile, np.int64) for _ in range(4)),
+            *(aligned_zeros(tile, np.int32) for _ in range(4)),
+            patch=aligned_zeros(plan.patch_size, np.int32),
+            lanes32=aligned_zeros(WIDTH, np.int32),
+        )
+        self.counts = aligned_zeros(plan.counts_size * samples, np.int32)
 
     def run(self, messages: NDArray) -> tuple[Integers, Tally]:
         """Logits (n, classes) and raw counts of n <= samples samples, messages (n, 1 or T, *input shape)."""
@@ -64,7 +76,8 @@ class Workspace:
             sops=np.zeros((len(program.synapses), samples, steps), dtype=np.int64),
             counts=self.counts,
         )
-        engine.run(self.plan.model, self.arenas, self.scratch, outcome, samples)
+        engine.run(self.path, self.plan.model, self.arenas, self.scratch, outcome, samples, True)
+        self.last = outcome
         logits = outcome.logits + steps * program.readout.bias
         return logits, Tally.of(outcome.spikes, outcome.saturations[:rows], outcome.sops)
 

@@ -84,8 +84,8 @@ def test_a_planted_bit_in_a_kernels_weights_is_found(monkeypatch):
     """One flipped bit in the weights that the kernels read, of one synapse: its population is named."""
     program, _ = spatial_program()
 
-    def planted(wanted):
-        plan = build_plan(wanted)
+    def planted(wanted, path):
+        plan = build_plan(wanted, path)
         weights = plan.model.weights.copy()
         weights[0] ^= 2
         return plan._replace(model=plan.model._replace(weights=weights))

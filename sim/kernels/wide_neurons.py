@@ -109,7 +109,7 @@ def send(population, model, arenas, tile, t, current, counts, saturations):
     buffer = model.buffers[population.buffer]
     saturated = 0
     for i in range(tile.pixels):
-        at = message_offset(buffer, tile, t, i)
+        at = message_offset(population, buffer, model.offsets, tile, t, i)
         count = count_offset(population, model.offsets, tile, t, i)
         for c in range(tile.lanes):
             x = current[i * LANES + c]

@@ -1,0 +1,304 @@
+"""Tiles in 32-bit lanes: populations whose every intermediate integer provably fits (plan.py decides).
+
+The equations are those of wide.py. A product that needs more than 32 bits before its shift is computed in two halves
+(`_scaled`), which is exact; the rounding half is added before the shift, which the proof leaves room for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from . import plan as p
+from .dot import dot_tile
+from .lanes import WIDTH, address, at_least, differs, larger, load, shift_right, smaller, splat, store
+from .tiles import LANES
+
+
+@njit(cache=True, nogil=True)
+def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting):
+    """All steps of a tile; as wide.run_tile."""
+    if population.dynamics != p.RELAY and population.dynamics != p.PARALLEL:
+        _forget(scratch.v32)
+        _forget(scratch.d32)
+    for t in range(population.steps):
+        for index in range(population.first_port, population.first_port + population.ports):
+            port = model.ports[index]
+            _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
+            _add_port(population, port, model, tile, t, scratch, index == population.first_port)
+        if population.dynamics == p.READOUT:
+            for c in range(tile.lanes):
+                outcome.logits[tile.sample, tile.channel + c] += scratch.current32[c]
+            continue
+        if population.gate >= 0:
+            _gate(population, model, arenas, tile, t, scratch.current32)
+        if population.state_clamps:
+            _limit_current(model, tile, t, scratch, saturations)
+        if population.dynamics == p.HYBRID:
+            _fire_hybrid(population, model, tile, t, scratch, saturations)
+        elif population.dynamics == p.PARALLEL:
+            _fire_parallel(population, model, tile, t, scratch)
+        elif population.dynamics == p.BINARY:
+            _fire_binary(population, model, tile, t, scratch, saturations)
+        elif population.dynamics == p.HIERARCHICAL:
+            _fire_hierarchical(population, model, tile, t, scratch, saturations)
+        buffer = model.buffers[population.buffer]
+        if buffer.arena == 0:
+            _send(population, buffer, model, arenas[0], tile, t, scratch, outcome.counts, saturations, counting)
+        elif buffer.arena == 1:
+            _send(population, buffer, model, arenas[1], tile, t, scratch, outcome.counts, saturations, counting)
+        else:
+            _send(population, buffer, model, arenas[2], tile, t, scratch, outcome.counts, saturations, counting)
+
+
+@njit(cache=True, nogil=True)
+def _forget(state):
+    zero = splat(0)
+    for i in range(0, len(state), WIDTH):
+        store(state, i, zero)
+
+
+# --------------------------------------------------------------------------- accumulators
+
+
+@njit(cache=True, nogil=True)
+def _accumulate(path, population, port, model, arenas, tile, t, accumulator):
+    source = model.buffers[port.source]
+    start = source.offset + tile.sample * source.sample + t * source.step
+    if port.kind == p.CONVOLUTION:
+        if source.arena == 0:
+            at, size = address(arenas[0], start), 1
+        else:
+            at, size = address(arenas[1], start), 2
+        weights = address(model.weights, port.weight + tile.channel // LANES * port.weight_row)
+        offsets, runs = address(model.offsets, port.pixels + tile.pixel), address(model.offsets, port.runs)
+        to = address(accumulator, 0)
+        bytes_ = port.run_length * size
+        dot_tile(path, port.dot, at, offsets, runs, port.run_count, bytes_, weights, to, tile.pixels, size)
+    elif source.arena == 0:
+        _read(port, model, arenas[0], source, start, tile, population.width, accumulator)
+    elif source.arena == 1:
+        _read(port, model, arenas[1], source, start, tile, population.width, accumulator)
+    else:
+        _read(port, model, arenas[2], source, start, tile, population.width, accumulator)
+
+
+@njit(cache=True, nogil=True)
+def _read(port, model, arena, source, start, tile, width, accumulator):
+    """A message as it is, or a pool over the part of its window inside the frame."""
+    for i in range(tile.pixels):
+        pixel = tile.pixel + i
+        if port.kind == p.MESSAGE:
+            at = start + model.offsets[port.pixels + pixel] + tile.channel
+            for c in range(0, tile.lanes, WIDTH):
+                store(accumulator, i * LANES + c, load(arena, at + c))
+            continue
+        y, x = pixel // width * port.stride_y - port.padding_y, pixel % width * port.stride_x - port.padding_x
+        top, bottom = max(y, 0), min(y + port.kernel_y, port.source_height)
+        left, right = max(x, 0), min(x + port.kernel_x, port.source_width)
+        for c in range(0, tile.lanes, WIDTH):
+            total = splat(0 if port.kind == p.SUM_POOL else np.iinfo(np.int32).min)
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    value = load(arena, start + row * source.row + column * source.pixel + tile.channel + c)
+                    total = total + value if port.kind == p.SUM_POOL else larger(total, value)
+            store(accumulator, i * LANES + c, total)
+
+
+# ------------------------------------------------------------------------------- currents
+
+
+@njit(cache=True, nogil=True)
+def _scaled(factor, x, split, half, shift):
+    """rshift(factor * x, split + shift), for half = 2^(shift - 1), or 0 without a shift.
+
+    For a product beyond 32 bits: x = high * 2^split + low, and the floor of a sum's quotient by 2^split is
+    factor * high + floor(factor * low / 2^split); no bit that rounding looks at is lost, since shift >= 1 then.
+    """
+    if split == 0:
+        return shift_right(factor * x + half, shift)
+    low = x & splat((1 << split) - 1)
+    product = factor * shift_right(x, split) + shift_right(factor * low, split)
+    return shift_right(product + half, shift)
+
+
+@njit(cache=True, nogil=True)
+def _half(shift):
+    return splat((1 << shift) >> 1)
+
+
+@njit(cache=True, nogil=True)
+def _add_port(population, port, model, tile, t, scratch, first):
+    """current += rshift(multiplier * accumulator, shift); the first port meets the bias instead of a current."""
+    accumulator, current = scratch.accumulator32, scratch.current32
+    multipliers = port.multiplier.offset + t * port.multiplier.step + tile.channel
+    biases = population.bias.offset + t * population.bias.step + tile.channel
+    split, shift = port.split, port.shift - port.split
+    half = _half(shift)
+    for c in range(0, tile.lanes, WIDTH):
+        multiplier, bias = load(model.parameters, multipliers + c), load(model.parameters, biases + c)
+        if first:
+            for n in range(c, c + tile.pixels * LANES, LANES):
+                store(current, n, bias + _scaled(multiplier, load(accumulator, n), split, half, shift))
+        else:
+            for n in range(c, c + tile.pixels * LANES, LANES):
+                scaled = _scaled(multiplier, load(accumulator, n), split, half, shift)
+                store(current, n, load(current, n) + scaled)
+
+
+@njit(cache=True, nogil=True)
+def _gate(population, model, arenas, tile, t, current):
+    source = model.buffers[population.gate]
+    at = source.offset + tile.sample * source.sample + t * source.step + tile.channel
+    biases = population.gate_bias.offset + t * population.gate_bias.step + tile.channel
+    split, shift = population.gate_split, population.gate_shift - population.gate_split
+    half = _half(shift)
+    for c in range(0, tile.lanes, WIDTH):
+        if source.arena == 0:
+            factor = load(arenas[0], at + c)
+        elif source.arena == 1:
+            factor = load(arenas[1], at + c)
+        else:
+            factor = load(arenas[2], at + c)
+        bias = load(model.parameters, biases + c)
+        for n in range(c, c + tile.pixels * LANES, LANES):
+            store(current, n, _scaled(factor, load(current, n), split, half, shift) + bias)
+
+
+@njit(cache=True, nogil=True)
+def _limit_current(model, tile, t, scratch, saturations):
+    low, high = splat(model.state_low), splat(model.state_high)
+    for c in range(0, tile.lanes, WIDTH):
+        saturated = splat(0)
+        for n in range(c, c + tile.pixels * LANES, LANES):
+            x = load(scratch.current32, n)
+            limited = smaller(larger(x, low), high)
+            saturated = saturated - differs(limited, x)
+            store(scratch.current32, n, limited)
+        saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
+
+
+@njit(cache=True, nogil=True)
+def _total(counts, lanes, temporary):
+    """Sum over the lanes that are channels."""
+    store(temporary, 0, counts)
+    total = 0
+    for i in range(min(lanes, WIDTH)):
+        total += temporary[i]
+    return total
+
+
+# -------------------------------------------------------------------------------- neurons
+
+
+@njit(cache=True, nogil=True)
+def _fire_hybrid(population, model, tile, t, scratch, saturations):
+    current, v = scratch.current32, scratch.v32
+    leaks = population.leak.offset + t * population.leak.step + tile.channel
+    thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
+    split, shift = population.leak_split, population.leak_shift - population.leak_split
+    half, zero, spike_shift = _half(shift), splat(0), population.spike_shift
+    spike_half = _half(spike_shift)
+    low, high = splat(model.state_low), splat(model.state_high)
+    for c in range(0, tile.lanes, WIDTH):
+        leak, theta = load(model.parameters, leaks + c), load(model.parameters, thresholds + c)
+        saturated = zero
+        for n in range(c, c + tile.pixels * LANES, LANES):
+            m = _scaled(leak, load(v, n), split, half, shift) + load(current, n)
+            limited = smaller(larger(m, low), high)
+            saturated = saturated - differs(limited, m)
+            store(v, n, smaller(limited, theta))
+            store(current, n, shift_right(larger(limited - theta, zero) + spike_half, spike_shift))
+        if population.state_clamps:
+            saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
+
+
+@njit(cache=True, nogil=True)
+def _fire_parallel(population, model, tile, t, scratch):
+    current = scratch.current32
+    thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
+    spike_shift, zero = population.spike_shift, splat(0)
+    spike_half = _half(spike_shift)
+    for c in range(0, tile.lanes, WIDTH):
+        theta = load(model.parameters, thresholds + c)
+        for n in range(c, c + tile.pixels * LANES, LANES):
+            store(current, n, shift_right(larger(load(current, n) - theta, zero) + spike_half, spike_shift))
+
+
+@njit(cache=True, nogil=True)
+def _fire_binary(population, model, tile, t, scratch, saturations):
+    current, v = scratch.current32, scratch.v32
+    leaks = population.leak.offset + t * population.leak.step + tile.channel
+    thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
+    split, shift = population.leak_split, population.leak_shift - population.leak_split
+    half = _half(shift)
+    low, high = splat(model.state_low), splat(model.state_high)
+    for c in range(0, tile.lanes, WIDTH):
+        leak, theta = load(model.parameters, leaks + c), load(model.parameters, thresholds + c)
+        saturated = splat(0)
+        for n in range(c, c + tile.pixels * LANES, LANES):
+            m = _scaled(leak, load(v, n), split, half, shift) + load(current, n)
+            limited = smaller(larger(m, low), high)
+            saturated = saturated - differs(limited, m)
+            fires = at_least(limited, theta)
+            store(v, n, limited - (fires & theta))
+            store(current, n, fires & splat(1))
+        saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
+
+
+@njit(cache=True, nogil=True)
+def _fire_hierarchical(population, model, tile, t, scratch, saturations):
+    current, v, d = scratch.current32, scratch.v32, scratch.d32
+    leaks = population.leak.offset + t * population.leak.step + tile.channel
+    feedbacks = population.feedback.offset + t * population.feedback.step + tile.channel
+    soma_leaks = population.soma_leak.offset + t * population.soma_leak.step + tile.channel
+    soma_drives = population.soma_drive.offset + t * population.soma_drive.step + tile.channel
+    thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
+    split, shift = population.leak_split, population.leak_shift - population.leak_split
+    half = _half(shift)
+    low, high = splat(model.state_low), splat(model.state_high)
+    for c in range(0, tile.lanes, WIDTH):
+        leak, feedback = load(model.parameters, leaks + c), load(model.parameters, feedbacks + c)
+        soma_leak, drive = load(model.parameters, soma_leaks + c), load(model.parameters, soma_drives + c)
+        theta = load(model.parameters, thresholds + c)
+        saturated = splat(0)
+        for n in range(c, c + tile.pixels * LANES, LANES):
+            dendrite = _scaled(leak, load(d, n), split, half, shift) + load(current, n)
+            dendrite = dendrite + _scaled(feedback, load(v, n), split, half, shift)
+            limited = smaller(larger(dendrite, low), high)
+            saturated = saturated - differs(limited, dendrite)
+            store(d, n, limited)
+            m = _scaled(soma_leak, load(v, n), split, half, shift) + _scaled(drive, limited, split, half, shift)
+            limited = smaller(larger(m, low), high)
+            saturated = saturated - differs(limited, m)
+            fires = at_least(limited, theta)
+            store(v, n, limited - (fires & theta))
+            store(current, n, fires & splat(1))
+        saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
+
+
+# ------------------------------------------------------------------------------- messages
+
+
+@njit(cache=True, nogil=True)
+def _send(population, buffer, model, arena, tile, t, scratch, counts, saturations, counting):
+    """Limit, count and write what a tile sends."""
+    # Fields of records are read before the loops: the compiler cannot know that a store leaves them as they are.
+    offsets, current, pixels = model.offsets, scratch.current32, tile.pixels
+    positions, classes = population.positions + tile.pixel, population.classes + tile.pixel
+    at = buffer.offset + tile.sample * buffer.sample + t * buffer.step + tile.channel
+    count_row = population.count_row
+    count_at = (tile.sample * population.steps + t) * population.class_count * count_row + tile.channel
+    low, high, zero = splat(population.low), splat(population.high), splat(0)
+    for c in range(0, tile.lanes, WIDTH):
+        saturated = zero
+        for i in range(pixels):
+            x = load(current, i * LANES + c)
+            y = smaller(larger(x, low), high)
+            store(arena, at + offsets[positions + i] + c, y)
+            if counting:
+                saturated = saturated - differs(x, y)
+                count = count_at + offsets[classes + i] * count_row + c
+                store(counts, count, load(counts, count) - differs(y, zero))
+        if counting and population.message_clamps:
+            saturations[t, 1] += _total(saturated, tile.lanes - c, scratch.lanes32)

@@ -1,0 +1,151 @@
+"""Which populations run in 32-bit lanes: those whose every intermediate integer provably fits.
+
+A product factor * x that is shifted right afterwards may itself need more than 32 bits; then x is split into
+x = high * 2^k + low, and the product is made from two that fit (narrow._scaled). `Narrow` says how far to split.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..nodes import (
+    INPUT,
+    ChannelConv,
+    Conv2d,
+    HybridFiring,
+    LeakyIntegrateAndFire,
+    LookupTable,
+    MultiHierarchical,
+    ParallelFiring,
+    Population,
+    Synapse,
+)
+from ..program import Program
+from ..ranges import Interval, PopulationRange, Ranges
+
+LARGEST = (1 << 31) - 1
+_LARGEST_SHIFT = 30
+
+
+class Narrow(NamedTuple):
+    """How the products of a population are split, in bits; 0 where they fit as they are."""
+
+    ports: tuple[int, ...]
+    leak: int
+    gate: int
+
+
+def narrow_widths(program: Program, proof: Ranges) -> dict[str, Narrow]:
+    """The populations that run in 32-bit lanes, by name."""
+    widths = {p.name: _population(program, p, proof) for p in program.populations}
+    return {name: width for name, width in widths.items() if width is not None}
+
+
+def narrow_readout(program: Program, proof: Ranges) -> bool:
+    """Whether the accumulators of the read-out fit 32 bits."""
+    return _reads_narrow(program, program.readout.source) and _reach(proof.synapses[program.readout.source]) <= LARGEST
+
+
+def split_for(factor: int, x: int, product: int, shift: int) -> int | None:
+    """Bits to split x by, so that rshift(factor * x, shift) is exact in 32 bits; None when no split does it.
+
+    Args:
+        factor, x, product: largest magnitudes of the factor, of x, and of their product.
+    """
+    if x > LARGEST or shift > 47:
+        return None
+    if shift <= _LARGEST_SHIFT and product + _half(shift) <= LARGEST:
+        return 0
+    split = min(shift - 1, _LARGEST_SHIFT - factor.bit_length())
+    if split < 1 or shift - split > _LARGEST_SHIFT:
+        return None
+    high = (product >> split) + 2 * factor + 2
+    return split if high + _half(shift - split) <= LARGEST else None
+
+
+def _population(program: Program, population: Population, proof: Ranges) -> Narrow | None:
+    found = proof.populations[population.name]
+    if isinstance(population.dynamics, LookupTable) or _reach(found.current) > LARGEST:
+        return None
+    ports = [_port(program, population, i, proof) for i in range(len(population.ports))]
+    leak, gate = _leak(population, found, program.state_bits), _gate(population, found, proof)
+    if leak is None or gate is None or not _spikes_fit(population, found, program.state_bits):
+        return None
+    known = tuple(p for p in ports if p is not None)
+    return Narrow(known, leak, gate) if len(known) == len(ports) else None
+
+
+def _port(program: Program, population: Population, index: int, proof: Ranges) -> int | None:
+    port = population.ports[index]
+    if not _reads_narrow(program, port.source):
+        return None
+    if port.source in proof.synapses:
+        x = proof.synapses[port.source]
+    elif port.source == INPUT:
+        x = Interval(*program.input.message.range)
+    else:
+        x = proof.populations[port.source].message
+    product = _reach(proof.populations[population.name].products[index])
+    return split_for(_largest(port.multiplier), _reach(x), product, port.shift)
+
+
+def _reads_narrow(program: Program, source: str) -> bool:
+    """Whether narrow.py can read a source; convolutions over groups, over channels or over wide messages it cannot."""
+    synapse = program.by_name.get(source)
+    if not isinstance(synapse, Synapse):
+        return True
+    if isinstance(synapse.op, ChannelConv) or (isinstance(synapse.op, Conv2d) and synapse.op.groups > 1):
+        return False
+    message = program.message_of(synapse.source)
+    return synapse.weight is None or message.signed or message.bits < 16
+
+
+def _leak(population: Population, found: PopulationRange, state_bits: int) -> int | None:
+    n = population.dynamics
+    if not isinstance(n, HybridFiring | LeakyIntegrateAndFire | MultiHierarchical):
+        return 0
+    assert found.membrane is not None
+    state = max(_state_reach(found.membrane, state_bits), _largest(n.threshold))
+    if isinstance(n, MultiHierarchical):
+        leaks = max(_largest(a) for a in (n.dendrite_leak, n.dendrite_feedback, n.soma_leak, n.soma_drive))
+    else:
+        leaks = _largest(n.leak)
+    return split_for(leaks, state, leaks * state, n.leak_shift) if _reach(found.membrane) <= LARGEST else None
+
+
+def _gate(population: Population, found: PopulationRange, proof: Ranges) -> int | None:
+    if population.gate is None:
+        return 0
+    scaled = [_reach(p) for p in found.products]
+    shifts = [port.shift for port in population.ports]
+    ungated = _largest(population.bias) + sum((r >> s) + 1 for r, s in zip(scaled, shifts, strict=True))
+    factor = _reach(proof.populations[population.gate.source].message)
+    return split_for(factor, ungated, factor * ungated, population.gate.shift)
+
+
+def _spikes_fit(population: Population, found: PopulationRange, state_bits: int) -> bool:
+    """Whether m - threshold, and the rounding half of its shift, fit."""
+    n = population.dynamics
+    if not isinstance(n, HybridFiring | ParallelFiring | LeakyIntegrateAndFire | MultiHierarchical):
+        return True
+    m = _state_reach(found.membrane or found.current, state_bits)
+    shift = n.spike_shift if isinstance(n, HybridFiring | ParallelFiring) else 0
+    return shift <= _LARGEST_SHIFT and m + _largest(n.threshold) + _half(shift) <= LARGEST
+
+
+def _state_reach(interval: Interval, state_bits: int) -> int:
+    return min(_reach(interval), 1 << (state_bits - 1))
+
+
+def _reach(interval: Interval) -> int:
+    return max(-interval.low, interval.high, 0)
+
+
+def _largest(array: np.ndarray) -> int:
+    return int(np.abs(array.astype(np.int64)).max())
+
+
+def _half(shift: int) -> int:
+    return (1 << shift) >> 1
