@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmdf.sim.counters import fanout
+from hmdf.sim.errors import InputError
 from hmdf.sim.nodes import INPUT
 from hmdf.sim.program import Program
 
@@ -63,6 +64,24 @@ class Activity(msgspec.Struct, frozen=True, eq=False):
         if self.measured:
             return f"measured on {self.samples} samples"
         return "assumed: every neuron sends at every time-step (an upper bound; simulate samples for real figures)"
+
+
+def checked(activity: Activity | None, program: Program) -> Activity:
+    """The activity itself, or the assumed one for None.
+
+    Raises:
+        InputError: it was counted on another program.
+    """
+    if activity is None:
+        return assumed(program)
+    nodes = {INPUT, *(p.name for p in program.populations)}, {s.name for s in program.synapses}
+    counted = set(activity.messages), set(activity.sops)
+    for wanted, found in zip(nodes, counted, strict=True):
+        if wanted != found:
+            odd = min(wanted ^ found)
+            where = "is not in the program" if odd in found else "was not counted"
+            raise InputError(f"the counters are of another program: '{odd}' {where}")
+    return activity
 
 
 def measured(counters: CountersLike) -> Activity:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hmdf.sim.nodes import Synapse
 from hmdf.sim.program import Program
 
-from .activity import Activity, assumed
+from .activity import Activity, checked
 from .layers import READOUT, Layer, layers_of
 from .mapping import Mapping, map_program
 from .target import PURPOSES, Cost, Fact, Status, Target
@@ -117,7 +117,7 @@ def estimate(
     Raises:
         DoesNotFit: no mapping was given and the program does not fit.
     """
-    activity = activity or assumed(program)
+    activity = checked(activity, program)
     mapping = mapping or map_program(program, target, activity)
     timing = _timing(program, target, activity, mapping)
     energy = _energy(program, target, activity, mapping, timing)

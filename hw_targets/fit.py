@@ -270,8 +270,10 @@ def _multiplier(population: Population, target: Target) -> Iterator[Finding]:
         error = np.max(np.abs(np.rint(exact) - exact) / np.maximum(np.abs(exact), 1))
         fix = f"fold it into the threshold: rounds thresholds by up to {100 * error:.2g} %"
     else:
-        spread = max(float(np.abs(p.multiplier).max() / max(1, np.abs(p.multiplier).min())) for p in ports)
-        fix = f"train with one scale for all its inputs; multipliers now differ up to {spread:.3g} times"
+        sizes = [np.abs(p.multiplier.astype(np.int64)) / (1 << p.shift) for p in ports]
+        finest = min(float(size[size > 0].min(initial=1.0)) for size in sizes)
+        more = int(np.ceil(-np.log2(finest)))
+        fix = f"take its inputs in unscaled: its current, and so its messages or threshold, grow by up to {more} bits"
     yield Finding(
         population.name,
         "multiplier",

@@ -14,7 +14,7 @@ from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.nodes import INPUT
 from hmdf.sim.program import Program
 
-from .activity import Activity, assumed
+from .activity import Activity, checked
 from .partition import RESOURCES, Cut, Ints, Limit, Partition, limits_of, overlaps, partition, whole
 from .placement import Traffic, coordinates, mesh_of, place
 from .target import PURPOSES, Target
@@ -114,7 +114,7 @@ def map_program(program: Program, target: Target, activity: Activity | None = No
     Raises:
         DoesNotFit: the smallest slice of some layer breaks a limit of a core; `fit.check` says what to do.
     """
-    activity = activity or assumed(program)
+    activity = checked(activity, program)
     parts = partition(program, target)
     if parts.excesses:
         first = parts.excesses[0]

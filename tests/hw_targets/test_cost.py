@@ -10,6 +10,7 @@ from hmdf.hw_targets.mapping import map_program
 from hmdf.hw_targets.references import ann, hd_lif_energy, neurobench
 from hmdf.hw_targets.target import UNITS, Cost, load_target
 from hmdf.sim.counters import count
+from hmdf.sim.errors import InputError
 from hmdf.sim.nodes import INPUT
 from hmdf.sim.reference import run
 from programs import random_messages, random_program
@@ -200,6 +201,11 @@ def test_counters_of_the_simulator_are_taken_as_they_are():
         upper = assumed(program)
         assert all(upper.sops[n] >= activity.sops[n].max() for n in activity.sops)
         assert upper.macs == pytest.approx(activity.macs)
+
+
+def test_counters_of_another_program_are_refused(toy, big):
+    with pytest.raises(InputError, match="of another program: 'features' was not counted"):
+        estimate(big, load_target("cmos45"), assumed(toy))
 
 
 def test_memory_is_that_of_the_mapping(big):

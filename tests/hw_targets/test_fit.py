@@ -196,7 +196,7 @@ def without(capability):
         (without("signed_messages"), "current", "signed_messages", "32 more neurons"),
         (("value = [1, 2, 4, 8]", "value = [1, 2, 4]"), "wide", "weight_bits", "4-bit weights: signal to noise"),
         (('hierarchical", "lookup_table"]', 'hierarchical"]'), "gate", "dynamics", "2 neurons change"),
-        (without("multiplier"), "current", "multiplier", "one scale"),
+        (without("multiplier"), "current", "multiplier", "unscaled"),
     ],
 )
 def test_each_missing_feature_is_one_finding(toy_chip, change, node, resource, fix):
