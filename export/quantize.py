@@ -286,20 +286,21 @@ class _Quantizer:
 
     def _relay(self, node: FoldedPopulation) -> Population:
         low, high = self.statistics.low[node.name], self.statistics.high[node.name]
-        largest = HEAD_ROOM * max(abs(low), abs(high), 1e-9)
+        largest = HEAD_ROOM * max(abs(low), abs(high))
+        if largest == 0:
+            self.notes.append(Finding("note", node.name, "its current is 0 on every calibration sample"))
+        # No LSB is finer than what the largest multiplier can express.
+        finest = max(float(np.abs(p.gain * self.units[p.source]).max()) for p in node.ports) / LARGEST_MULTIPLIER
         unsigned = self._never_negative(node)
 
         def message(bits: int) -> Message:
             top = 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1
-            return Message(bits, not unsigned, largest / top)
+            return Message(bits, not unsigned, max(largest / top, finest, np.finfo(np.float64).tiny))
 
         wanted = self.config.bits.get(node.name, self.config.message_bits)
         chosen = self.fit(node.name, message, wanted, 1 if unsigned else 2)
         population = self._build(node, Relay(), chosen, chosen.scale)
-        if population is None:
-            self._too_coarse(node)
-            population = self._build(node, Relay(), chosen, np.inf)
-            assert population is not None
+        assert population is not None
         self._prove(population)
         return population
 

@@ -137,10 +137,11 @@ def _conv2d(synapse: Synapse, source: Integers) -> Integers:
     assert weight is not None
     windows = _windows(source, weight.shape[2:], op.stride, op.padding, op.dilation, fill=0)
     samples, _, height, width = windows.shape[:4]
-    columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(samples * height * width, op.groups, -1)
+    fan_in = weight[0].size
+    columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(samples * height * width, op.groups, fan_in)
     rows = weight.reshape(op.groups, weight.shape[0] // op.groups, -1)
     products = [_dot(columns[:, g], rows[g].T) for g in range(op.groups)]
-    return np.concatenate(products, axis=1).reshape(samples, height, width, -1).transpose(0, 3, 1, 2)
+    return np.concatenate(products, axis=1).reshape(samples, height, width, len(weight)).transpose(0, 3, 1, 2)
 
 
 def _windows(

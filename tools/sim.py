@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FIDELITY_SAMPLES = 128
 """Samples that the table of quantization noise is measured on, at most."""
+BLOCK, LAVA_BLOCK = 16, 64
+"""Samples compared at a time; each block starts Lava anew, which takes seconds."""
 EXECUTORS = ("reference", "onnx", "lava")
 
 
@@ -45,6 +47,7 @@ EXECUTORS = ("reference", "onnx", "lava")
 )
 @click.option("--verify", metavar="LIST", default="", help="Executors to compare with: reference, onnx, lava.")
 @click.option("--verify-samples", type=click.IntRange(1), help="Compare only the first N samples.")
+@click.option("--lava-python", metavar="PYTHON", help="Interpreter that has Lava [default: this one].")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers to this file.")
 def sim_command(
     model: Path,
@@ -57,6 +60,7 @@ def sim_command(
     network: str | None,
     verify: str,
     verify_samples: int | None,
+    lava_python: str | None,
     json_path: Path | None,
 ) -> None:
     """Run the program MODEL (.hmdf) on a data set; report accuracy, operations and saturations."""
@@ -76,7 +80,7 @@ def sim_command(
         module = load_model(against, network).module
         accuracy |= _float_accuracy(module, x, dataset.labels, result.predictions)
         fidelity = _fidelity(program, module, x[:FIDELITY_SAMPLES])
-    verdicts = _verify(program, messages[:verify_samples], simulator, wanted) if wanted else {}
+    verdicts = _verify(program, messages[:verify_samples], simulator, wanted, lava_python) if wanted else {}
     report = document(
         program,
         result.counters,
@@ -107,29 +111,33 @@ def _executors(text: str) -> list[str]:
 # ---------------------------------------------------------------------------- verification
 
 
-def _verify(program: Program, messages: NDArray, simulator: Simulator, names: list[str]) -> dict[str, Verdict]:
+def _verify(
+    program: Program, messages: NDArray, simulator: Simulator, names: list[str], lava_python: str | None
+) -> dict[str, Verdict]:
     """Compare the simulator with the reference, and every other executor with the reference (or else the simulator).
 
     Gives a verdict per name of `names`; that of "reference" is the simulator's.
     """
     with_reference = "reference" in names
     others = [name for name in names if name != "reference"]
-    executors: list[Executor] = [_executor(name) for name in others]
+    executors: list[Executor] = [_executor(name, lava_python) for name in others]
     if with_reference:
         executors.insert(0, simulator)
     with progress("verifying", len(messages)) as advance:
-        verdicts = compare(program, messages, executors, None if with_reference else simulator, progress=advance)
+        block = LAVA_BLOCK if "lava" in names else BLOCK
+        against = None if with_reference else simulator
+        verdicts = compare(program, messages, executors, against, block, progress=advance)
     return dict(zip(["reference"] * with_reference + others, verdicts, strict=True))
 
 
-def _executor(name: str) -> Executor:
+def _executor(name: str, lava_python: str | None) -> Executor:
     if name == "onnx":
-        from hmdf.export.onnx.runtime import OnnxRuntime
+        from hmdf.export.onnx import OnnxRuntime
 
         return OnnxRuntime()
-    from hmdf.export.lava.executor import Lava
+    from hmdf.export.lava import Lava
 
-    return Lava()
+    return Lava() if lava_python is None else Lava(python=lava_python)
 
 
 def _print_verdicts(screen: Console, verdicts: dict[str, Verdict]) -> None:
