@@ -1,4 +1,4 @@
-"""A tiny network trained on real digits and compiled, once; and a way to call the commands with their real exit codes."""
+"""A tiny network trained on real digits and compiled, once; and a way to call the commands, with real exit codes."""
 
 import os
 import subprocess

@@ -1,0 +1,126 @@
+"""out.json and report.json: the keys that others rely on, their types, and that docs/reports.md describes every one."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hmdf.sim import storage
+
+ROOT = Path(__file__).parents[2]
+NUMBER = (int, float)
+FIXED: dict[str, tuple[type, ...]] = {
+    "samples": (int,),
+    "accuracy.float": (float, type(None)),
+    "accuracy.integer": (float, type(None)),
+    "accuracy.agreement": (float, type(None)),
+    "sops.per_sample": NUMBER,
+    "macs.per_sample": NUMBER,
+    "memory.weight_bytes": (int,),
+    "memory.total_bytes": (int,),
+    "layers[].name": (str,),
+    "layers[].kind": (str,),
+    "layers[].shape": (list,),
+    "layers[].bits": (int,),
+    "layers[].sops_per_sample": (float, type(None)),
+    "layers[].spike_density": (float,),
+    "layers[].saturations": (int, type(None)),
+    "program.sha256": (str,),
+    "timing.seconds": (float,),
+}
+VERIFY = {"bit_exact": (bool,), "compared": (int,), "first_mismatch": (dict, type(None))}
+
+
+@pytest.fixture(scope="module")
+def report(demo) -> dict[str, Any]:
+    return json.loads(demo.report.read_text())
+
+
+@pytest.fixture
+def out(call, demo, tmp_path) -> dict[str, Any]:
+    outcome = call(
+        "sim", demo.program, "--data", demo.data, "--samples", 20, "--against", demo.model, "--verify", "reference",
+        "--json", tmp_path / "out.json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return json.loads((tmp_path / "out.json").read_text())
+
+
+def values(document: Any, path: str) -> list[Any]:
+    """What stands at a path such as "layers[].name"; one value per element of a list."""
+    found = [document]
+    for key in path.split("."):
+        found = [value[key.removesuffix("[]")] for value in found]
+        if key.endswith("[]"):
+            found = [element for value in found for element in value]
+    return found
+
+
+def paths(document: Any, prefix: str = "") -> set[str]:
+    """Paths of all values that are not objects; executors are called EXECUTOR."""
+    if isinstance(document, dict):
+        names = {key: "EXECUTOR" if prefix == "verify." else key for key in document}
+        return {path for key, value in document.items() for path in paths(value, f"{prefix}{names[key]}.")}
+    if isinstance(document, list) and document and isinstance(document[0], dict):
+        return {path for element in document for path in paths(element, f"{prefix.removesuffix('.')}[].")}
+    return {prefix.removesuffix(".")}
+
+
+def check(document: dict[str, Any]) -> None:
+    for path, types in FIXED.items():
+        for value in values(document, path):
+            assert isinstance(value, types), path
+            assert not isinstance(value, bool), path
+    for verdict in document["verify"].values():
+        for key, types in VERIFY.items():
+            assert isinstance(verdict[key], types)
+    assert re.fullmatch("[0-9a-f]{64}", document["program"]["sha256"])
+
+
+def test_out_json(out, demo):
+    check(out)
+    assert out["samples"] == 20
+    assert list(out["verify"]) == ["reference"]
+    assert all(0 <= out["accuracy"][key] <= 1 for key in ("float", "integer", "agreement"))
+    assert out["program"]["sha256"] == storage.load(demo.program).sha256
+
+
+def test_report_json(report, demo):
+    check(report)
+    assert report["verify"] == {}
+    assert report["accuracy"] == {"float": None, "integer": None, "agreement": None}
+    assert report["program"]["sha256"] == storage.load(demo.program).sha256
+
+
+def test_the_numbers_agree_with_each_other(out, demo):
+    program = storage.load(demo.program)
+    layers = {layer["name"]: layer for layer in out["layers"]}
+    assert list(layers) == [node.name for node in program.nodes]
+    assert all(tuple(layer["shape"]) == program.shapes[name] for name, layer in layers.items())
+    assert out["sops"]["per_sample"] == pytest.approx(sum(x["sops_per_sample"] or 0 for x in layers.values()))
+    assert out["macs"]["per_sample"] == sum(x["macs_per_sample"] or 0 for x in layers.values())
+    assert out["memory"]["weight_bytes"] == sum(x["weight_bytes"] or 0 for x in layers.values())
+    assert 0 < out["memory"]["weight_bytes"] < out["memory"]["total_bytes"]
+    assert all(0 <= layer["spike_density"] <= 1 for layer in layers.values())
+    for layer in layers.values():
+        if layer["saturations"] is not None:
+            assert layer["saturations"] == layer["state_saturations"] + layer["message_saturations"]
+            assert layer["state_can_saturate"] or layer["state_saturations"] == 0
+            assert layer["message_can_saturate"] or layer["message_saturations"] == 0
+
+
+def test_no_float_model_no_float_accuracy(call, demo, tmp_path):
+    assert call("sim", demo.program, "--data", demo.data, "--samples", 3, "--json", "out.json").code == 0
+    accuracy = json.loads((tmp_path / "out.json").read_text())["accuracy"]
+    assert (accuracy["float"], accuracy["agreement"]) == (None, None)
+    assert isinstance(accuracy["integer"], float)
+
+
+def test_the_document_describes_every_key(out, report):
+    text = (ROOT / "docs" / "reports.md").read_text()
+    described = set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
+    assert paths(out) | paths(report) <= described
+    mismatch = {f"verify.EXECUTOR.first_mismatch.{key}" for key in ("population", "sample", "time_step", "channel")}
+    assert described - paths(out) - paths(report) >= mismatch
