@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -12,12 +13,14 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from hmdf.hw_targets.target import load_target
+from hmdf.hw_targets.target import Target, load_target
 from hmdf.sim.errors import DoesNotFit, HmdfError, InputError
 from hmdf.sim.program import Program
 
 from .common import Advance, console, load_data, normalised, progress, run_cli, to_program
+from .costs import cost_document, mapping_document, print_costs
 from .model import TrainedModel, load_model
+from .summary import document, print_layers, write_json
 
 if TYPE_CHECKING:
     from hmdf.export.compiler import Compilation
@@ -43,6 +46,7 @@ MEASURED_SAMPLES = 64
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with the widths of integers.")
 @click.option("--chips", type=click.IntRange(1), default=1, show_default=True, help="Chips that may be used.")
+@click.option("--serialize-spikes", is_flag=True, help="Send graded spikes bit by bit, for chips with binary spikes.")
 @click.option("--merge-pools", is_flag=True, help="Fold average pools into the next synapses, where that is exact.")
 @click.option("--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava.")
 @click.option("--network", metavar="PACKAGE.MODULE:FUNCTION", help="MODEL is a state_dict of the module this builds.")
@@ -56,6 +60,7 @@ def compile_command(
     data_root: Path | None,
     config: Path | None,
     chips: int,
+    serialize_spikes: bool,
     merge_pools: bool,
     emit: str,
     network: str | None,
@@ -75,11 +80,13 @@ def compile_command(
     source = Path(calibration or trained.data_set).name
     with progress("compiling") as advance:
         compilation = _compile(trained, data, target, settings, source, inf if samples else CALIBRATION_MACS, advance)
+    if serialize_spikes:
+        compilation = _serialized(compilation)
     _print_findings(screen, compilation)
     _check_fit(screen, compilation, target, chips)
     if check or out is None:
         return
-    _write(screen, compilation, data, out, forms, emit)
+    _write(screen, compilation, data, load_target(target), out, forms, required=emit != DEFAULT_EMIT)
 
 
 def _forms(emit: str) -> list[str]:
@@ -139,6 +146,15 @@ def _compile(
     )
 
 
+def _serialized(compilation: Compilation) -> Compilation:
+    """The same network with its graded spikes in binary messages, proven anew."""
+    from hmdf.hw_targets.serialize import serialize
+    from hmdf.sim.ranges import prove
+
+    program = serialize(compilation.program)
+    return dataclasses.replace(compilation, program=program, ranges=prove(program))
+
+
 def _print_findings(screen: Console, compilation: Compilation) -> None:
     for note in compilation.notes:
         screen.print(f"note: {note}", soft_wrap=True)
@@ -165,23 +181,33 @@ def _check_fit(screen: Console, compilation: Compilation, target: str, chips: in
     raise DoesNotFit(f"the program does not fit {chip.title}: {count} above; nothing was written")
 
 
-def _write(screen: Console, compilation: Compilation, data: Dataset, out: Path, forms: list[str], emit: str) -> None:
+def _write(
+    screen: Console,
+    compilation: Compilation,
+    data: Dataset,
+    target: Target,
+    out: Path,
+    forms: list[str],
+    required: bool,
+) -> None:
+    """Run the program on some calibration samples, then write it in all `forms` with its report and mapping."""
     from hmdf.export.calibrate import affordable
+    from hmdf.hw_targets.activity import measured
     from hmdf.sim.simulator import simulate
 
-    from .summary import document, print_layers, write_json
-
     program = compilation.program
-    affordable_samples = min(MEASURED_SAMPLES, affordable(compilation.folded, MEASURED_MACS))
-    x = normalised(data, program.input.preprocessing)[:affordable_samples]
-    result = simulate(program, x)
+    samples = min(MEASURED_SAMPLES, affordable(compilation.folded, MEASURED_MACS))
+    result = simulate(program, normalised(data, program.input.preprocessing)[:samples])
     report = document(program, result.counters, result.seconds, ranges=compilation.ranges)
     report["notes"] = [str(note) for note in compilation.notes]
+    report |= cost_document(program, result.counters, [target], chips=1)
     out.mkdir(parents=True, exist_ok=True)
-    written = [_emit(screen, program, form, out, required=emit != DEFAULT_EMIT) for form in forms]
+    written = [_emit(screen, program, form, out, required) for form in forms]
+    write_json(out / "mapping.json", mapping_document(program, measured(result.counters), target))
     write_json(out / "report.json", report)
     print_layers(screen, report)
-    names = [str(path) for path in (*written, out / "report.json") if path is not None]
+    print_costs(screen, report)
+    names = [str(path) for path in (*written, out / "mapping.json", out / "report.json") if path is not None]
     screen.print(f"wrote {', '.join(names)}", soft_wrap=True)
 
 

@@ -21,6 +21,7 @@ from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
 
 from .common import check_labels, console, load_data, normalised, progress, run_cli, table
+from .costs import cost_document, print_costs, targets_of
 from .model import load_model
 from .summary import document, print_fidelity, print_layers, write_json
 
@@ -48,6 +49,10 @@ EXECUTORS = ("reference", "onnx", "lava")
 @click.option("--verify", metavar="LIST", default="", help="Executors to compare with: reference, onnx, lava.")
 @click.option("--verify-samples", type=click.IntRange(1), help="Compare only the first N samples.")
 @click.option("--lava-python", metavar="PYTHON", help="Interpreter that has Lava [default: this one].")
+@click.option("--target", metavar="LIST", help="Targets to cost, or all [default: the one it was compiled for].")
+@click.option(
+    "--chips", type=click.IntRange(1), default=1, show_default=True, help="Chips of a target that may be used."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers to this file.")
 def sim_command(
     model: Path,
@@ -61,11 +66,14 @@ def sim_command(
     verify: str,
     verify_samples: int | None,
     lava_python: str | None,
+    target: str | None,
+    chips: int,
     json_path: Path | None,
 ) -> None:
     """Run the program MODEL (.hmdf) on a data set; report accuracy, operations and saturations."""
     wanted = _executors(verify)
     program = storage.load(model)
+    targets = targets_of(target or program.metadata.target or "generic")
     dataset = load_data(data, split, data_root, samples)
     check_labels(dataset, program.classes)
     x = normalised(dataset, program.input.preprocessing)
@@ -89,11 +97,13 @@ def sim_command(
         verify={name: msgspec.to_builtins(verdict) for name, verdict in verdicts.items()},
     )
     report["fidelity"] = fidelity
+    report |= cost_document(program, result.counters, targets, chips)
     if json_path is not None:
         write_json(json_path, report)
     print_layers(screen, report)
     if fidelity:
         print_fidelity(screen, fidelity, min(len(x), FIDELITY_SAMPLES))
+    print_costs(screen, report)
     _print_outcome(screen, report, result)
     _print_verdicts(screen, verdicts)
 
