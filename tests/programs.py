@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from hmdf.sim.arithmetic import integer_range
 from hmdf.sim.nodes import (
     INPUT,
@@ -63,7 +64,7 @@ class _Builder:
         rng = self.rng
         shape = (int(rng.integers(1, 5)), int(rng.integers(3, 10)), int(rng.integers(3, 10)))
         signed = bool(rng.integers(2))
-        message = Message(int(rng.integers(2, 9)), signed, 0.1)
+        message = Message(int(rng.integers(2 if signed else 1, 17 if rng.random() < 0.3 else 9)), signed, 0.1)
         self.shapes[INPUT], self.messages[INPUT] = shape, message
         last = INPUT
         for index in range(stages or int(rng.integers(2, 7))):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from hmdf.sim.errors import ProgramError
+from hmdf.sim.files import write_whole
 from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.program import Program
 
@@ -72,17 +71,7 @@ def save_onnx(program: Program, path: str | os.PathLike[str], taps: bool = False
         ProgramError: as `export_onnx`.
         OSError: the folder cannot be written.
     """
-    path = Path(path)
-    content = export_onnx(program, taps).SerializeToString()
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_whole(path, export_onnx(program, taps).SerializeToString())
 
 
 def tap_name(source: str) -> str:
