@@ -1,7 +1,7 @@
 """Data sets as NumPy arrays; nothing here imports torch.
 
-    test = load("digits", "test")
-    x = normalise(test.inputs, test.preprocessing)
+test = load("digits", "test")
+x = normalise(test.inputs, test.preprocessing)
 """
 
 from .dataset import Dataset, Preprocessing, normalise

@@ -52,7 +52,8 @@ class Dataset:
     """One split of a data set.
 
     Attributes:
-        inputs: raw values, uint8 or float32, images (N, C, H, W) or frames (N, T, C, H, W).
+        inputs: raw values, uint8 or float32, images (N, C, H, W) or frames (N, T, C, H, W): an array, or what has an
+            array's shape and dtype and gives one when it is indexed (LazyImages).
         labels: int64 (N,), each in 0..len(class_names)-1.
         class_names: one per class.
         preprocessing: how a model trained on it normalises ``inputs``.
@@ -61,7 +62,7 @@ class Dataset:
     Raises DataError naming the array, index and value that is invalid.
     """
 
-    inputs: NDArray[Any]
+    inputs: Any
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
@@ -111,7 +112,7 @@ def every_fifth(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def check_inputs(inputs: NDArray[Any], where: str) -> None:
+def check_inputs(inputs: Any, where: str) -> None:
     """Raise DataError unless ``inputs`` is uint8 or finite float32 of 4 or 5 dimensions without an empty one."""
     if inputs.dtype not in (np.uint8, np.float32):
         raise DataError(f"{where}: dtype must be uint8 or float32 (got {inputs.dtype})")
@@ -132,7 +133,7 @@ def check_labels(labels: NDArray[Any], classes: int, where: str) -> None:
         raise DataError(f"{where}[{index}] = {labels[index]} is out of range: the classes are 0..{classes - 1}")
 
 
-def check_lengths(inputs: NDArray[Any], labels: NDArray[Any], inputs_name: str, labels_name: str) -> None:
+def check_lengths(inputs: Any, labels: NDArray[Any], inputs_name: str, labels_name: str) -> None:
     """Raise DataError unless there is one label per input."""
     if len(inputs) != len(labels):
         raise DataError(f"{inputs_name} has {len(inputs)} samples but {labels_name} has {len(labels)}")

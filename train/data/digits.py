@@ -3,10 +3,8 @@
 import numpy as np
 
 from ..errors import DataError
-from .dataset import Dataset, Preprocessing, every_fifth
-
-# Mean and standard deviation of the training split's pixels / 16 (recomputed by a test).
-PREPROCESSING = Preprocessing(divisor=16.0, mean=(0.3051,), std=(0.3762,))
+from . import constants
+from .dataset import Dataset, every_fifth
 
 
 def load_digits(split: str) -> Dataset:
@@ -21,4 +19,4 @@ def load_digits(split: str) -> Dataset:
     test = every_fifth(labels)
     chosen = {"train": ~test, "test": test, "all": np.ones_like(test)}[split]
     names = tuple(str(digit) for digit in range(10))
-    return Dataset(images[chosen], labels[chosen], names, PREPROCESSING, "digits", split)
+    return Dataset(images[chosen], labels[chosen], names, constants.DIGITS, "digits", split)

@@ -5,8 +5,6 @@ each class is the test split. Optional: ``class_names`` (strings). Images are ui
 (N, C, H, W), (N, H, W, C) with C <= 4, or frames (N, T, C, H, W).
 """
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .arrays import NpzArrays
 from .dataset import Dataset, Preprocessing, check_inputs, check_labels, check_lengths, every_fifth
 
-# An array larger than this does not fit the memory of the machines this is meant for; larger data come as folders.
-MAX_ARRAY_BYTES = 16 * 2**30
 MAX_CHANNELS = 4
 
 
@@ -27,12 +24,12 @@ def load_npz(path: Path, split: str) -> Dataset:
     Mean and standard deviation are per channel over the training samples, the divisor is 255 for uint8 and else 1.
     Raises DataError naming the file, the key, the index and the value that is wrong.
     """
-    arrays = _Arrays(path)
-    splits = _read_splits(arrays, path)
+    arrays = NpzArrays(path)
+    splits = read_splits(arrays, path)
     class_names = _class_names(arrays, path, splits)
     for key, (_, labels) in splits.items():
         check_labels(labels, len(class_names), f"{path}: {_label_key(arrays, key)}")
-    preprocessing = _preprocessing(splits["train" if "train" in splits else "test"][0])
+    preprocessing = channel_statistics(splits["train" if "train" in splits else "test"][0])
     if split == "all":
         inputs, labels = (np.concatenate(parts) for parts in zip(*splits.values(), strict=True))
     elif split in splits:
@@ -42,54 +39,8 @@ def load_npz(path: Path, split: str) -> Dataset:
     return Dataset(inputs, labels, class_names, preprocessing, path.stem, split)
 
 
-class _Arrays:
-    """The arrays of an npz file, each checked against its header before anything is allocated."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with zipfile.ZipFile(path) as archive:
-                self.keys = [name.removesuffix(".npy") for name in archive.namelist()]
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: not a readable .npz file ({error})") from None
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.keys
-
-    def read(self, key: str) -> NDArray[Any]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                self._check_header(archive, key)
-                with archive.open(f"{key}.npy") as stream:
-                    return np.lib.format.read_array(stream, allow_pickle=False)
-        except (KeyError, OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{self.path}: {key} cannot be read ({error})") from None
-
-    def _check_header(self, archive: zipfile.ZipFile, key: str) -> None:
-        """The data must be as long as the header says, and no longer than memory allows."""
-        with archive.open(f"{key}.npy") as stream:
-            version = np.lib.format.read_magic(stream)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = reader(stream)
-            header_bytes = stream.tell()
-        if dtype.hasobject:
-            raise DataError(f"{self.path}: {key} holds Python objects (dtype {dtype}); save plain arrays instead")
-        needed = dtype.itemsize
-        for size in shape:
-            needed *= size
-        if needed > MAX_ARRAY_BYTES:
-            raise DataError(f"{self.path}: {key} of shape {shape} needs {needed} bytes (at most {MAX_ARRAY_BYTES})")
-        stored = archive.getinfo(f"{key}.npy").file_size - header_bytes
-        if needed != stored:
-            raise DataError(f"{self.path}: {key} of shape {shape} needs {needed} bytes but the file holds {stored}")
-
-
-def _read_splits(arrays: _Arrays, path: Path) -> dict[str, tuple[NDArray[Any], NDArray[np.int64]]]:
-    """{split: (inputs, labels)}, converted to our layout."""
+def read_splits(arrays: NpzArrays, path: Path) -> dict[str, tuple[NDArray[Any], NDArray[np.int64]]]:
+    """{split: (inputs, labels)} of what the file has, converted to our layout."""
     if "images" in arrays and "labels" in arrays:
         inputs, labels = _read_pair(arrays, "images", "labels")
         test = every_fifth(labels)
@@ -105,18 +56,16 @@ def _read_splits(arrays: _Arrays, path: Path) -> dict[str, tuple[NDArray[Any], N
     return splits
 
 
-def _read_pair(arrays: _Arrays, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _read_pair(arrays: NpzArrays, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     for key, partner in ((x_key, y_key), (y_key, x_key)):
         if key not in arrays:
             raise DataError(f"{arrays.path}: has {partner} but no {key}")
     where = f"{arrays.path}: {x_key}"
     inputs = _to_channels_first(_to_uint8_or_float32(arrays.read(x_key), where), where)
-    labels = arrays.read(y_key)
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise DataError(f"{arrays.path}: {y_key} must be integers of shape (N,) (got {labels.dtype} {labels.shape})")
+    labels = arrays.labels(y_key)
     check_inputs(inputs, where)
     check_lengths(inputs, labels, where, y_key)
-    return inputs, labels.astype(np.int64)
+    return inputs, labels
 
 
 def _to_uint8_or_float32(inputs: NDArray[Any], where: str) -> NDArray[Any]:
@@ -144,13 +93,10 @@ def _to_channels_first(inputs: NDArray[Any], where: str) -> NDArray[Any]:
     )
 
 
-def _class_names(arrays: _Arrays, path: Path, splits: dict[str, tuple[Any, NDArray[np.int64]]]) -> tuple[str, ...]:
+def _class_names(arrays: NpzArrays, path: Path, splits: dict[str, tuple[Any, NDArray[np.int64]]]) -> tuple[str, ...]:
     """The file's names, else the numbers 0..max, every one of which must have a sample."""
     if "class_names" in arrays:
-        names = arrays.read("class_names")
-        if names.dtype.kind != "U" or names.ndim != 1:
-            raise DataError(f"{path}: class_names must be a list of strings (got {names.dtype} {names.shape})")
-        return tuple(str(name) for name in names)
+        return arrays.strings("class_names")
     for key, (_, labels) in splits.items():
         if labels.min() < 0:
             check_labels(labels, int(labels.max()) + 1, f"{path}: {_label_key(arrays, key)}")
@@ -165,11 +111,11 @@ def _class_names(arrays: _Arrays, path: Path, splits: dict[str, tuple[Any, NDArr
     return tuple(str(label) for label in present)
 
 
-def _label_key(arrays: _Arrays, split: str) -> str:
+def _label_key(arrays: NpzArrays, split: str) -> str:
     return f"y_{split}" if f"y_{split}" in arrays else "labels"
 
 
-def _preprocessing(inputs: NDArray[Any]) -> Preprocessing:
+def channel_statistics(inputs: NDArray[Any]) -> Preprocessing:
     """Per channel over all samples, in pieces so that no float64 copy of the whole is made."""
     divisor = 255.0 if inputs.dtype == np.uint8 else 1.0
     total = np.zeros(inputs.shape[-3])
