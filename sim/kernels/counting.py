@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiling import kernel
 from .tiles import count_offset, message_offset
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clear(population, samples, counts):
     """Forget the counts of the population before."""
     counts[: samples * population.steps * population.class_count * population.count_row] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_input(population, model, arenas, tile, counts):
     """Count the non-zero messages of a tile of the input."""
     buffer = model.buffers[population.buffer]
@@ -31,7 +31,7 @@ def count_input(population, model, arenas, tile, counts):
                     counts[count + c] += arenas[2][at + c] != 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def tally(population, model, samples, counts, spikes, sops):
     """Spikes (sample, step), and SOPs (synapse, sample, step) of the synapses they drive: counts times fan-out."""
     row = population.count_row
@@ -52,9 +52,9 @@ def tally(population, model, samples, counts, spikes, sops):
                 sops[consumer.synapse, sample, t] = operations
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def repeat_steady_steps(population, saturations):
     """A population that is the same at every step was computed once, and counts at every step."""
     if population.steps == 1:
         for t in range(1, len(saturations)):
-            saturations[t] = saturations[0]
+            saturations[t, 0], saturations[t, 1] = saturations[0, 0], saturations[0, 1]

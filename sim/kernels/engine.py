@@ -7,32 +7,34 @@ scaled into the tile's currents, and forgotten.
 
 from __future__ import annotations
 
-from numba import njit
-
 from . import counting, narrow
 from . import plan as p
 from . import wide_neurons as wide
+from .compiling import compile_entry, digest_of_sources, kernel
 from .tiles import LANES, PIXELS, Tile
 from .wide_accumulate import accumulate
 
 
-@njit(cache=True, nogil=True)
-def run(path, model, arenas, scratch, outcome, samples, counted):
-    """Run `samples` samples whose input messages lie in their buffer; the tuples are those of workspace.py."""
-    for index in range(len(model.populations)):
-        run_one(path, model, arenas, scratch, outcome, samples, counted, index)
+def _entry(sources: int):
+    def run(path, model, arenas, scratch, outcome, samples, counted):
+        """Run `samples` samples whose input messages lie in their buffer; the tuples are those of workspace.py."""
+        if sources >= 0:  # Always; a value that a function closes over tells apart what is kept of it on disk.
+            for index in range(len(model.populations)):
+                run_one(path, model, arenas, scratch, outcome, samples, counted, index)
+
+    return compile_entry(run)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def run_one(path, model, arenas, scratch, outcome, samples, counted, index):
     """Population number `index`, for all samples."""
     population = model.populations[index]
     saturations = outcome.saturations[index]
     counting.clear(population, samples, outcome.counts)
-    for c0 in range(0, population.channels, LANES):
-        lanes = min(LANES, population.channels - c0)
-        for sample in range(samples):
-            for p0 in range(0, population.pixels, PIXELS):
+    for sample in range(samples):
+        for p0 in range(0, population.pixels, PIXELS):
+            for c0 in range(0, population.channels, LANES):
+                lanes = min(LANES, population.channels - c0)
                 tile = Tile(sample, p0, min(PIXELS, population.pixels - p0), c0, lanes)
                 if index == 0:
                     counting.count_input(population, model, arenas, tile, outcome.counts)
@@ -45,7 +47,7 @@ def run_one(path, model, arenas, scratch, outcome, samples, counted, index):
         counting.repeat_steady_steps(population, saturations)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations):
     scratch.v[:] = 0
     scratch.d[:] = 0
@@ -65,3 +67,6 @@ def _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturation
         if population.dynamics != p.RELAY:
             wide.fire(population, model, tile, t, scratch, saturations)
         wide.send(population, model, arenas, tile, t, scratch.current, outcome.counts, saturations)
+
+
+run = _entry(digest_of_sources())

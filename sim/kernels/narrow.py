@@ -7,15 +7,15 @@ The equations are those of wide.py. A product that needs more than 32 bits befor
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from . import plan as p
+from .compiling import kernel
 from .dot import dot_tile
 from .lanes import WIDTH, address, at_least, differs, larger, load, shift_right, smaller, splat, store
 from .tiles import LANES
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting):
     """All steps of a tile; as wide.run_tile."""
     if population.dynamics != p.RELAY and population.dynamics != p.PARALLEL:
@@ -51,7 +51,7 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
             _send(population, buffer, model, arenas[2], tile, t, scratch, outcome.counts, saturations, counting)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _forget(state):
     zero = splat(0)
     for i in range(0, len(state), WIDTH):
@@ -61,7 +61,7 @@ def _forget(state):
 # --------------------------------------------------------------------------- accumulators
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _accumulate(path, population, port, model, arenas, tile, t, accumulator):
     source = model.buffers[port.source]
     start = source.offset + tile.sample * source.sample + t * source.step
@@ -83,7 +83,7 @@ def _accumulate(path, population, port, model, arenas, tile, t, accumulator):
         _read(port, model, arenas[2], source, start, tile, population.width, accumulator)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read(port, model, arena, source, start, tile, width, accumulator):
     """A message as it is, or a pool over the part of its window inside the frame."""
     for i in range(tile.pixels):
@@ -108,7 +108,7 @@ def _read(port, model, arena, source, start, tile, width, accumulator):
 # ------------------------------------------------------------------------------- currents
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scaled(factor, x, split, half, shift):
     """rshift(factor * x, split + shift), for half = 2^(shift - 1), or 0 without a shift.
 
@@ -122,12 +122,12 @@ def _scaled(factor, x, split, half, shift):
     return shift_right(product + half, shift)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _half(shift):
     return splat((1 << shift) >> 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_port(population, port, model, tile, t, scratch, first):
     """current += rshift(multiplier * accumulator, shift); the first port meets the bias instead of a current."""
     accumulator, current = scratch.accumulator32, scratch.current32
@@ -146,7 +146,7 @@ def _add_port(population, port, model, tile, t, scratch, first):
                 store(current, n, load(current, n) + scaled)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gate(population, model, arenas, tile, t, current):
     source = model.buffers[population.gate]
     at = source.offset + tile.sample * source.sample + t * source.step + tile.channel
@@ -165,7 +165,7 @@ def _gate(population, model, arenas, tile, t, current):
             store(current, n, _scaled(factor, load(current, n), split, half, shift) + bias)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _limit_current(model, tile, t, scratch, saturations):
     low, high = splat(model.state_low), splat(model.state_high)
     for c in range(0, tile.lanes, WIDTH):
@@ -178,7 +178,7 @@ def _limit_current(model, tile, t, scratch, saturations):
         saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _total(counts, lanes, temporary):
     """Sum over the lanes that are channels."""
     store(temporary, 0, counts)
@@ -191,7 +191,7 @@ def _total(counts, lanes, temporary):
 # -------------------------------------------------------------------------------- neurons
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fire_hybrid(population, model, tile, t, scratch, saturations):
     current, v = scratch.current32, scratch.v32
     leaks = population.leak.offset + t * population.leak.step + tile.channel
@@ -213,7 +213,7 @@ def _fire_hybrid(population, model, tile, t, scratch, saturations):
             saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fire_parallel(population, model, tile, t, scratch):
     current = scratch.current32
     thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
@@ -225,7 +225,7 @@ def _fire_parallel(population, model, tile, t, scratch):
             store(current, n, shift_right(larger(load(current, n) - theta, zero) + spike_half, spike_shift))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fire_binary(population, model, tile, t, scratch, saturations):
     current, v = scratch.current32, scratch.v32
     leaks = population.leak.offset + t * population.leak.step + tile.channel
@@ -246,7 +246,7 @@ def _fire_binary(population, model, tile, t, scratch, saturations):
         saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fire_hierarchical(population, model, tile, t, scratch, saturations):
     current, v, d = scratch.current32, scratch.v32, scratch.d32
     leaks = population.leak.offset + t * population.leak.step + tile.channel
@@ -280,7 +280,7 @@ def _fire_hierarchical(population, model, tile, t, scratch, saturations):
 # ------------------------------------------------------------------------------- messages
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _send(population, buffer, model, arena, tile, t, scratch, counts, saturations, counting):
     """Limit, count and write what a tile sends."""
     # Fields of records are read before the loops: the compiler cannot know that a store leaves them as they are.

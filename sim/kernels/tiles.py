@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
+from .compiling import kernel
 
 PIXELS = 32
 LANES = 32
@@ -20,14 +20,14 @@ class Tile(NamedTuple):
     lanes: int
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def message_offset(population, buffer, offsets, tile, t, i):
     """Where the messages of the tile's i-th pixel at step t start in the buffer's arena."""
     pixel = offsets[population.positions + tile.pixel + i]
     return buffer.offset + tile.sample * buffer.sample + t * buffer.step + pixel + tile.channel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_offset(population, offsets, tile, t, i):
     """Where the non-zero messages of the tile's i-th pixel at step t are counted, by class and channel."""
     row = (tile.sample * population.steps + t) * population.class_count

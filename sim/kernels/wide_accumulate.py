@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from . import plan as p
+from .compiling import kernel
 from .tiles import LANES
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def accumulate(port, model, arenas, tile, t, scratch, width):
     """Fill scratch.accumulator[pixel, lane]; `width`: pixels per row of the population that reads."""
     source = model.buffers[port.source]
@@ -24,7 +24,7 @@ def accumulate(port, model, arenas, tile, t, scratch, width):
         _read(port, model, arenas[2], source, start, tile, width, scratch.accumulator)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _convolve(port, model, arenas, source, start, tile, scratch):
     """Group by group, each pixel's patch is gathered once and meets the lanes of the group."""
     size = port.run_count * port.run_length
@@ -47,7 +47,7 @@ def _convolve(port, model, arenas, source, start, tile, scratch):
         c = after
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gather(port, offsets, arena, at, patch):
     k = 0
     for run in range(port.run_count):
@@ -57,7 +57,7 @@ def _gather(port, offsets, arena, at, patch):
             k += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _dot(patch, weights, first, row, lanes):
     """lanes[c] = sum over k of patch[k] * weights[k, c]; nothing is done for messages that are 0."""
     lanes[:] = 0
@@ -69,7 +69,7 @@ def _dot(patch, weights, first, row, lanes):
                 lanes[c] += x * weights[at + c]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read(port, model, arena, source, start, tile, width, accumulator):
     """Inputs that work channel by channel: a message as it is, a pool, a convolution over channels."""
     for i in range(tile.pixels):
@@ -85,7 +85,7 @@ def _read(port, model, arena, source, start, tile, width, accumulator):
             _pool(port, arena, source, start + tile.channel, pixel // width, pixel % width, lanes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _convolve_channels(port, weights, arena, source, start, channel, lanes):
     for c in range(len(lanes)):
         total = np.int64(0)
@@ -96,7 +96,7 @@ def _convolve_channels(port, weights, arena, source, start, channel, lanes):
         lanes[c] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pool(port, arena, source, start, y, x, lanes):
     """Over the part of the window inside the frame: padding adds nothing to a sum and never wins a maximum."""
     top, left = y * port.stride_y - port.padding_y, x * port.stride_x - port.padding_x

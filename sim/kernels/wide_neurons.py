@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from . import plan as p
+from .compiling import kernel
 from .tiles import LANES, count_offset, message_offset
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def start(population, model, tile, t, current):
     """current = bias."""
     bias = population.bias.offset + t * population.bias.step + tile.channel
@@ -18,7 +18,7 @@ def start(population, model, tile, t, current):
             current[i * LANES + c] = model.parameters[bias + c]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_port(port, model, tile, t, accumulator, current):
     """current += rshift(multiplier * accumulator, shift)."""
     multiplier = port.multiplier.offset + t * port.multiplier.step + tile.channel
@@ -28,7 +28,7 @@ def add_port(port, model, tile, t, accumulator, current):
             current[i * LANES + c] += _rshift(product, port.shift)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gate(population, model, arenas, tile, t, current):
     """current = rshift(current * gate, shift) + bias."""
     source = model.buffers[population.gate]
@@ -46,7 +46,7 @@ def gate(population, model, arenas, tile, t, current):
             current[i * LANES + c] = gated + model.parameters[bias + c]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def limit_state(model, tile, t, current, saturations):
     """current = clamp(current, state range)."""
     saturated = 0
@@ -59,7 +59,7 @@ def limit_state(model, tile, t, current, saturations):
     saturations[t, 0] += saturated
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fire(population, model, tile, t, scratch, saturations):
     """Update v and d; what is sent, before the limits of the message, takes the place of the current."""
     current, v, d = scratch.current, scratch.v, scratch.d
@@ -103,7 +103,7 @@ def fire(population, model, tile, t, scratch, saturations):
     saturations[t, 0] += saturated
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def send(population, model, arenas, tile, t, current, counts, saturations):
     """Limit what a tile sends to the message range, count it and write it to the population's buffer."""
     buffer = model.buffers[population.buffer]
@@ -125,7 +125,7 @@ def send(population, model, arenas, tile, t, current, counts, saturations):
     saturations[t, 1] += saturated
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rshift(x, n):
     """As arithmetic.rshift."""
     if n == 0:
