@@ -23,6 +23,7 @@ from hmdf.sim.verify import Verdict, compare
 from .common import check_labels, console, load_data, normalised, progress, run_cli, table
 from .costs import cost_document, print_costs, targets_of
 from .model import load_model
+from .sample import sample_document
 from .summary import document, print_fidelity, print_layers, write_json
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def sim_command(
         verify={name: msgspec.to_builtins(verdict) for name, verdict in verdicts.items()},
     )
     report["fidelity"] = fidelity
+    report["sample"] = sample_document(program, simulator, dataset, messages)
     report |= cost_document(program, result.counters, targets, chips)
     if json_path is not None:
         write_json(json_path, report)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +18,14 @@ from rich.table import Table
 from hmdf.sim.counters import Counters
 from hmdf.sim.files import write_whole
 from hmdf.sim.memory import memory_of
-from hmdf.sim.nodes import Population, Synapse
+from hmdf.sim.nodes import INPUT, Population, Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 
 from .common import table
+
+VERSIONED = "hmdf", "numpy", "numba"
+_NUMBERS = re.compile(r"\[\n\s*(-?[\d.][^\[\]{}\"]*?)\s*\]")
 
 
 def document(
@@ -32,12 +41,16 @@ def document(
     proof = ranges or prove(program)
     memory = memory_of(program)
     samples = counters.samples
+    sops = counters.sops_per_sample()
     return {
         "samples": samples,
         "time_steps": program.time_steps,
         "accuracy": {"float": None, "integer": None, "agreement": None} | (accuracy or {}),
         "sops": {
-            "per_sample": float(counters.sops_per_sample().mean()) if samples else 0.0,
+            "per_sample": float(sops.mean()) if samples else 0.0,
+            "std": float(sops.std()) if samples else 0.0,
+            "smallest": int(sops.min()) if samples else 0,
+            "largest": int(sops.max()) if samples else 0,
             "conventional_per_sample": sum(s.conventional_sops for s in counters.synapses.values()),
         },
         "macs": {"per_sample": counters.macs_per_sample()},
@@ -48,10 +61,32 @@ def document(
             "state_bytes": memory.state_bytes,
             "total_bytes": memory.total_bytes,
         },
+        "input": _messages(counters, INPUT),
         "layers": [_layer(program, counters, proof, node) for node in program.nodes],
         "verify": verify or {},
         "program": {"sha256": program.sha256, **_origin(program)},
         "timing": {"seconds": seconds},
+        "run": _run(),
+    }
+
+
+def _messages(counters: Counters, name: str) -> dict[str, float]:
+    """Non-zero messages of a population or the input."""
+    fired = counters.populations[name]
+    return {
+        "spike_density": fired.density(),
+        "spikes_per_sample": float(fired.spikes_per_sample.mean()) if counters.samples else 0.0,
+    }
+
+
+def _run() -> dict[str, Any]:
+    """How the numbers were made: the command, the versions, the time."""
+    command = [f"hmdf-{Path(sys.argv[0]).stem.removeprefix('hmdf-')}", *sys.argv[1:]]
+    return {
+        "command": shlex.join(command),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONED},
+        "machine": f"{platform.system()} {platform.machine()}",
     }
 
 
@@ -94,8 +129,7 @@ def _layer(program: Program, counters: Counters, ranges: Ranges, node: Synapse |
         "signed": node.message.signed,
         "sops_per_sample": None,
         "macs_per_sample": None,
-        "spike_density": fired.density(),
-        "spikes_per_sample": float(fired.spikes_per_sample.mean()) if counters.samples else 0.0,
+        **_messages(counters, node.name),
         "saturations": int(fired.state_saturations.sum() + fired.message_saturations.sum()),
         "state_saturations": int(fired.state_saturations.sum()),
         "message_saturations": int(fired.message_saturations.sum()),
@@ -108,8 +142,9 @@ def _layer(program: Program, counters: Counters, ranges: Ranges, node: Synapse |
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a document; the file appears whole or not at all."""
-    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+    """Write a document, lists of numbers on one line each; the file appears whole or not at all."""
+    text = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(content, indent=2))
+    write_whole(path, f"{text}\n".encode())
 
 
 def print_layers(console: Console, report: dict[str, Any]) -> None:
