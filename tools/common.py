@@ -12,7 +12,8 @@ from typing import Any, NoReturn, Protocol
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import Console, JustifyMethod
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -70,10 +71,43 @@ def console() -> Console:
 
 
 def table(*columns: str, left: int = 1) -> Table:
-    """An aligned table; the first `left` columns are text, the others numbers."""
+    """An aligned table; the first `left` columns are text, the others numbers. A long first cell is folded, not cut."""
     result = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
-        result.add_column(column, justify="left" if index < left else "right", no_wrap=True)
+        justify: JustifyMethod = "left" if index < left else "right"
+        result.add_column(column, justify=justify, no_wrap=index > 0, overflow="fold")
+    return result
+
+
+def print_table(screen: Console, grid: Table, *dispensable: str) -> None:
+    """Print a table; where it is too wide, with narrower gaps, then without its `dispensable` columns, first to last.
+
+    What is left out is named below it.
+    """
+    hidden: list[str] = []
+    if _width(screen, grid) > screen.width:
+        grid.padding = (0, 1, 0, 0)
+    for name in dispensable:
+        if _width(screen, grid) <= screen.width:
+            break
+        grid = _without(grid, name)
+        hidden.append(name)
+    screen.print(grid)
+    if hidden:
+        screen.print(f"not shown, the screen is narrow: {', '.join(hidden)}", style="dim")
+
+
+def _width(screen: Console, grid: Table) -> int:
+    return Measurement.get(screen, screen.options.update(max_width=10_000), grid).maximum
+
+
+def _without(grid: Table, name: str) -> Table:
+    kept = [column for column in grid.columns if column.header != name]
+    result = Table(box=None, pad_edge=False, padding=grid.padding)
+    for column in kept:
+        result.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap, overflow=column.overflow)
+    for row in zip(*(column.cells for column in kept), strict=True):
+        result.add_row(*row)
     return result
 
 

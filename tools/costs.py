@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor, log10
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from hmdf.hw_targets.target import Cost, Target, load_target, target_names
 from hmdf.sim.counters import Counters
 from hmdf.sim.program import Program
 
-from .common import table
+from .common import print_table, table
 
 REFERENCE = "cmos45"
 """The target whose constants the literature uses for ANNs."""
@@ -109,7 +110,7 @@ def print_costs(console: Console, report: dict[str, Any]) -> None:
     dense = report["ann"]
     grid.add_row("ANN, 8 bit", "", "published", "", "", "", _triple(dense["int8_energy_pj"], 1e6), "")
     grid.add_row("ANN, fp32", "", "published", "", "", "", _triple(dense["fp32_energy_pj"], 1e6), "")
-    console.print(grid)
+    print_table(console, grid, "memory", "constants", "chips", "cores")
     unfit = [row["target"] for row in report["targets"] if not row["fits"] and row["cores"] is not None]
     if unfit:
         console.print("figures of a target that it does not fit hold once its findings are mended", style="dim")
@@ -126,4 +127,11 @@ def _triple(cost: dict[str, float] | None, unit: float) -> str:
     if cost is None:
         return ""
     low, typical, high = (cost[key] / unit for key in ("low", "typical", "high"))
-    return f"{typical:,.3g}" if low == high else f"{low:,.3g} - {typical:,.3g} - {high:,.3g}"
+    figures = [_figure(low), _figure(typical), _figure(high)]
+    return figures[1] if low == high else " - ".join(figures)
+
+
+def _figure(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    decimals = 2 - floor(log10(abs(value))) if value else 0
+    return f"{round(value, decimals):,.{max(decimals, 0)}f}"

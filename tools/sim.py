@@ -20,7 +20,7 @@ from hmdf.sim.reference import Executor
 from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
 
-from .common import check_labels, console, load_data, normalised, progress, run_cli, table
+from .common import check_labels, console, load_data, normalised, print_table, progress, run_cli, table
 from .costs import cost_document, print_costs, targets_of
 from .model import load_model
 from .sample import sample_document
@@ -161,7 +161,7 @@ def _print_verdicts(screen: Console, verdicts: dict[str, Verdict]) -> None:
         label = "numba = reference" if name == "reference" else name
         exact = "yes" if verdict.bit_exact else "NO"
         grid.add_row(label, f"{verdict.samples:,}", f"{verdict.populations:,}", f"{verdict.compared:,}", exact)
-    screen.print(grid)
+    print_table(screen, grid)
     failed = {name: v for name, v in verdicts.items() if not v.bit_exact}
     screen.print(f"bit exact: {'no' if failed else 'yes'}")
     if failed:
@@ -228,7 +228,7 @@ def _print_outcome(screen: Console, report: dict[str, Any], result: Result) -> N
     if accuracy["float"] is not None:
         parts = [f"float {accuracy['float']:.2%}", *parts, f"same class {accuracy['agreement']:.2%}"]
     rate = report["samples"] / result.seconds if result.seconds else 0.0
-    screen.print(f"accuracy: {', '.join(parts)}; {rate:,.0f} samples/s")
+    screen.print(f"\naccuracy: {', '.join(parts)}; {rate:,.0f} samples/s")
 
 
 def main() -> None:

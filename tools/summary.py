@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from hmdf.sim.counters import Counters
 from hmdf.sim.files import write_whole
@@ -22,7 +21,7 @@ from hmdf.sim.nodes import INPUT, Population, Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 
-from .common import table
+from .common import print_table, table
 
 VERSIONED = "hmdf", "numpy", "numba"
 _NUMBERS = re.compile(r"\[\n\s*(-?[\d.][^\[\]{}\"]*?)\s*\]")
@@ -153,7 +152,7 @@ def print_layers(console: Console, report: dict[str, Any]) -> None:
         "layer", "kind", "shape", "bits", "SOPs/sample", "MACs/sample", "density", "weights", "register", "clipped",
         "saturated",
     )  # fmt: skip
-    grid: Table = table(*columns, left=3)
+    grid = table(*columns, left=3)
     for layer in report["layers"]:
         grid.add_row(
             layer["name"],
@@ -168,7 +167,7 @@ def print_layers(console: Console, report: dict[str, Any]) -> None:
             _clamps(layer, "message"),
             _clamps(layer, "state"),
         )
-    console.print(grid)
+    print_table(console, grid, "register", "kind", "MACs/sample", "shape", "weights")
     console.print(
         "bits: of the weight or the message (s: signed); density: share of non-zero messages (synapse: of its source)\n"
         "register: bits that the accumulator or membrane provably needs / has\n"
@@ -188,8 +187,7 @@ def print_layers(console: Console, report: dict[str, Any]) -> None:
     conventional = memory["conventional_weight_bytes"]
     console.print(
         f"weights as papers count them (2 bits for a 1-bit weight, 3 for a ternary one, 4 bytes in stem and head): "
-        f"{_bytes(round(conventional))}, {conventional / max(memory['weight_bytes'], 1):.2f} times what is stored",
-        soft_wrap=True,
+        f"{_bytes(round(conventional))}, {conventional / max(memory['weight_bytes'], 1):.2f} times what is stored"
     )
 
 
@@ -201,7 +199,7 @@ def print_fidelity(console: Console, rows: list[dict[str, Any]], samples: int) -
     for row in rows:
         noise = (_decibel(row["sqnr_db"]), _decibel(row["own_sqnr_db"]))
         grid.add_row(row["population"], str(row["bits"]), f"{row['lsb']:.4g}", *noise)
-    console.print(grid)
+    print_table(console, grid)
 
 
 def _decibel(value: float | None) -> str:
