@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_EMIT = "hmdf,onnx,lava"
 CALIBRATION_SAMPLES = 256
-CALIBRATION_MACS = 5e11
+CALIBRATION_MACS = 3e11
 """Multiply-accumulates that calibration may take unless --samples says otherwise: some ten seconds on two cores."""
 MEASURED_MACS = 5e10
 MEASURED_SAMPLES = 64
@@ -86,7 +86,7 @@ def compile_command(
     _check_fit(screen, compilation, target, chips)
     if check or out is None:
         return
-    _write(screen, compilation, data, load_target(target), out, forms, required=emit != DEFAULT_EMIT)
+    _write(screen, compilation, data, load_target(target), chips, out, forms, required=emit != DEFAULT_EMIT)
 
 
 def _forms(emit: str) -> list[str]:
@@ -186,6 +186,7 @@ def _write(
     compilation: Compilation,
     data: Dataset,
     target: Target,
+    chips: int,
     out: Path,
     forms: list[str],
     required: bool,
@@ -200,7 +201,7 @@ def _write(
     result = simulate(program, normalised(data, program.input.preprocessing)[:samples])
     report = document(program, result.counters, result.seconds, ranges=compilation.ranges)
     report["notes"] = [str(note) for note in compilation.notes]
-    report |= cost_document(program, result.counters, [target], chips=1)
+    report |= cost_document(program, result.counters, [target], chips)
     out.mkdir(parents=True, exist_ok=True)
     written = [_emit(screen, program, form, out, required) for form in forms]
     write_json(out / "mapping.json", mapping_document(program, measured(result.counters), target))
