@@ -37,7 +37,11 @@ def targets_of(names: str) -> list[Target]:
 def cost_document(program: Program, counters: Counters, targets: list[Target], chips: int) -> dict[str, Any]:
     """Keys `targets`, `ann` and `neurobench` of out.json (docs/reports.md)."""
     activity = measured(counters)
-    verdicts = survey(program, targets, activity, chips)
+    return survey_document(program, activity, survey(program, targets, activity, chips))
+
+
+def survey_document(program: Program, activity: Activity, verdicts: list[Verdict]) -> dict[str, Any]:
+    """The same keys, from a survey that was made."""
     dense = ann(program, load_target(REFERENCE))
     return {
         "targets": [_verdict(verdict) for verdict in verdicts],
