@@ -5,56 +5,59 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
+from .plan import buffer_row, consumer_row
 from .tiles import count_offset, message_offset
 
 
 @kernel
 def clear(population, samples, counts):
     """Forget the counts of the population before."""
-    counts[: samples * population.steps * population.class_count * population.count_row] = 0
+    for k in range(samples * population.steps * population.class_count * population.count_row):
+        counts[k] = 0
 
 
 @kernel
 def count_input(population, model, arenas, tile, counts):
     """Count the non-zero messages of a tile of the input."""
-    buffer = model.buffers[population.buffer]
+    buffer = buffer_row(model.buffers, population.buffer)
     for t in range(population.steps):
         for i in range(tile.pixels):
             at = message_offset(population, buffer, model.offsets, tile, t, i)
             count = count_offset(population, model.offsets, tile, t, i)
             for c in range(tile.lanes):
                 if buffer.arena == 0:
-                    counts[count + c] += arenas[0][at + c] != 0
+                    counts[count + c] += arenas.bytes[at + c] != 0
                 elif buffer.arena == 1:
-                    counts[count + c] += arenas[1][at + c] != 0
+                    counts[count + c] += arenas.shorts[at + c] != 0
                 else:
-                    counts[count + c] += arenas[2][at + c] != 0
+                    counts[count + c] += arenas.words[at + c] != 0
 
 
 @kernel
-def tally(population, model, samples, counts, spikes, sops):
-    """Spikes (sample, step), and SOPs (synapse, sample, step) of the synapses they drive: counts times fan-out."""
-    row = population.count_row
+def tally(population, model, samples, outcome, spikes):
+    """Spikes by sample and step, from index `spikes`; SOPs (synapse, sample, step) they cause: counts x fan-out."""
+    row, counts, steps = population.count_row, outcome.counts, model.time_steps
     for sample in range(samples):
-        for t in range(spikes.shape[1]):
+        for t in range(steps):
             first = (sample * population.steps + (t if population.steps > 1 else 0)) * population.class_count * row
             total = np.int64(0)
             for at in range(first, first + population.class_count * row, row):
                 for c in range(population.channels):
                     total += counts[at + c]
-            spikes[sample, t] = total
+            outcome.spikes[spikes + sample * steps + t] = total
             for index in range(population.first_consumer, population.first_consumer + population.consumers):
-                consumer = model.consumers[index]
+                consumer = consumer_row(model.consumers, index)
+                fanout = consumer.fanout
                 operations = np.int64(0)
                 # Lanes past the last channel have no fan-out.
                 for k in range(population.class_count * row):
-                    operations += counts[first + k] * model.fanouts[consumer.fanout + k]
-                sops[consumer.synapse, sample, t] = operations
+                    operations += counts[first + k] * model.fanouts[fanout + k]
+                outcome.sops[(consumer.synapse * samples + sample) * steps + t] = operations
 
 
 @kernel
-def repeat_steady_steps(population, saturations):
+def repeat_steady_steps(population, steps, saturations, first):
     """A population that is the same at every step was computed once, and counts at every step."""
     if population.steps == 1:
-        for t in range(1, len(saturations)):
-            saturations[t, 0], saturations[t, 1] = saturations[0, 0], saturations[0, 1]
+        for k in range(2, 2 * steps):
+            saturations[first + k] = saturations[first + k - 2]

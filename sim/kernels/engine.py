@@ -11,25 +11,27 @@ from . import counting, narrow
 from . import plan as p
 from . import wide_neurons as wide
 from .compiling import compile_entry, digest_of_sources, kernel
+from .memory import bind
+from .plan import population_row, port_row
 from .tiles import LANES, PIXELS, Tile
 from .wide_accumulate import accumulate
 
 
 def _entry(sources: int):
-    def run(path, model, arenas, scratch, outcome, samples, counted):
-        """Run `samples` samples whose input messages lie in their buffer; the tuples are those of workspace.py."""
+    def run(path, model, arenas, scratch, outcome, samples, counted, first, last):
+        """Run populations [first, last) for `samples` samples; the tuples are those of memory.py, addresses."""
         if sources >= 0:  # Always; a value that a function closes over tells apart what is kept of it on disk.
-            for index in range(len(model.populations)):
-                run_one(path, model, arenas, scratch, outcome, samples, counted, index)
+            model_, arenas_, scratch_, outcome_ = bind(model, arenas, scratch, outcome)
+            for index in range(first, last):
+                _run_population(path, model_, arenas_, scratch_, outcome_, samples, counted, index)
 
     return compile_entry(run)
 
 
 @kernel
-def run_one(path, model, arenas, scratch, outcome, samples, counted, index):
-    """Population number `index`, for all samples."""
-    population = model.populations[index]
-    saturations = outcome.saturations[index]
+def _run_population(path, model, arenas, scratch, outcome, samples, counted, index):
+    population = population_row(model.populations, index)
+    saturations = index * 2 * model.time_steps
     counting.clear(population, samples, outcome.counts)
     for sample in range(samples):
         for p0 in range(0, population.pixels, PIXELS):
@@ -43,30 +45,32 @@ def run_one(path, model, arenas, scratch, outcome, samples, counted, index):
                 else:
                     _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations)
     if population.dynamics != p.READOUT:
-        counting.tally(population, model, samples, outcome.counts, outcome.spikes[index], outcome.sops)
-        counting.repeat_steady_steps(population, saturations)
+        counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
+        counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, saturations)
 
 
 @kernel
 def _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations):
-    scratch.v[:] = 0
-    scratch.d[:] = 0
+    saturated = outcome.saturations
+    for n in range(PIXELS * LANES):
+        scratch.v[n], scratch.d[n] = 0, 0
     for t in range(population.steps):
         wide.start(population, model, tile, t, scratch.current)
         for index in range(population.first_port, population.first_port + population.ports):
-            port = model.ports[index]
+            port = port_row(model.ports, index)
             accumulate(port, model, arenas, tile, t, scratch, population.width)
             wide.add_port(port, model, tile, t, scratch.accumulator, scratch.current)
         if population.dynamics == p.READOUT:
             for c in range(tile.lanes):
-                outcome.logits[tile.sample, tile.channel + c] += scratch.current[c]
+                outcome.logits[tile.sample * model.classes + tile.channel + c] += scratch.current[c]
             continue
         if population.gate >= 0:
             wide.gate(population, model, arenas, tile, t, scratch.current)
-        wide.limit_state(model, tile, t, scratch.current, saturations)
+        saturated[saturations + 2 * t] += wide.limit_state(model, tile, scratch.current)
         if population.dynamics != p.RELAY:
-            wide.fire(population, model, tile, t, scratch, saturations)
-        wide.send(population, model, arenas, tile, t, scratch.current, outcome.counts, saturations)
+            saturated[saturations + 2 * t] += wide.fire(population, model, tile, t, scratch)
+        sent = wide.send(population, model, arenas, tile, t, scratch.current, outcome.counts)
+        saturated[saturations + 2 * t + 1] += sent
 
 
 run = _entry(digest_of_sources())

@@ -96,6 +96,25 @@ def splat(typing_context, x):
 
 
 @intrinsic
+def total(typing_context, a, lanes):
+    """Sum of the first `lanes` lanes, int64."""
+    if a != LANES_TYPE or not isinstance(lanes, types.Integer):
+        return None
+
+    def emit(context, builder, sig, args):
+        first = _splat(builder, context.cast(builder, args[1], sig.args[1], types.int32))
+        inside = builder.icmp_signed("<", ir.Constant(VECTOR, list(range(WIDTH))), first)
+        kept = builder.select(inside, args[0], ir.Constant(VECTOR, [0] * WIDTH))
+        name = f"llvm.vector.reduce.add.v{WIDTH}i32"
+        reduce = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(_INT32, [VECTOR]), name
+        )
+        return builder.sext(builder.call(reduce, [kept]), ir.IntType(64))
+
+    return signature(types.int64, a, lanes), emit
+
+
+@intrinsic
 def shift_right(typing_context, a, n):
     """Arithmetic shift of every lane by n, 0..31."""
     if a != LANES_TYPE or not isinstance(n, types.Integer):
@@ -116,9 +135,9 @@ def _splat(builder, scalar):
 
 
 @intrinsic
-def load(typing_context, array, index):
-    """array[index : index + 16], widened to 32 bits."""
-    if not isinstance(array, types.Array) or not isinstance(array.dtype, types.Integer):
+def load(typing_context, pointer, index):
+    """pointer[index : index + 16], widened to 32 bits."""
+    if not isinstance(pointer, types.CPointer):
         return None
 
     def emit(context, builder, sig, args):
@@ -130,13 +149,13 @@ def load(typing_context, array, index):
             return value
         return builder.sext(value, VECTOR) if kind.signed else builder.zext(value, VECTOR)
 
-    return signature(LANES_TYPE, array, index), emit
+    return signature(LANES_TYPE, pointer, index), emit
 
 
 @intrinsic
-def store(typing_context, array, index, value):
-    """array[index : index + 16] = value, narrowed to the array's type."""
-    if not isinstance(array, types.Array) or value != LANES_TYPE:
+def store(typing_context, pointer, index, value):
+    """pointer[index : index + 16] = value, narrowed to the type pointed to."""
+    if not isinstance(pointer, types.CPointer) or value != LANES_TYPE:
         return None
 
     def emit(context, builder, sig, args):
@@ -146,23 +165,22 @@ def store(typing_context, array, index, value):
         builder.store(narrow, _pointer(context, builder, sig, args, stored), align=kind.bitwidth // 8)
         return context.get_dummy_value()
 
-    return signature(types.void, array, index, value), emit
+    return signature(types.void, pointer, index, value), emit
 
 
 @intrinsic
-def address(typing_context, array, index):
-    """Address of array[index], for the dot products."""
-    if not isinstance(array, types.Array):
+def address(typing_context, pointer, index):
+    """Address of pointer[index], for the dot products."""
+    if not isinstance(pointer, types.CPointer):
         return None
 
     def emit(context, builder, sig, args):
-        pointer = _pointer(context, builder, sig, args, context.get_data_type(sig.args[0].dtype))
+        pointer = builder.gep(args[0], [context.cast(builder, args[1], sig.args[1], types.intp)])
         return builder.ptrtoint(pointer, ir.IntType(64))
 
-    return signature(types.int64, array, index), emit
+    return signature(types.int64, pointer, index), emit
 
 
 def _pointer(context, builder, sig, args, stored):
-    array = context.make_array(sig.args[0])(context, builder, args[0])
     index = context.cast(builder, args[1], sig.args[1], types.intp)
-    return builder.bitcast(builder.gep(array.data, [index]), stored.as_pointer())
+    return builder.bitcast(builder.gep(args[0], [index]), stored.as_pointer())

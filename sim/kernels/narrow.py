@@ -6,13 +6,12 @@ The equations are those of wide.py. A product that needs more than 32 bits befor
 
 from __future__ import annotations
 
-import numpy as np
-
 from . import plan as p
 from .compiling import kernel
 from .dot import dot_tile
-from .lanes import WIDTH, address, at_least, differs, larger, load, shift_right, smaller, splat, store
-from .tiles import LANES
+from .lanes import WIDTH, address, at_least, differs, larger, load, shift_right, smaller, splat, store, total
+from .plan import buffer_row, port_row
+from .tiles import LANES, PIXELS
 
 
 @kernel
@@ -23,38 +22,41 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
         _forget(scratch.d32)
     for t in range(population.steps):
         for index in range(population.first_port, population.first_port + population.ports):
-            port = model.ports[index]
+            port = port_row(model.ports, index)
             _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
             _add_port(population, port, model, tile, t, scratch, index == population.first_port)
         if population.dynamics == p.READOUT:
             for c in range(tile.lanes):
-                outcome.logits[tile.sample, tile.channel + c] += scratch.current32[c]
+                outcome.logits[tile.sample * model.classes + tile.channel + c] += scratch.current32[c]
             continue
         if population.gate >= 0:
             _gate(population, model, arenas, tile, t, scratch.current32)
         if population.state_clamps:
-            _limit_current(model, tile, t, scratch, saturations)
+            outcome.saturations[saturations + 2 * t] += _limit_current(model, tile, scratch.current32)
+        limits = 0
         if population.dynamics == p.HYBRID:
-            _fire_hybrid(population, model, tile, t, scratch, saturations)
+            limits = _fire_hybrid(population, model, tile, t, scratch)
         elif population.dynamics == p.PARALLEL:
             _fire_parallel(population, model, tile, t, scratch)
         elif population.dynamics == p.BINARY:
-            _fire_binary(population, model, tile, t, scratch, saturations)
+            limits = _fire_binary(population, model, tile, t, scratch)
         elif population.dynamics == p.HIERARCHICAL:
-            _fire_hierarchical(population, model, tile, t, scratch, saturations)
-        buffer = model.buffers[population.buffer]
+            limits = _fire_hierarchical(population, model, tile, t, scratch)
+        outcome.saturations[saturations + 2 * t] += limits
+        buffer = buffer_row(model.buffers, population.buffer)
         if buffer.arena == 0:
-            _send(population, buffer, model, arenas[0], tile, t, scratch, outcome.counts, saturations, counting)
+            limits = _send(population, buffer, model, arenas.bytes, tile, t, scratch, outcome.counts, counting)
         elif buffer.arena == 1:
-            _send(population, buffer, model, arenas[1], tile, t, scratch, outcome.counts, saturations, counting)
+            limits = _send(population, buffer, model, arenas.shorts, tile, t, scratch, outcome.counts, counting)
         else:
-            _send(population, buffer, model, arenas[2], tile, t, scratch, outcome.counts, saturations, counting)
+            limits = _send(population, buffer, model, arenas.words, tile, t, scratch, outcome.counts, counting)
+        outcome.saturations[saturations + 2 * t + 1] += limits
 
 
 @kernel
 def _forget(state):
     zero = splat(0)
-    for i in range(0, len(state), WIDTH):
+    for i in range(0, PIXELS * LANES, WIDTH):
         store(state, i, zero)
 
 
@@ -63,24 +65,24 @@ def _forget(state):
 
 @kernel
 def _accumulate(path, population, port, model, arenas, tile, t, accumulator):
-    source = model.buffers[port.source]
+    source = buffer_row(model.buffers, port.source)
     start = source.offset + tile.sample * source.sample + t * source.step
     if port.kind == p.CONVOLUTION:
         if source.arena == 0:
-            at, size = address(arenas[0], start), 1
+            at, size = address(arenas.bytes, start), 1
         else:
-            at, size = address(arenas[1], start), 2
+            at, size = address(arenas.shorts, start), 2
         weights = address(model.weights, port.weight + tile.channel // LANES * port.weight_row)
         offsets, runs = address(model.offsets, port.pixels + tile.pixel), address(model.offsets, port.runs)
         to = address(accumulator, 0)
         bytes_ = port.run_length * size
         dot_tile(path, port.dot, at, offsets, runs, port.run_count, bytes_, weights, to, tile.pixels, size)
     elif source.arena == 0:
-        _read(port, model, arenas[0], source, start, tile, population.width, accumulator)
+        _read(port, model, arenas.bytes, source, start, tile, population.width, accumulator)
     elif source.arena == 1:
-        _read(port, model, arenas[1], source, start, tile, population.width, accumulator)
+        _read(port, model, arenas.shorts, source, start, tile, population.width, accumulator)
     else:
-        _read(port, model, arenas[2], source, start, tile, population.width, accumulator)
+        _read(port, model, arenas.words, source, start, tile, population.width, accumulator)
 
 
 @kernel
@@ -97,12 +99,12 @@ def _read(port, model, arena, source, start, tile, width, accumulator):
         top, bottom = max(y, 0), min(y + port.kernel_y, port.source_height)
         left, right = max(x, 0), min(x + port.kernel_x, port.source_width)
         for c in range(0, tile.lanes, WIDTH):
-            total = splat(0 if port.kind == p.SUM_POOL else np.iinfo(np.int32).min)
+            result = splat(0 if port.kind == p.SUM_POOL else -(1 << 31))
             for row in range(top, bottom):
                 for column in range(left, right):
                     value = load(arena, start + row * source.row + column * source.pixel + tile.channel + c)
-                    total = total + value if port.kind == p.SUM_POOL else larger(total, value)
-            store(accumulator, i * LANES + c, total)
+                    result = result + value if port.kind == p.SUM_POOL else larger(result, value)
+            store(accumulator, i * LANES + c, result)
 
 
 # ------------------------------------------------------------------------------- currents
@@ -148,51 +150,44 @@ def _add_port(population, port, model, tile, t, scratch, first):
 
 @kernel
 def _gate(population, model, arenas, tile, t, current):
-    source = model.buffers[population.gate]
+    source = buffer_row(model.buffers, population.gate)
     at = source.offset + tile.sample * source.sample + t * source.step + tile.channel
     biases = population.gate_bias.offset + t * population.gate_bias.step + tile.channel
     split, shift = population.gate_split, population.gate_shift - population.gate_split
     half = _half(shift)
     for c in range(0, tile.lanes, WIDTH):
         if source.arena == 0:
-            factor = load(arenas[0], at + c)
+            factor = load(arenas.bytes, at + c)
         elif source.arena == 1:
-            factor = load(arenas[1], at + c)
+            factor = load(arenas.shorts, at + c)
         else:
-            factor = load(arenas[2], at + c)
+            factor = load(arenas.words, at + c)
         bias = load(model.parameters, biases + c)
         for n in range(c, c + tile.pixels * LANES, LANES):
             store(current, n, _scaled(factor, load(current, n), split, half, shift) + bias)
 
 
 @kernel
-def _limit_current(model, tile, t, scratch, saturations):
+def _limit_current(model, tile, current):
+    """Gives the number of limited ones, as do the functions below."""
     low, high = splat(model.state_low), splat(model.state_high)
+    limits = 0
     for c in range(0, tile.lanes, WIDTH):
         saturated = splat(0)
         for n in range(c, c + tile.pixels * LANES, LANES):
-            x = load(scratch.current32, n)
+            x = load(current, n)
             limited = smaller(larger(x, low), high)
             saturated = saturated - differs(limited, x)
-            store(scratch.current32, n, limited)
-        saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
-
-
-@kernel
-def _total(counts, lanes, temporary):
-    """Sum over the lanes that are channels."""
-    store(temporary, 0, counts)
-    total = 0
-    for i in range(min(lanes, WIDTH)):
-        total += temporary[i]
-    return total
+            store(current, n, limited)
+        limits += total(saturated, tile.lanes - c)
+    return limits
 
 
 # -------------------------------------------------------------------------------- neurons
 
 
 @kernel
-def _fire_hybrid(population, model, tile, t, scratch, saturations):
+def _fire_hybrid(population, model, tile, t, scratch):
     current, v = scratch.current32, scratch.v32
     leaks = population.leak.offset + t * population.leak.step + tile.channel
     thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
@@ -200,6 +195,7 @@ def _fire_hybrid(population, model, tile, t, scratch, saturations):
     half, zero, spike_shift = _half(shift), splat(0), population.spike_shift
     spike_half = _half(spike_shift)
     low, high = splat(model.state_low), splat(model.state_high)
+    limits = 0
     for c in range(0, tile.lanes, WIDTH):
         leak, theta = load(model.parameters, leaks + c), load(model.parameters, thresholds + c)
         saturated = zero
@@ -209,8 +205,8 @@ def _fire_hybrid(population, model, tile, t, scratch, saturations):
             saturated = saturated - differs(limited, m)
             store(v, n, smaller(limited, theta))
             store(current, n, shift_right(larger(limited - theta, zero) + spike_half, spike_shift))
-        if population.state_clamps:
-            saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
+        limits += total(saturated, tile.lanes - c)
+    return limits
 
 
 @kernel
@@ -226,13 +222,14 @@ def _fire_parallel(population, model, tile, t, scratch):
 
 
 @kernel
-def _fire_binary(population, model, tile, t, scratch, saturations):
+def _fire_binary(population, model, tile, t, scratch):
     current, v = scratch.current32, scratch.v32
     leaks = population.leak.offset + t * population.leak.step + tile.channel
     thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
     split, shift = population.leak_split, population.leak_shift - population.leak_split
     half = _half(shift)
     low, high = splat(model.state_low), splat(model.state_high)
+    limits = 0
     for c in range(0, tile.lanes, WIDTH):
         leak, theta = load(model.parameters, leaks + c), load(model.parameters, thresholds + c)
         saturated = splat(0)
@@ -243,11 +240,12 @@ def _fire_binary(population, model, tile, t, scratch, saturations):
             fires = at_least(limited, theta)
             store(v, n, limited - (fires & theta))
             store(current, n, fires & splat(1))
-        saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
+        limits += total(saturated, tile.lanes - c)
+    return limits
 
 
 @kernel
-def _fire_hierarchical(population, model, tile, t, scratch, saturations):
+def _fire_hierarchical(population, model, tile, t, scratch):
     current, v, d = scratch.current32, scratch.v32, scratch.d32
     leaks = population.leak.offset + t * population.leak.step + tile.channel
     feedbacks = population.feedback.offset + t * population.feedback.step + tile.channel
@@ -257,6 +255,7 @@ def _fire_hierarchical(population, model, tile, t, scratch, saturations):
     split, shift = population.leak_split, population.leak_shift - population.leak_split
     half = _half(shift)
     low, high = splat(model.state_low), splat(model.state_high)
+    limits = 0
     for c in range(0, tile.lanes, WIDTH):
         leak, feedback = load(model.parameters, leaks + c), load(model.parameters, feedbacks + c)
         soma_leak, drive = load(model.parameters, soma_leaks + c), load(model.parameters, soma_drives + c)
@@ -274,14 +273,15 @@ def _fire_hierarchical(population, model, tile, t, scratch, saturations):
             fires = at_least(limited, theta)
             store(v, n, limited - (fires & theta))
             store(current, n, fires & splat(1))
-        saturations[t, 0] += _total(saturated, tile.lanes - c, scratch.lanes32)
+        limits += total(saturated, tile.lanes - c)
+    return limits
 
 
 # ------------------------------------------------------------------------------- messages
 
 
 @kernel
-def _send(population, buffer, model, arena, tile, t, scratch, counts, saturations, counting):
+def _send(population, buffer, model, arena, tile, t, scratch, counts, counting):
     """Limit, count and write what a tile sends."""
     # Fields of records are read before the loops: the compiler cannot know that a store leaves them as they are.
     offsets, current, pixels = model.offsets, scratch.current32, tile.pixels
@@ -290,6 +290,7 @@ def _send(population, buffer, model, arena, tile, t, scratch, counts, saturation
     count_row = population.count_row
     count_at = (tile.sample * population.steps + t) * population.class_count * count_row + tile.channel
     low, high, zero = splat(population.low), splat(population.high), splat(0)
+    limits = 0
     for c in range(0, tile.lanes, WIDTH):
         saturated = zero
         for i in range(pixels):
@@ -300,5 +301,5 @@ def _send(population, buffer, model, arena, tile, t, scratch, counts, saturation
                 saturated = saturated - differs(x, y)
                 count = count_at + offsets[classes + i] * count_row + c
                 store(counts, count, load(counts, count) - differs(y, zero))
-        if counting and population.message_clamps:
-            saturations[t, 1] += _total(saturated, tile.lanes - c, scratch.lanes32)
+        limits += total(saturated, tile.lanes - c)
+    return limits

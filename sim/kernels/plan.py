@@ -37,6 +37,7 @@ from ..program import Program
 from ..ranges import prove
 from .dot import OUTPUTS, QUADS, Path, dot_kind
 from .lanes import WIDTH
+from .pointers import rows_of
 from .tiles import PIXELS
 from .widths import narrow_readout, narrow_widths
 
@@ -86,14 +87,17 @@ POPULATION = np.dtype(
 CONSUMER = np.dtype([("synapse", np.int64), ("fanout", np.int64)])
 
 
-class Model(NamedTuple):
-    """A Program as tables for the kernels; indices and offsets count elements.
+buffer_row, population_row, port_row, consumer_row = (rows_of(dtype) for dtype in (BUFFER, POPULATION, PORT, CONSUMER))
+
+
+class Tables(NamedTuple):
+    """A Program for the kernels; indices and offsets count elements. In the order of memory.Model.
 
     Fields:
         buffers: BUFFER rows, the input first, then the populations in order.
         populations: POPULATION rows: the input, the populations, the read-out.
         ports, consumers: what the populations read, and which synapses are counted on what they send.
-        parameters, weights, offsets, fanouts, tables: pools that the rows point into.
+        parameters, weights, offsets, fanouts, lookups: pools that the rows point into.
     """
 
     buffers: NDArray
@@ -104,21 +108,21 @@ class Model(NamedTuple):
     weights: NDArray[np.int8]
     offsets: NDArray[np.int64]
     fanouts: NDArray[np.int64]
-    tables: NDArray[np.int32]
-    state_low: int
-    state_high: int
+    lookups: NDArray[np.int32]
 
 
 class Plan(NamedTuple):
-    """A model and the memory that one sample of it takes.
+    """The tables and the memory that one sample takes.
 
     Fields:
+        state_range: of the program.
         arena_sizes: elements per sample of the three arenas.
         patch_size: elements of the largest convolution's patch.
         counts_size: elements per sample that count the messages of the largest population.
     """
 
-    model: Model
+    tables: Tables
+    state_range: tuple[int, int]
     arena_sizes: tuple[int, int, int]
     patch_size: int
     counts_size: int
@@ -167,7 +171,7 @@ class _Builder:
         self.index = {name: i for i, name in enumerate(self.sources)}
         self.shapes = {name: (*shape, 1, 1)[:3] for name, shape in program.shapes.items()}
         self.parameters, self.weights = _Pool(np.int32), _Pool(np.int8)
-        self.offsets, self.fanouts, self.tables = _Pool(np.int64), _Pool(np.int64), _Pool(np.int32)
+        self.offsets, self.fanouts, self.lookups = _Pool(np.int64), _Pool(np.int64), _Pool(np.int32)
         self.ports: list[dict] = []
         self.consumers: list[dict] = []
         self.constant = self._constant()
@@ -178,8 +182,7 @@ class _Builder:
         rows += [self._population_row(p) for p in self.program.populations]
         rows.append(self._readout_row())
         counts = max(self.program.time_steps * r.get("class_count", 0) * r.get("count_row", 0) for r in rows)
-        low, high = integer_range(self.program.state_bits, signed=True)
-        model = Model(
+        tables = Tables(
             buffers=_records(BUFFER, self.buffers),
             populations=_records(POPULATION, rows),
             ports=_records(PORT, self.ports),
@@ -188,12 +191,10 @@ class _Builder:
             weights=self.weights.array(),
             offsets=self.offsets.array(),
             fanouts=self.fanouts.array(),
-            tables=self.tables.array(),
-            state_low=low,
-            state_high=high,
+            lookups=self.lookups.array(),
         )
         patch = max((r.get("run_count", 0) * r.get("run_length", 0) for r in self.ports), default=0)
-        return Plan(model, self.arena_sizes, patch, counts)
+        return Plan(tables, integer_range(self.program.state_bits, signed=True), self.arena_sizes, patch, counts)
 
     # --------------------------------------------------------------------- messages
 
@@ -359,7 +360,7 @@ class _Builder:
                     "threshold": self._parameter(n.threshold, channels),
                 }
             case LookupTable() as n:
-                return {"table": self.tables.add(n.table), "spike_shift": n.index_shift}
+                return {"table": self.lookups.add(n.table), "spike_shift": n.index_shift}
         return {}
 
     def _parameter(self, array: NDArray, channels: int) -> tuple[int, int]:

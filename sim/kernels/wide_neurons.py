@@ -6,6 +6,7 @@ import numpy as np
 
 from . import plan as p
 from .compiling import kernel
+from .plan import buffer_row
 from .tiles import LANES, count_offset, message_offset
 
 
@@ -31,24 +32,24 @@ def add_port(port, model, tile, t, accumulator, current):
 @kernel
 def gate(population, model, arenas, tile, t, current):
     """current = rshift(current * gate, shift) + bias."""
-    source = model.buffers[population.gate]
+    source = buffer_row(model.buffers, population.gate)
     at = source.offset + tile.sample * source.sample + t * source.step + tile.channel
     bias = population.gate_bias.offset + t * population.gate_bias.step + tile.channel
     for c in range(tile.lanes):
         if source.arena == 0:
-            factor = np.int64(arenas[0][at + c])
+            factor = np.int64(arenas.bytes[at + c])
         elif source.arena == 1:
-            factor = np.int64(arenas[1][at + c])
+            factor = np.int64(arenas.shorts[at + c])
         else:
-            factor = np.int64(arenas[2][at + c])
+            factor = np.int64(arenas.words[at + c])
         for i in range(tile.pixels):
             gated = _rshift(current[i * LANES + c] * factor, population.gate_shift)
             current[i * LANES + c] = gated + model.parameters[bias + c]
 
 
 @kernel
-def limit_state(model, tile, t, current, saturations):
-    """current = clamp(current, state range)."""
+def limit_state(model, tile, current):
+    """current = clamp(current, state range); gives the number of limited ones."""
     saturated = 0
     for i in range(tile.pixels):
         for c in range(tile.lanes):
@@ -56,12 +57,15 @@ def limit_state(model, tile, t, current, saturations):
             limited = min(max(x, model.state_low), model.state_high)
             saturated += limited != x
             current[i * LANES + c] = limited
-    saturations[t, 0] += saturated
+    return saturated
 
 
 @kernel
-def fire(population, model, tile, t, scratch, saturations):
-    """Update v and d; what is sent, before the limits of the message, takes the place of the current."""
+def fire(population, model, tile, t, scratch):
+    """Update v and d; what is sent, before the limits of the message, takes the place of the current.
+
+    Gives the number of limited states.
+    """
     current, v, d = scratch.current, scratch.v, scratch.d
     threshold = population.threshold.offset + t * population.threshold.step + tile.channel
     leak = population.leak.offset + t * population.leak.step + tile.channel
@@ -78,7 +82,7 @@ def fire(population, model, tile, t, scratch, saturations):
                 x = _rshift(x, population.spike_shift)
                 index = min(max(x, -128), 127)
                 saturated += index != x
-                current[n] = model.tables[population.table + index + 128]
+                current[n] = model.lookups[population.table + index + 128]
                 continue
             theta = np.int64(parameters[threshold + c])
             if population.dynamics == p.PARALLEL:
@@ -100,13 +104,13 @@ def fire(population, model, tile, t, scratch, saturations):
                 fires = np.int64(limited >= theta)
                 v[n] = limited - fires * theta
                 current[n] = fires
-    saturations[t, 0] += saturated
+    return saturated
 
 
 @kernel
-def send(population, model, arenas, tile, t, current, counts, saturations):
-    """Limit what a tile sends to the message range, count it and write it to the population's buffer."""
-    buffer = model.buffers[population.buffer]
+def send(population, model, arenas, tile, t, current, counts):
+    """Limit what a tile sends, count it and write it to the population's buffer; gives the number of limited ones."""
+    buffer = buffer_row(model.buffers, population.buffer)
     saturated = 0
     for i in range(tile.pixels):
         at = message_offset(population, buffer, model.offsets, tile, t, i)
@@ -117,12 +121,12 @@ def send(population, model, arenas, tile, t, current, counts, saturations):
             saturated += y != x
             counts[count + c] += y != 0
             if buffer.arena == 0:
-                arenas[0][at + c] = y
+                arenas.bytes[at + c] = y
             elif buffer.arena == 1:
-                arenas[1][at + c] = y
+                arenas.shorts[at + c] = y
             else:
-                arenas[2][at + c] = y
-    saturations[t, 1] += saturated
+                arenas.words[at + c] = y
+    return saturated
 
 
 @kernel

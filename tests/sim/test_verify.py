@@ -86,9 +86,9 @@ def test_a_planted_bit_in_a_kernels_weights_is_found(monkeypatch):
 
     def planted(wanted, path):
         plan = build_plan(wanted, path)
-        weights = plan.model.weights.copy()
+        weights = plan.tables.weights.copy()
         weights[0] ^= 2
-        return plan._replace(model=plan.model._replace(weights=weights))
+        return plan._replace(tables=plan.tables._replace(weights=weights))
 
     messages = random_messages(program, 8, 0)
     assert compare(program, messages, [Simulator(1)])[0].bit_exact

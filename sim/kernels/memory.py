@@ -1,0 +1,110 @@
+"""What the kernels are handed: addresses on the way in, typed pointers inside.
+
+Each class has the same fields in both roles; `bind` makes the second from the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .compiling import kernel
+from .pointers import int8s, int16s, int32s, int64s, uint8s
+
+
+class Model(NamedTuple):
+    """A program's tables (plan.py) and a few of its numbers."""
+
+    buffers: Any
+    populations: Any
+    ports: Any
+    consumers: Any
+    parameters: Any
+    weights: Any
+    offsets: Any
+    fanouts: Any
+    lookups: Any
+    state_low: int
+    state_high: int
+    time_steps: int
+    classes: int
+
+
+class Arenas(NamedTuple):
+    """Messages of 8, 16 and 32 bits."""
+
+    bytes: Any
+    shorts: Any
+    words: Any
+
+
+class Scratch(NamedTuple):
+    """What a tile needs while it is computed: PIXELS * LANES integers each, in 64 and in 32 bits, and one patch."""
+
+    accumulator: Any
+    current: Any
+    v: Any
+    d: Any
+    accumulator32: Any
+    current32: Any
+    v32: Any
+    d32: Any
+    patch: Any
+
+
+class Outcome(NamedTuple):
+    """What a block of n samples leaves besides its messages, flat.
+
+    Fields:
+        logits: (n, classes).
+        spikes: (1 + populations, n, T).
+        saturations: (2 + populations, T, 2); the last row is the read-out's.
+        sops: (synapses, n, T).
+        counts: non-zero messages of the population at work, by sample, step, pixel class and channel.
+    """
+
+    logits: Any
+    spikes: Any
+    saturations: Any
+    sops: Any
+    counts: Any
+
+
+@kernel
+def bind(model, arenas, scratch, outcome):
+    """Pointers from addresses."""
+    return (
+        Model(
+            model.buffers,
+            model.populations,
+            model.ports,
+            model.consumers,
+            int32s(model.parameters),
+            int8s(model.weights),
+            int64s(model.offsets),
+            int64s(model.fanouts),
+            int32s(model.lookups),
+            model.state_low,
+            model.state_high,
+            model.time_steps,
+            model.classes,
+        ),
+        Arenas(uint8s(arenas.bytes), int16s(arenas.shorts), int32s(arenas.words)),
+        Scratch(
+            int64s(scratch.accumulator),
+            int64s(scratch.current),
+            int64s(scratch.v),
+            int64s(scratch.d),
+            int32s(scratch.accumulator32),
+            int32s(scratch.current32),
+            int32s(scratch.v32),
+            int32s(scratch.d32),
+            int32s(scratch.patch),
+        ),
+        Outcome(
+            int64s(outcome.logits),
+            int64s(outcome.spikes),
+            int64s(outcome.saturations),
+            int64s(outcome.sops),
+            int32s(outcome.counts),
+        ),
+    )
