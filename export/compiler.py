@@ -88,13 +88,12 @@ def compile_network(
     ]
     statistics = calibrate(folded, samples, progress=progress)
     base = metadata or Metadata()
-    registers = Registers(chip.capabilities.state_bits, chip.capabilities.accumulator_bits, _message_bits(chip))
     quantized = quantize(
         folded,
         statistics,
         framed=framed,
         preprocessing=preprocessing,
-        registers=registers,
+        registers=registers_of(chip),
         config=config,
         metadata=msgspec.structs.replace(base, target=chip.name, calibration_samples=statistics.samples),
     )
@@ -123,9 +122,16 @@ def compile(
     ).program
 
 
-def _message_bits(chip: Target) -> int:
+def registers_of(target: Target) -> Registers:
+    """The widths of integers that a program for this target gets."""
+    c = target.capabilities
+    carried, taken = _message_bits(c.message_bits), _message_bits(c.input_message_bits or c.message_bits)
+    return Registers(c.state_bits, c.accumulator_bits, carried, taken)
+
+
+def _message_bits(carried: int) -> int:
     # A chip with binary messages carries no graded one at all: the fit says so, coarse spikes would hide it.
-    return min(16, chip.capabilities.message_bits) if chip.capabilities.message_bits > 1 else 16
+    return min(16, carried) if carried > 1 else 16
 
 
 def _example(

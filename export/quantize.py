@@ -65,11 +65,12 @@ INDEX_SHIFT = 8
 
 @dataclass(frozen=True)
 class Registers:
-    """Widths that the target gives: state and accumulator bits; the widest message it carries."""
+    """Widths that the target gives: state and accumulator bits; the widest message, and input, that it carries."""
 
     state_bits: int = 24
     accumulator_bits: int = 24
     message_bits: int = 16
+    input_message_bits: int = 16
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,8 @@ class _Quantizer:
 
     def fit(self, name: str, message: Callable[[int], Message], wanted: int, least: int) -> Message:
         """The message with the most bits, up to `wanted`, for which every reader's accumulator is provably safe."""
-        wanted = min(wanted, self.registers.message_bits)
+        carried = self.registers.input_message_bits if name == INPUT else self.registers.message_bits
+        asked, wanted = wanted, min(wanted, carried)
         limit = 2 ** (self.registers.accumulator_bits - 1)
         readers = [n for n in self.graph.nodes if isinstance(n, FoldedSynapse) and n.source == name]
         tightest = ""
@@ -232,9 +234,11 @@ class _Quantizer:
                 if max(-hull.low, hull.high) >= max(worst, limit):
                     worst, reader = max(-hull.low, hull.high), node.name
             if not reader:
-                if bits < wanted:
-                    problem = f"its message has {bits} bits instead of {wanted}: more could overflow the accumulator of"
-                    self.notes.append(Finding("note", name, f"{problem} {tightest}"))
+                if bits < asked:
+                    reason = f"more could overflow the accumulator of {tightest}"
+                    if bits == wanted:
+                        reason = f"the target carries {wanted}"
+                    self.notes.append(Finding("note", name, f"its message has {bits} bits instead of {asked}: {reason}"))
                 return candidate
             tightest = (
                 f"'{reader}' (up to {worst} with {bits} bits; {self.registers.accumulator_bits} bits hold {limit - 1})"
@@ -277,7 +281,9 @@ class _Quantizer:
         return None
 
     def fit_silently(self, name: str, message: Message) -> bool:
-        """Whether every reader of this message is safe as it is."""
+        """Whether the target carries this message as it is, and every reader of it is safe."""
+        if message.bits > self.registers.message_bits:
+            return False
         notes, errors = len(self.notes), len(self.errors)
         same = self.fit(name, lambda _bits: message, message.bits, message.bits)
         safe = len(self.errors) == errors and same.bits == message.bits

@@ -143,6 +143,19 @@ def test_message_bits_are_lowered_to_the_most_that_is_safe_and_it_is_said():
     assert 2 < feeding.bits < 16
     (note,) = [n for n in compilation.notes if n.where == program.by_name["head"].source]
     assert f"{feeding.bits} bits instead of 16" in note.problem
+
+
+def test_no_message_is_wider_than_the_target_carries_and_it_is_said():
+    """Akida: 8-bit inputs, 4-bit activations; the pool's lossless 6 bits are too many for it."""
+    x = images(8)
+    module = settled(small(spike_bits=8, spike_lsb=1 / 64), torch.from_numpy(x).float(), T)
+    compilation = compiled(module, x, target="akida")
+    program = compilation.program
+    assert program.input.message.bits == 8
+    assert {p.message.bits for p in program.populations} == {4}
+    said = {n.where: n.problem for n in compilation.notes}
+    assert set(said) >= {p.name for p in program.populations}
+    assert said["act3"] == "its message has 4 bits instead of 8: the target carries 4"
     assert "'head'" in note.problem
     # One bit more could overflow: the worst case of the head's weights with the wider message.
     reach = int(np.abs(program.by_name["head"].weight.astype(int)).sum(axis=1).max())
