@@ -238,7 +238,9 @@ class _Quantizer:
                     reason = f"more could overflow the accumulator of {tightest}"
                     if bits == wanted:
                         reason = f"the target carries {wanted}"
-                    self.notes.append(Finding("note", name, f"its message has {bits} bits instead of {asked}: {reason}"))
+                    self.notes.append(
+                        Finding("note", name, f"its message has {bits} bits instead of {asked}: {reason}")
+                    )
                 return candidate
             tightest = (
                 f"'{reader}' (up to {worst} with {bits} bits; {self.registers.accumulator_bits} bits hold {limit - 1})"

@@ -143,6 +143,12 @@ def test_message_bits_are_lowered_to_the_most_that_is_safe_and_it_is_said():
     assert 2 < feeding.bits < 16
     (note,) = [n for n in compilation.notes if n.where == program.by_name["head"].source]
     assert f"{feeding.bits} bits instead of 16" in note.problem
+    assert "'head'" in note.problem
+    # One bit more could overflow: the worst case of the head's weights with the wider message.
+    reach = int(np.abs(program.by_name["head"].weight.astype(int)).sum(axis=1).max())
+    assert reach * 2 ** (feeding.bits - 1) < 2**23
+    assert reach * 2**feeding.bits >= 2**23
+    assert compilation.ranges.synapses["head"].bits <= 24
 
 
 def test_no_message_is_wider_than_the_target_carries_and_it_is_said():
@@ -156,12 +162,6 @@ def test_no_message_is_wider_than_the_target_carries_and_it_is_said():
     said = {n.where: n.problem for n in compilation.notes}
     assert set(said) >= {p.name for p in program.populations}
     assert said["act3"] == "its message has 4 bits instead of 8: the target carries 4"
-    assert "'head'" in note.problem
-    # One bit more could overflow: the worst case of the head's weights with the wider message.
-    reach = int(np.abs(program.by_name["head"].weight.astype(int)).sum(axis=1).max())
-    assert reach * 2 ** (feeding.bits - 1) < 2**23
-    assert reach * 2**feeding.bits >= 2**23
-    assert compilation.ranges.synapses["head"].bits <= 24
 
 
 def test_an_accumulator_that_no_width_makes_safe_is_refused():
