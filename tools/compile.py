@@ -16,6 +16,7 @@ from rich.console import Console
 from hmdf.hw_targets.target import Target, load_target
 from hmdf.sim.errors import DoesNotFit, HmdfError, InputError
 from hmdf.sim.program import Program
+from hmdf.train.errors import DataError
 
 from .common import Advance, console, load_data, normalised, progress, run_cli, to_program
 from .costs import cost_document, mapping_document, print_costs
@@ -98,10 +99,16 @@ def _forms(emit: str) -> list[str]:
 
 
 def _calibration_data(trained: TrainedModel, name: str | None, samples: int | None, root: Path | None) -> Dataset:
+    """Training samples of the named data set, or of the one that the model was trained on."""
     wanted = name or trained.data_set
     if not wanted:
         raise click.UsageError("the model does not say what it was trained on: give --calibration DATA")
-    return load_data(wanted, "train", root, samples or CALIBRATION_SAMPLES)
+    try:
+        return load_data(wanted, "train", root, samples or CALIBRATION_SAMPLES)
+    except DataError as error:
+        if name is not None:
+            raise
+        raise InputError(f"the model was trained on '{wanted}': {error}; give --calibration DATA") from None
 
 
 def _compile(
