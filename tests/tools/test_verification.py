@@ -88,6 +88,8 @@ def test_a_flipped_bit_in_one_message_is_located(call, demo, inputs, monkeypatch
 
     def flipped(self, program, messages):
         taps = run(self, program, messages)
+        if len(messages) == 1:  # the sample that the report shows
+            return taps
         wrong = taps.messages["pool"].copy()
         wrong[2, 1, 5, 3, 0] ^= 1
         return reference.Taps(taps.messages | {"pool": wrong}, taps.logits, taps.saturations)
@@ -108,6 +110,8 @@ def test_a_wrong_logit_is_located(call, demo, monkeypatch):
 
     def wrong(self, program, messages):
         taps = run(self, program, messages)
+        if len(messages) == 1:
+            return taps
         logits = taps.logits.copy()
         logits[1, 7] += 1
         return reference.Taps(taps.messages, logits, taps.saturations)
