@@ -22,7 +22,7 @@ from .kernels.workspace import Workspace
 from .program import Program
 from .reference import Taps, check_messages
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 40 << 20
 """Messages of all populations that a thread holds at once, unless one sample needs more."""
 MAX_BLOCK = 32
 

@@ -13,7 +13,7 @@ from . import wide_neurons as wide
 from .compiling import compile_entry, digest_of_sources, kernel
 from .memory import bind
 from .plan import population_row, port_row
-from .tiles import LANES, PIXELS, Tile
+from .tiles import LANES, PIXELS, WEIGHTS_IN_CACHE, Tile
 from .wide_accumulate import accumulate
 
 
@@ -33,17 +33,22 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
     population = population_row(model.populations, index)
     saturations = index * 2 * model.time_steps
     counting.clear(population, samples, outcome.counts)
-    for sample in range(samples):
-        for p0 in range(0, population.pixels, PIXELS):
-            for c0 in range(0, population.channels, LANES):
-                lanes = min(LANES, population.channels - c0)
-                tile = Tile(sample, p0, min(PIXELS, population.pixels - p0), c0, lanes)
-                if index == 0:
-                    counting.count_input(population, model, arenas, tile, outcome.counts)
-                elif population.narrow:
-                    narrow.run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counted)
-                else:
-                    _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations)
+    # Weights that the cache cannot hold are walked through once for all samples, others once for every few pixels.
+    blocks = -(-population.channels // LANES)
+    outer, inner = (blocks, 1) if population.weight_bytes > WEIGHTS_IN_CACHE else (1, blocks)
+    for first in range(outer):
+        for sample in range(samples):
+            for p0 in range(0, population.pixels, PIXELS):
+                for block in range(first, first + inner):
+                    c0 = block * LANES
+                    lanes = min(LANES, population.channels - c0)
+                    tile = Tile(sample, p0, min(PIXELS, population.pixels - p0), c0, lanes)
+                    if index == 0:
+                        counting.count_input(population, model, arenas, tile, outcome.counts)
+                    elif population.narrow:
+                        narrow.run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counted)
+                    else:
+                        _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations)
     if population.dynamics != p.READOUT:
         counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
         counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, saturations)

@@ -23,8 +23,12 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
     for t in range(population.steps):
         for index in range(population.first_port, population.first_port + population.ports):
             port = port_row(model.ports, index)
-            _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
-            _add_port(population, port, model, tile, t, scratch, index == population.first_port)
+            first = index == population.first_port
+            if port.kind == p.MESSAGE:
+                _add_message(population, port, model, arenas, tile, t, scratch.current32, first)
+            else:
+                _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
+                _add_accumulator(population, port, model, tile, t, scratch, first)
         if population.dynamics == p.READOUT:
             for c in range(tile.lanes):
                 outcome.logits[tile.sample * model.classes + tile.channel + c] += scratch.current32[c]
@@ -78,23 +82,18 @@ def _accumulate(path, population, port, model, arenas, tile, t, accumulator):
         bytes_ = port.run_length * size
         dot_tile(path, port.dot, at, offsets, runs, port.run_count, bytes_, weights, to, tile.pixels, size)
     elif source.arena == 0:
-        _read(port, model, arenas.bytes, source, start, tile, population.width, accumulator)
+        _pool(port, arenas.bytes, source, start, tile, population.width, accumulator)
     elif source.arena == 1:
-        _read(port, model, arenas.shorts, source, start, tile, population.width, accumulator)
+        _pool(port, arenas.shorts, source, start, tile, population.width, accumulator)
     else:
-        _read(port, model, arenas.words, source, start, tile, population.width, accumulator)
+        _pool(port, arenas.words, source, start, tile, population.width, accumulator)
 
 
 @kernel
-def _read(port, model, arena, source, start, tile, width, accumulator):
-    """A message as it is, or a pool over the part of its window inside the frame."""
+def _pool(port, arena, source, start, tile, width, accumulator):
+    """A pool, over the part of its window inside the frame."""
     for i in range(tile.pixels):
         pixel = tile.pixel + i
-        if port.kind == p.MESSAGE:
-            at = start + model.offsets[port.pixels + pixel] + tile.channel
-            for c in range(0, tile.lanes, WIDTH):
-                store(accumulator, i * LANES + c, load(arena, at + c))
-            continue
         y, x = pixel // width * port.stride_y - port.padding_y, pixel % width * port.stride_x - port.padding_x
         top, bottom = max(y, 0), min(y + port.kernel_y, port.source_height)
         left, right = max(x, 0), min(x + port.kernel_x, port.source_width)
@@ -130,22 +129,49 @@ def _half(shift):
 
 
 @kernel
-def _add_port(population, port, model, tile, t, scratch, first):
+def _add_accumulator(population, port, model, tile, t, scratch, first):
     """current += rshift(multiplier * accumulator, shift); the first port meets the bias instead of a current."""
     accumulator, current = scratch.accumulator32, scratch.current32
+    multipliers = port.multiplier.offset + t * port.multiplier.step + tile.channel
+    biases = population.bias.offset + t * population.bias.step + tile.channel
+    split, shift, end = port.split, port.shift - port.split, tile.pixels * LANES
+    half = _half(shift)
+    for c in range(0, tile.lanes, WIDTH):
+        multiplier, bias = load(model.parameters, multipliers + c), load(model.parameters, biases + c)
+        if first:
+            for n in range(c, c + end, LANES):
+                store(current, n, bias + _scaled(multiplier, load(accumulator, n), split, half, shift))
+        else:
+            for n in range(c, c + end, LANES):
+                scaled = _scaled(multiplier, load(accumulator, n), split, half, shift)
+                store(current, n, load(current, n) + scaled)
+
+
+@kernel
+def _add_message(population, port, model, arenas, tile, t, current, first):
+    source = buffer_row(model.buffers, port.source)
+    at = source.offset + tile.sample * source.sample + t * source.step + tile.channel
+    if source.arena == 0:
+        _add_from(population, port, model, arenas.bytes, at, tile, t, current, first)
+    elif source.arena == 1:
+        _add_from(population, port, model, arenas.shorts, at, tile, t, current, first)
+    else:
+        _add_from(population, port, model, arenas.words, at, tile, t, current, first)
+
+
+@kernel
+def _add_from(population, port, model, arena, at, tile, t, current, first):
+    """As _add_accumulator, for messages where their population left them."""
+    offsets, pixels, positions = model.offsets, tile.pixels, port.pixels + tile.pixel
     multipliers = port.multiplier.offset + t * port.multiplier.step + tile.channel
     biases = population.bias.offset + t * population.bias.step + tile.channel
     split, shift = port.split, port.shift - port.split
     half = _half(shift)
     for c in range(0, tile.lanes, WIDTH):
         multiplier, bias = load(model.parameters, multipliers + c), load(model.parameters, biases + c)
-        if first:
-            for n in range(c, c + tile.pixels * LANES, LANES):
-                store(current, n, bias + _scaled(multiplier, load(accumulator, n), split, half, shift))
-        else:
-            for n in range(c, c + tile.pixels * LANES, LANES):
-                scaled = _scaled(multiplier, load(accumulator, n), split, half, shift)
-                store(current, n, load(current, n) + scaled)
+        for i in range(pixels):
+            scaled = _scaled(multiplier, load(arena, at + offsets[positions + i] + c), split, half, shift)
+            store(current, i * LANES + c, scaled + (bias if first else load(current, i * LANES + c)))
 
 
 @kernel
@@ -188,7 +214,7 @@ def _limit_current(model, tile, current):
 
 @kernel
 def _fire_hybrid(population, model, tile, t, scratch):
-    current, v = scratch.current32, scratch.v32
+    current, v, end, clamps = scratch.current32, scratch.v32, tile.pixels * LANES, population.state_clamps
     leaks = population.leak.offset + t * population.leak.step + tile.channel
     thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
     split, shift = population.leak_split, population.leak_shift - population.leak_split
@@ -199,12 +225,14 @@ def _fire_hybrid(population, model, tile, t, scratch):
     for c in range(0, tile.lanes, WIDTH):
         leak, theta = load(model.parameters, leaks + c), load(model.parameters, thresholds + c)
         saturated = zero
-        for n in range(c, c + tile.pixels * LANES, LANES):
+        for n in range(c, c + end, LANES):
             m = _scaled(leak, load(v, n), split, half, shift) + load(current, n)
-            limited = smaller(larger(m, low), high)
-            saturated = saturated - differs(limited, m)
-            store(v, n, smaller(limited, theta))
-            store(current, n, shift_right(larger(limited - theta, zero) + spike_half, spike_shift))
+            if clamps:
+                limited = smaller(larger(m, low), high)
+                saturated = saturated - differs(limited, m)
+                m = limited
+            store(v, n, smaller(m, theta))
+            store(current, n, shift_right(larger(m - theta, zero) + spike_half, spike_shift))
         limits += total(saturated, tile.lanes - c)
     return limits
 
@@ -292,14 +320,18 @@ def _send(population, buffer, model, arena, tile, t, scratch, counts, counting):
     low, high, zero = splat(population.low), splat(population.high), splat(0)
     limits = 0
     for c in range(0, tile.lanes, WIDTH):
-        saturated = zero
+        saturated = spikes = zero
         for i in range(pixels):
             x = load(current, i * LANES + c)
             y = smaller(larger(x, low), high)
             store(arena, at + offsets[positions + i] + c, y)
             if counting:
                 saturated = saturated - differs(x, y)
-                count = count_at + offsets[classes + i] * count_row + c
-                store(counts, count, load(counts, count) - differs(y, zero))
+                spikes = spikes - differs(y, zero)
+                # Neighbours are mostly of one class: they are counted in a register.
+                if i == pixels - 1 or offsets[classes + i + 1] != offsets[classes + i]:
+                    count = count_at + offsets[classes + i] * count_row + c
+                    store(counts, count, load(counts, count) + spikes)
+                    spikes = zero
         limits += total(saturated, tile.lanes - c)
     return limits

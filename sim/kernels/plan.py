@@ -77,7 +77,10 @@ PORT = np.dtype(
 POPULATION = np.dtype(
     [
         *((n, np.int64) for n in ("narrow", "buffer", "dynamics", "first_port", "ports", "channels", "width", "steps")),
-        *((n, np.int64) for n in ("pixels", "positions", "state_clamps", "message_clamps", "count_row")),
+        *(
+            (n, np.int64)
+            for n in ("pixels", "positions", "state_clamps", "message_clamps", "count_row", "weight_bytes")
+        ),
         *((n, np.int64) for n in ("classes", "class_count", "first_consumer", "consumers")),
         *((n, np.int64) for n in ("gate", "gate_shift", "gate_split", "leak_shift", "leak_split")),
         *((n, np.int64) for n in ("spike_shift", "low", "high", "table")),
@@ -278,6 +281,7 @@ class _Builder:
 
     def _population_row(self, population: Population) -> dict:
         channels, ports = population.shape[0], population.ports
+        weights_before = self.weights.size
         row = self._common(population.name) | {"first_port": len(self.ports), "ports": len(ports)}
         narrow = self.narrow.get(population.name)
         if narrow is None:
@@ -285,6 +289,7 @@ class _Builder:
         else:
             row |= {"narrow": True, "leak_split": narrow.leak, "gate_split": narrow.gate}
             self.ports += [self._port(port, channels, split) for port, split in zip(ports, narrow.ports, strict=True)]
+        row["weight_bytes"] = self.weights.size - weights_before
         row["bias"] = self._parameter(population.bias, channels)
         low, high = population.message.range
         row |= {"dynamics": _DYNAMICS[type(population.dynamics)], "low": low, "high": high}

@@ -8,6 +8,8 @@ from .compiling import kernel
 
 PIXELS = 32
 LANES = 32
+WEIGHTS_IN_CACHE = 1 << 20
+"""Bytes of weights that stay in a core's second-level cache beside the messages."""
 
 
 class Tile(NamedTuple):
