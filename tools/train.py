@@ -1,9 +1,15 @@
 """``hmdf-train``: train a network of the registry and write ``model.pt`` and ``metrics.csv``."""
 
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -11,7 +17,10 @@ from hmdf.tools.common import console as make_console
 from hmdf.tools.common import run_cli
 
 if TYPE_CHECKING:
-    from hmdf.train.trainer import EpochMetrics
+    from hmdf.train.config import RunConfig
+    from hmdf.train.data import Dataset
+    from hmdf.train.networks import NetworkSpec
+    from hmdf.train.progress import EpochMetrics
 
 TABLE = "{:>5}  {:>10}  {:>9}  {:>9}  {:>8}  {:>13}  {:>7}"
 TITLES = ("epoch", "train loss", "train acc", "test loss", "test acc", "learning rate", "seconds")
@@ -30,63 +39,161 @@ class SpikeBits(click.ParamType):
         return int(value)
 
 
-@click.command()
-@click.option("--data", required=True, metavar="NAME|FILE.npz", help="digits, or an .npz of images and labels.")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Folder in which named data sets are looked up.")
-@click.option("--net", default="small", show_default=True, help="Network of the registry.")
-@click.option("--width", type=click.IntRange(1), help="Channels of the first stage  [default: the network's own]")
-@click.option("--weights", type=click.Choice(["ternary", "binary"]), default="ternary", show_default=True)
-@click.option("--weight-scale", type=click.Choice(["tensor", "channel"]), help="One scale per tensor or channel.")
-@click.option("--neuron", type=click.Choice(["plain", "mpbn", "parallel", "lif"]), default="mpbn", show_default=True)
-@click.option("--parallel", type=click.Choice(["none", "second", "all"]), default="none", show_default=True,
-              help="Neurons without membrane.")  # fmt: skip
-@click.option("--seca", type=click.Choice(["none", "I", "II"]), default="none", show_default=True)
-@click.option("--stem", type=click.Choice(["cifar", "imagenet"]), default="cifar", show_default=True)
-@click.option("--downsample", type=click.Choice(["current", "spikes"]), default="current", show_default=True)
-@click.option("--pool", type=click.Choice(["average", "max"]), default="average", show_default=True)
-@click.option("--time-steps", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--spike-bits", type=SpikeBits(), default="4", show_default=True)
-@click.option("--spike-lsb", type=float, default=0.25, show_default=True)
-@click.option("--learn-lsb", is_flag=True, help="Learn the spike LSB of each layer.")
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
-@click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
-@click.option("--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True)
-@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
-@click.option("--backprop", type=click.Choice(["random", "every", "stbp"]), default="random", show_default=True)
-@click.option("--shift", type=click.IntRange(0), default=0, show_default=True,
-              help="Augmentation: move images by up to this many pixels.")  # fmt: skip
-@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
-@click.option("--accelerator", default="cpu", show_default=True, help="cpu, cuda or auto.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; 1 is fastest for small images  [default: all]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
-def train_command(data: str, data_root: Path | None, threads: int | None, out: Path, **options: Any) -> None:
-    """Train a network and write OUT/model.pt and OUT/metrics.csv after every epoch."""
-    from hmdf.train.data import load
+def _options(*options: Callable) -> Callable:
+    """Several click options as one decorator, shown in this order."""
 
-    splits = load(data, "train", data_root), load(data, "test", data_root)
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _choice(name: str, choices: str, default: str | None, text: str = "") -> Callable:
+    return click.option(name, type=click.Choice(choices.split()), default=default, show_default=True, help=text)
+
+
+def _number(name: str, kind: click.ParamType, default: float | None, text: str = "") -> Callable:
+    return click.option(name, type=kind, default=default, show_default=True, help=text)
+
+
+NETWORK_OPTIONS = _options(
+    click.option("--net", default="small", show_default=True, help="Network of the registry."),
+    _number("--width", click.IntRange(1), None, "Channels of the first stage  [default: the network's own]"),
+    _choice("--weights", "ternary binary", "ternary"),
+    _choice("--weight-scale", "tensor channel", None, "One scale per tensor or channel."),
+    _choice("--neuron", "plain mpbn parallel lif", "mpbn"),
+    _choice("--parallel", "none second all", "none", "Neurons without membrane."),
+    _choice("--seca", "none I II", "none"),
+    _choice("--stem", "cifar imagenet", "cifar"),
+    _choice("--downsample", "current spikes", "current"),
+    _choice("--pool", "average max", "average"),
+    _number("--time-steps", click.IntRange(1), 4),
+    click.option("--spike-bits", type=SpikeBits(), default="4", show_default=True),
+    _number("--spike-lsb", click.FLOAT, 0.25),
+    click.option("--learn-lsb/--fixed-lsb", default=False, help="Learn the spike LSB of each layer."),
+)
+TRAINING_OPTIONS = _options(
+    _number("--epochs", click.IntRange(1), 30),
+    _number("--batch-size", click.IntRange(2), 64, "Samples per step, over all devices."),
+    _number("--accumulate", click.IntRange(1), 1, "Parts of a device's share, to save memory."),
+    _number("--learning-rate", click.FloatRange(0, min_open=True), 0.1),
+    _number("--warmup-epochs", click.FloatRange(0), 1.0),
+    _number("--momentum", click.FloatRange(0, 1), 0.9),
+    _number("--weight-decay", click.FloatRange(0), 5e-4),
+    _number("--label-smoothing", click.FloatRange(0, 1, max_open=True), 0.0),
+    _choice("--backprop", "random every stbp", "random"),
+    _number("--crop", click.IntRange(0), 0, "Augmentation: move images by up to this many pixels."),
+    click.option("--resized-crop/--no-resized-crop", default=False, help="Augmentation: cut out a part of the image."),
+    click.option("--flip/--no-flip", default=False, help="Augmentation: mirror left and right."),
+    _choice("--auto-augment", "none cifar10 imagenet svhn", "none", "Augmentation: a learned policy."),
+    _number("--cutout", click.IntRange(0), 0, "Augmentation: blank a square of this size."),
+    _number("--mixup", click.FloatRange(0, 1), 0.0, "Augmentation: share of images that are mixed."),
+    _number("--roll", click.IntRange(0), 0, "Augmentation of events: move them by up to this many pixels."),
+    _number("--seed", click.IntRange(0), 0),
+    _choice("--precision", "32-true bf16-mixed", "32-true"),
+    click.option("--accelerator", default="cpu", show_default=True, help="cpu, cuda or auto."),
+    _number("--devices", click.IntRange(1), 1, "Processes on this machine; they share each mini-batch."),
+    _number("--nodes", click.IntRange(1), 1, "Machines; start the command on each, as torchrun or a cluster does."),
+)
+
+
+DATA_HELP = "A data set by name (nmnist:4:count = 4 frames by count), an .npz file, or a folder of class folders."
+DATA_ROOT_HELP = "Folder in which named data sets are looked up  [default: the variable HMDF_DATA]"
+CONFIG_HELP = "Settings of a file, or of the papers by name; options given beside it take precedence."
+
+
+@click.command()
+@click.option("--data", metavar="NAME|FILE.npz|FOLDER", help=DATA_HELP)
+@click.option("--data-root", type=click.Path(path_type=Path), help=DATA_ROOT_HELP)
+@click.option("--config", metavar="NAME|FILE.toml", help=CONFIG_HELP)
+@NETWORK_OPTIONS
+@TRAINING_OPTIONS
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; 1 is fastest for small images  [default: all]")
+@click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
+@click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt, where there is one.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
+@click.pass_context
+def train_command(
+    ctx: click.Context, data: str | None, data_root: Path | None, config: str | None, threads: int | None,
+    tensorboard: bool, resume: bool, out: Path, **options: Any,
+) -> None:  # fmt: skip
+    """Train a network and write OUT/model.pt and OUT/metrics.csv after every epoch."""
+    from hmdf.train.config import RunConfig, TrainingConfig, read_config
+
+    settings = RunConfig() if config is None else read_config(config)
+    training = TrainingConfig(**_chosen(ctx, options, TrainingConfig, settings.training))
+    options["time_steps"] = _time_steps(ctx, options, settings, data)
+    splits = _load_data(data or settings.data, data_root, options["time_steps"])
     import torch
 
     from hmdf.train.networks import NetworkSpec
-    from hmdf.train.trainer import TrainingConfig, train
+    from hmdf.train.progress import Progress as Reporting
+    from hmdf.train.progress import TensorBoardLog
+    from hmdf.train.trainer import train
 
     if threads is not None:
         torch.set_num_threads(threads)
-    config = TrainingConfig(**{key: options.pop(key) for key in list(options) if key in _config_fields(TrainingConfig)})
-    spec = NetworkSpec(
-        name=options.pop("net"),
-        input_shape=splits[0].input_shape,
-        classes=len(splits[0].class_names),
-        event=splits[0].frames is not None,
-        **options,
-    )
-    console = make_console()
-    console.print(f"{spec.name} on {splits[0].name}: {len(splits[0])} training and {len(splits[1])} test samples")
-    display = _Display(console, config.epochs)
+    chosen = {**_chosen(ctx, options, NetworkSpec, settings.network), "time_steps": options["time_steps"]}
+    spec = _spec(NetworkSpec, splits, chosen)
+    display = _Display(make_console(), training.epochs) if _is_first_process() else None
+    reporting: Reporting = display or Reporting()
+    if tensorboard and display is not None:
+        reporting = TensorBoardLog(out / "tensorboard", reporting)
+    if display is None:
+        train(spec, training, *splits, out=out, progress=reporting, resume=resume)
+        return
+    train_data, test_data = splits
+    display.start(f"{spec.name} on {train_data.name}: {len(train_data)} training and {len(test_data)} test samples")
     with display.bar:
-        train(spec, config, *splits, out=out, progress=display)
-    console.print(f"wrote {out / 'model.pt'} and {out / 'metrics.csv'}")
+        train(spec, training, *splits, out=out, progress=reporting, resume=resume)
+    display.console.print(f"wrote {out / 'model.pt'} and {out / 'metrics.csv'}")
+
+
+def _chosen(ctx: click.Context, options: Mapping[str, Any], kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the fields of ``kind``: as given on the command line, else by the settings, else the default."""
+    values = {"name" if key == "net" else key: (key, value) for key, value in options.items()}
+    result = dict(settings)
+    for field in dataclasses.fields(kind):
+        if field.name in values:
+            key, value = values[field.name]
+            if field.name not in result or ctx.get_parameter_source(key) == ParameterSource.COMMANDLINE:
+                result[field.name] = value
+    return result
+
+
+def _time_steps(ctx: click.Context, options: Mapping[str, Any], settings: RunConfig, data: str | None) -> int:
+    """T: as given, else as many frames as the name of the data says, else by the settings, else the default."""
+    frames = (data or "").partition(":")[2].partition(":")[0]
+    if ctx.get_parameter_source("time_steps") == ParameterSource.COMMANDLINE:
+        return options["time_steps"]
+    return int(frames) if frames.isdigit() else settings.network.get("time_steps", options["time_steps"])
+
+
+def _load_data(name: str | None, root: Path | None, time_steps: int) -> tuple[Dataset, Dataset]:
+    """Both splits; event recordings are cut into one frame per time-step."""
+    from hmdf.train.data import load
+    from hmdf.train.data.registry import RECORDINGS
+
+    if name is None:
+        raise click.UsageError("Missing option '--data', or '--config' with settings that name the data.")
+    family, _, framing = name.partition(":")
+    if family in RECORDINGS:
+        name = ":".join([family, str(time_steps), *framing.split(":")[1:]])
+    return load(name, "train", root), load(name, "test", root)
+
+
+def _spec(kind: type[NetworkSpec], splits: tuple[Dataset, Dataset], options: Mapping[str, Any]) -> NetworkSpec:
+    """The network takes what the test split has; training images may be larger and are cut."""
+    train_data, test_data = splits
+    shape, classes, event = test_data.input_shape, len(train_data.class_names), train_data.frames is not None
+    return kind(**{**options, "input_shape": shape, "classes": classes, "event": event})
+
+
+def _is_first_process() -> bool:
+    """Whether this process is the one that talks: the launchers number the others in their environment."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 
 class _Display:
@@ -105,24 +212,21 @@ class _Display:
             transient=True,
         )
         self.task = self.bar.add_task("train", total=None, epoch=1, accuracy=0.0, rate=0.0)
-        console.print(TABLE.format(*TITLES))
+
+    def start(self, headline: str) -> None:
+        self.console.print(headline)
+        self.console.print(TABLE.format(*TITLES))
 
     def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:
         done = (epoch - 1) * total + samples
         rate = self.bar.tasks[0].speed or 0.0
         self.bar.update(self.task, completed=done, total=self.epochs * total, epoch=epoch, accuracy=accuracy, rate=rate)
 
-    def epoch(self, metrics: "EpochMetrics") -> None:
+    def epoch(self, metrics: EpochMetrics) -> None:
         m = metrics
         losses = f"{m.train_loss:.4f}", f"{m.train_accuracy:.4f}", f"{m.test_loss:.4f}", f"{m.test_accuracy:.4f}"
         row = TABLE.format(m.epoch, *losses, f"{m.learning_rate:.5f}", f"{m.seconds:.1f}")
         self.console.print(row)
-
-
-def _config_fields(config: type) -> set[str]:
-    import dataclasses
-
-    return {field.name for field in dataclasses.fields(config)}
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ The stored ``weight`` is real-valued; each forward uses ``scale * integer`` with
 ``quantized()`` gives exactly these two factors.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -12,7 +14,7 @@ from torch.nn import functional
 
 from .errors import ModelError
 
-__all__ = ["BinaryConv2d", "BinaryLinear", "LowBit", "TernaryConv2d", "TernaryLinear"]
+__all__ = ["BinaryConv2d", "BinaryLinear", "LowBit", "TernaryConv2d", "TernaryLinear", "quantised_once"]
 
 ScalePer = Literal["tensor", "channel"]
 
@@ -29,6 +31,7 @@ class LowBit:
     weight_bits: int
     scale_per: ScalePer
     default_scale_per: ScalePer = "tensor"
+    held: Tensor | None = None  # scale * integer, for as long as quantised_once holds it
 
     def quantized(self) -> tuple[Tensor, Tensor]:
         """(integer, scale): int8 of the weight's shape, float64 (C_out,); the weight in use is scale * integer."""
@@ -38,6 +41,13 @@ class LowBit:
     def low_bit_weight(self) -> Tensor:
         """scale * integer, with the straight-through gradient to ``weight``."""
         raise NotImplementedError
+
+    def quantise(self) -> Tensor:
+        """scale * integer of the weight as it is now, or as it was at the start of ``quantised_once``; no gradient."""
+        if self.held is not None:
+            return self.held
+        integer, scale = self._factors(self.weight.detach())
+        return integer.mul_(scale)
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Integer weights (in the weight's dtype) and the scale, shaped to broadcast against them."""
@@ -55,6 +65,22 @@ class LowBit:
         self.scale_per = scale_per
 
 
+@contextmanager
+def quantised_once(model: nn.Module) -> Iterator[None]:
+    """Quantise all low-bit weights now and reuse the result within the block, in which the weights must not change.
+
+    Saves the work at every further time-step of a mini-batch; gradients pass straight through as ever.
+    """
+    synapses = [module for module in model.modules() if isinstance(module, LowBit)]
+    try:
+        for synapse in synapses:
+            synapse.held = synapse.quantise()
+        yield
+    finally:
+        for synapse in synapses:
+            synapse.held = None
+
+
 class _Ternary(LowBit):
     """Ternary weight network: Delta = 0.7 mean|w|; scale = mean of |w| over |w| > Delta; weights {-1, 0, +1}.
 
@@ -64,8 +90,7 @@ class _Ternary(LowBit):
     weight_bits = 2
 
     def low_bit_weight(self) -> Tensor:
-        integer, scale = self._factors(self.weight.detach())
-        return _StraightThrough.apply(self.weight, integer.mul_(scale))
+        return _StraightThrough.apply(self.weight, self.quantise())
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         magnitude = weight.abs()
@@ -85,8 +110,7 @@ class _Binary(LowBit):
     default_scale_per: ScalePer = "channel"
 
     def low_bit_weight(self) -> Tensor:
-        integer, scale = self._factors(self.weight.detach())
-        return _StraightThrough.apply(self.weight.clamp(-1, 1), integer.mul_(scale))
+        return _StraightThrough.apply(self.weight.clamp(-1, 1), self.quantise())
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         sign = torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)

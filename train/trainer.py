@@ -1,95 +1,43 @@
-"""The training loop: SGD with Nesterov momentum, warm-up and cosine schedule, on Lightning Fabric."""
+"""The training loop: SGD with Nesterov momentum, warm-up and cosine schedule, on Lightning Fabric.
 
-import csv
+A run is a chain of mini-batches of which each follows from the one before and from the seed alone. ``resume.pt`` holds
+a point of that chain, so a run that is killed at any moment goes on from there to the same weights, bit for bit on a
+CPU with the same number of threads.
+"""
+
 import dataclasses
-import io
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
 from . import checkpoint
+from .augment import make_augmentation
+from .batches import MiniBatch, mini_batches
+from .config import TrainingConfig
 from .data import Dataset, normalise
-from .errors import DataError, TrainingError
+from .distributed import join_batch_norms, separate_batches, sum_gradients, total_of
+from .errors import DataError, ModelError, TrainingError
 from .networks import NetworkSpec, build
 from .online import backward_every, backward_random, backward_stbp, find_divergence, run
+from .progress import EpochMetrics, Progress, write_metrics
+from .synapses import quantised_once
 
-__all__ = ["EpochMetrics", "Progress", "TrainingConfig", "evaluate", "train"]
+__all__ = ["RESUME_FILE", "EpochMetrics", "Progress", "TrainingConfig", "evaluate", "train"]
 
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train; plain values, stored in the checkpoint.
-
-    Attributes:
-        epochs, batch_size: passes over the training split, samples per mini-batch.
-        learning_rate: peak, reached after ``warmup_epochs`` (linear), then a cosine to 0 at the end.
-        momentum: of SGD with Nesterov.
-        weight_decay: of convolution and linear weights; norms, biases and neuron parameters have none.
-        label_smoothing: of the cross-entropy.
-        backprop: "random" (one time-step per mini-batch), "every" (all, online) or "stbp" (full unroll).
-        shift: augmentation: move each image by up to this many pixels in both directions; raw zeros come in.
-        seed: of the initial weights, the order of samples, the drawn steps and the augmentation.
-        precision: of Lightning Fabric: "32-true" or "bf16-mixed".
-        accelerator: of Lightning Fabric: "cpu", "cuda" or "auto".
-    """
-
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    warmup_epochs: float = 1.0
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.0
-    backprop: Literal["random", "every", "stbp"] = "random"
-    shift: int = 0
-    seed: int = 0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    accelerator: str = "cpu"
-
-    def learning_rate_at(self, epoch: float) -> float:
-        """Learning rate at a point in time counted in epochs (fractions allowed)."""
-        if epoch < self.warmup_epochs:
-            return self.learning_rate * (epoch + 1e-3) / self.warmup_epochs
-        progress = (epoch - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One row of metrics.csv. Losses are means per sample, accuracies shares in 0..1.
-
-    ``learning_rate`` is that of the middle of the epoch, ``seconds`` includes the test.
-
-    With random BP the training figures are those of the drawn time-steps' logits; the test sums the logits over T.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    learning_rate: float
-    seconds: float
-
-
-class Progress:
-    """What a training run reports; override what you want to see."""
-
-    def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:
-        """After each mini-batch: ``samples`` of ``total`` done; loss and accuracy since the epoch's start."""
-
-    def epoch(self, metrics: EpochMetrics) -> None:
-        """After each epoch, its checkpoint written."""
+RESUME_FILE = "resume.pt"
+# Seconds between two saves within an epoch.
+SAVE_INTERVAL = 300.0
+TEST_BATCH = 256
+BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
+# Options that may change between the parts of a run: they do not enter the result, or only by rounding.
+FREE_TO_CHANGE = ("accelerator", "devices", "nodes")
 
 
 def train(
@@ -99,101 +47,301 @@ def train(
     test_data: Dataset,
     out: Path | None = None,
     progress: Progress | None = None,
+    resume: bool = False,
+    save_interval: float = SAVE_INTERVAL,
 ) -> checkpoint.Checkpoint:
     """Train a network and return its checkpoint.
 
-    After every epoch ``out/model.pt`` and ``out/metrics.csv`` are replaced, so an interrupted run leaves the last
-    complete epoch. Raises TrainingError when the loss is not finite, naming time-step and layer, and DataError when the
-    data do not fit the network.
+    After every epoch ``out/model.pt`` and ``out/metrics.csv`` are replaced; ``out/resume.pt`` after every epoch and
+    every ``save_interval`` seconds. With ``resume`` the run goes on from there, or begins if there is none.
+
+    With more than one device or node the calling program is started once more for each further process (by Fabric's
+    launcher, or a cluster's); all return the same checkpoint, the first one writes the files.
+
+    Raises TrainingError when the loss is not finite, naming mini-batch, time-step, layer and the last good checkpoint,
+    and DataError when the data do not fit the network.
     """
-    _check_data(spec, train_data)
-    _check_data(spec, test_data)
-    progress = progress or Progress()
-    fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
-    torch.manual_seed(config.seed)
-    model = build(spec)
-    module, optimizer = fabric.setup(model, _optimizer(model, config))
-    history: list[EpochMetrics] = []
-    for epoch in range(1, config.epochs + 1):
-        start = time.perf_counter()
-        train_loss, train_accuracy = _train_epoch(fabric, module, optimizer, spec, config, train_data, epoch, progress)
-        test_loss, test_accuracy = evaluate(module, test_data, spec.time_steps, config.batch_size)
-        rate = config.learning_rate_at(epoch - 0.5)
-        seconds = time.perf_counter() - start
-        history.append(EpochMetrics(epoch, train_loss, train_accuracy, test_loss, test_accuracy, rate, seconds))
-        result = _result(spec, config, train_data, model, history[-1])
-        if out is not None:
-            checkpoint.save(out / "model.pt", result)
-            _write_metrics(out / "metrics.csv", history)
-        progress.epoch(history[-1])
-    return result
+    check_fit(spec, config, train_data, test_data)
+    parallel = config.devices * config.nodes > 1
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        precision=config.precision,
+        strategy="ddp" if parallel else "auto",
+    )
+    if parallel:
+        fabric.launch()
+    this_run = _Run(fabric, spec, config, train_data, test_data, out, progress or Progress(), save_interval)
+    if resume:
+        this_run.restore()
+    return this_run.to_the_end()
 
 
-def evaluate(model: nn.Module, data: Dataset, time_steps: int, batch_size: int = 256) -> tuple[float, float]:
+def evaluate(model: nn.Module, data: Dataset, time_steps: int, batch_size: int = TEST_BATCH) -> tuple[float, float]:
     """(mean cross-entropy of the logits averaged over T, accuracy of the logits summed over T), in eval mode."""
+    loss, correct = _test_sums(model, data, time_steps, batch_size, 0, 1)
+    return loss / len(data), correct / len(data)
+
+
+def check_fit(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, test_data: Dataset) -> None:
+    """Raise DataError or ModelError unless the data, the network and the mini-batches fit together."""
+    for data in (train_data, test_data):
+        larger_is_fine = config.resized_crop and data is train_data and data.input_shape[0] == spec.input_shape[0]
+        if data.input_shape != spec.input_shape and not larger_is_fine:
+            raise DataError(f"{data.name}: images are {data.input_shape} but the network takes {spec.input_shape}")
+        if len(data.class_names) != spec.classes:
+            raise DataError(f"{data.name}: {len(data.class_names)} classes but the network has {spec.classes}")
+        if data.frames is not None and data.frames < spec.time_steps:
+            raise DataError(
+                f"{data.name}: {data.frames} frames per sample, the network needs {spec.time_steps} time-steps"
+            )
+    parts = config.devices * config.nodes * config.accumulate
+    if min(config.batch_size, len(train_data)) < 2 * parts:
+        raise DataError(
+            f"{parts} parts (devices x nodes x accumulate) need mini-batches of at least {2 * parts} samples "
+            f"(batch_size is {config.batch_size}, {train_data.name} has {len(train_data)})"
+        )
+
+
+class _Run:
+    """One training run: the model, its optimiser, and the point that has been reached."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        spec: NetworkSpec,
+        config: TrainingConfig,
+        train_data: Dataset,
+        test_data: Dataset,
+        out: Path | None,
+        progress: Progress,
+        save_interval: float,
+    ) -> None:
+        self.fabric, self.spec, self.config = fabric, spec, config
+        self.train_data, self.test_data = train_data, test_data
+        self.out = out if fabric.is_global_zero else None
+        self.resume_path = None if out is None else out / RESUME_FILE
+        self.progress = progress if fabric.is_global_zero else Progress()
+        self.save_interval = save_interval
+        torch.manual_seed(config.seed)
+        self.model = build(spec).to(fabric.device)
+        join_batch_norms(self.model)
+        self.network = _Autocast(self.model, fabric)
+        self.optimizer = _optimizer(self.model, config)
+        self.parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.augmentation = make_augmentation(spec, config, train_data.preprocessing)
+        self.history: list[EpochMetrics] = []
+        self.next_batch = 0
+        self.sums = torch.zeros(3, dtype=torch.float64)  # loss, correct ones and samples since the epoch's start
+        self.seconds_before = 0.0
+        self.saved = "none yet"
+        self.started = self.last_save = time.perf_counter()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, 1 for the first."""
+        return len(self.history) + 1
+
+    def to_the_end(self) -> checkpoint.Checkpoint:
+        """Run what is left and return the checkpoint."""
+        while self.epoch <= self.config.epochs:
+            self.started = time.perf_counter()
+            self._rest_of_epoch()
+            self._end_epoch()
+        return self._checkpoint()
+
+    def _rest_of_epoch(self) -> None:
+        self.model.train()
+        ranks = self.fabric.global_rank, self.fabric.world_size
+        for batch in mini_batches(self.train_data, self.config, self.epoch, self.next_batch, *ranks):
+            self._train_on(batch)
+            self.next_batch = batch.number + 1
+            loss, correct, samples = self.sums.tolist()
+            total = len(self.train_data)
+            self.progress.batch(self.epoch, int(samples), total, loss / samples, correct / samples)
+            if self.out is not None and time.perf_counter() - self.last_save >= self.save_interval:
+                self._save_resume()
+
+    def _train_on(self, batch: MiniBatch) -> None:
+        """One optimiser step on the joint mini-batch."""
+        rate = self.config.learning_rate_at(self.epoch - 1 + batch.before / len(self.train_data))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        figures = torch.zeros(3, dtype=torch.float64, device=self.fabric.device)
+        x = None
+        with quantised_once(self.model):
+            backprop = self._backprop(batch)
+            for x, labels in batch.prepared(self.train_data, self.augmentation, self.fabric.device):
+                share = len(labels) / batch.size
+                loss, logits = backprop(self.network, x, labels, lambda value, share=share: (value * share).backward())
+                hard_labels = labels if labels.dim() == 1 else labels.argmax(1)
+                correct = (logits.argmax(1) == hard_labels).sum()
+                figures += torch.stack([loss.double() * len(labels), correct.double(), correct.new_tensor(len(labels))])
+        sum_gradients(self.parameters)
+        figures = total_of(figures).cpu()
+        if not math.isfinite(float(figures[0])):
+            assert x is not None
+            raise self._diverged(batch, x)
+        self.optimizer.step()
+        self.sums += figures
+
+    def _backprop(self, batch: MiniBatch) -> Callable[..., tuple[Tensor, Tensor]]:
+        """(model, x, labels, backward) -> (loss, logits), leaving the gradient in the parameters."""
+        smoothing, steps = self.config.label_smoothing, self.spec.time_steps
+
+        def criterion(logits: Tensor, labels: Tensor) -> Tensor:
+            return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+
+        through_time: Callable[..., tuple[Tensor, Tensor]] = BACKWARD[self.config.backprop]
+        when = batch.draw % steps if self.config.backprop == "random" else steps
+        return lambda model, x, labels, backward: through_time(model, x, labels, when, criterion, backward)
+
+    def _end_epoch(self) -> None:
+        """Test, and write what the epoch gave."""
+        loss, correct, samples = self.sums.tolist()
+        ranks = self.fabric.global_rank, self.fabric.world_size
+        own = _test_sums(self.network, self.test_data, self.spec.time_steps, TEST_BATCH, *ranks)
+        test_loss, test_correct = total_of(torch.tensor(own, dtype=torch.float64, device=self.fabric.device)).tolist()
+        if not math.isfinite(test_loss):
+            reason = f"the test loss after epoch {self.epoch} is not finite"
+            raise TrainingError(f"training diverged: {reason}; {self._advice()}")
+        metrics = EpochMetrics(
+            epoch=self.epoch,
+            train_loss=loss / samples,
+            train_accuracy=correct / samples,
+            test_loss=test_loss / len(self.test_data),
+            test_accuracy=test_correct / len(self.test_data),
+            learning_rate=self.config.learning_rate_at(self.epoch - 0.5),
+            seconds=self.seconds_before + time.perf_counter() - self.started,
+        )
+        self.history.append(metrics)
+        self.next_batch, self.seconds_before = 0, 0.0
+        self.sums = torch.zeros_like(self.sums)
+        if self.out is not None:
+            self._save_resume()
+            self._write_results()
+        self.progress.epoch(metrics)
+
+    def _write_results(self) -> None:
+        assert self.out is not None
+        checkpoint.save(self.out / "model.pt", self._checkpoint())
+        write_metrics(self.out / "metrics.csv", self.history)
+
+    def _checkpoint(self) -> checkpoint.Checkpoint:
+        return checkpoint.Checkpoint(
+            network=self.spec,
+            preprocessing=self.train_data.preprocessing,
+            class_names=self.train_data.class_names,
+            dataset=self.train_data.name,
+            state={name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()},
+            metrics=dataclasses.asdict(self.history[-1]) if self.history else {},
+            training=dataclasses.asdict(self.config),
+        )
+
+    def _save_resume(self) -> None:
+        """Write the point that has been reached; a diverged model never replaces a good one."""
+        weights, scalars = (group["params"] for group in self.optimizer.param_groups)
+        # the neurons' parameters may be infinite: a mixture of exactly 0 or 1
+        if not all(weight.isfinite().all() for weight in weights) or any(scalar.isnan().any() for scalar in scalars):
+            raise TrainingError(f"training diverged in epoch {self.epoch}: a weight is not finite; {self._advice()}")
+        assert self.resume_path is not None
+        now = time.perf_counter()
+        point = {
+            "samples": len(self.train_data),
+            "next_batch": self.next_batch,
+            "sums": self.sums.tolist(),
+            "seconds": self.seconds_before + now - self.started if self.next_batch else 0.0,
+            "history": [dataclasses.asdict(metrics) for metrics in self.history],
+            "optimizer": self.optimizer.state_dict(),
+        }
+        checkpoint.save(self.resume_path, dataclasses.replace(self._checkpoint(), resume=point))
+        self.saved = self._where(self.resume_path)
+        self.last_save = time.perf_counter()
+
+    def restore(self) -> None:
+        """Go to the point in ``resume.pt``, if there is one."""
+        path = self.resume_path
+        found = None
+        if path is not None and self.fabric.is_global_zero and path.exists():
+            for unfinished in path.parent.glob(".*.pt.*"):
+                unfinished.unlink(missing_ok=True)
+            found = checkpoint.load(path)
+        found = self.fabric.broadcast(found)
+        if found is None or path is None:
+            return
+        self._check_same_run(path, found)
+        self.model.load_state_dict(found.state)
+        try:
+            point: Mapping[str, Any] = found.resume or {}
+            self.optimizer.load_state_dict(point["optimizer"])
+            self.history = [EpochMetrics(**metrics) for metrics in point["history"]]
+            self.next_batch, self.seconds_before = int(point["next_batch"]), float(point["seconds"])
+            self.sums = torch.tensor(point["sums"], dtype=torch.float64)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: not a point to resume from ({type(error).__name__}: {error})") from None
+        self.saved = self._where(path)
+        if self.out is not None and self.history and not self.next_batch:
+            self._write_results()  # the run may have ended between the two writes
+
+    def _check_same_run(self, path: Path, found: checkpoint.Checkpoint) -> None:
+        now, then = self._checkpoint(), found
+        pairs: list[tuple[str, Any, Any]] = [("data", now.dataset, then.dataset)]
+        pairs += [("training samples", len(self.train_data), (then.resume or {}).get("samples"))]
+        pairs += [(key, value, then.network.to_dict()[key]) for key, value in now.network.to_dict().items()]
+        pairs += [(key, now.training[key], then.training.get(key)) for key in now.training if key not in FREE_TO_CHANGE]
+        for key, wanted, written in pairs:
+            if wanted != written:
+                change = f"written with {key} = {written!r}, now it is {wanted!r}"
+                raise ModelError(f"{path}: cannot go on with other options: {change}")
+
+    def _diverged(self, batch: MiniBatch, x: Tensor) -> TrainingError:
+        with separate_batches(self.model), self.fabric.autocast():
+            reason = find_divergence(self.model, x, self.spec.time_steps)
+        where = f"epoch {self.epoch}, mini-batch {batch.number + 1}"
+        return TrainingError(f"training diverged in {where}: {reason}; {self._advice()}")
+
+    def _advice(self) -> str:
+        return f"last good checkpoint: {self.saved}; try a lower learning rate"
+
+    def _where(self, path: Path) -> str:
+        if self.next_batch:
+            return f"{path} (epoch {self.epoch}, {self.next_batch} mini-batches done)"
+        return f"{path} (epoch {self.epoch - 1} complete)"
+
+
+class _Autocast(nn.Module):
+    """The model in Fabric's precision; its parameters and names stay those of the model."""
+
+    def __init__(self, model: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.model = model
+        self.fabric = fabric
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self.fabric.autocast():
+            return self.model(x)
+
+
+def _test_sums(
+    model: nn.Module, data: Dataset, time_steps: int, batch_size: int, rank: int, processes: int
+) -> tuple[float, float]:
+    """(summed cross-entropy, correct ones) of every ``processes``-th mini-batch, beginning with number ``rank``."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     loss = correct = 0.0
-    with torch.no_grad():
-        for start in range(0, len(data), batch_size):
-            chosen = np.arange(start, min(start + batch_size, len(data)))
-            x, labels = (part.to(device) for part in _batch(data, chosen))
+    with torch.no_grad(), quantised_once(model):
+        for start in range(rank * batch_size, len(data), processes * batch_size):
+            chosen = slice(start, start + batch_size)
+            x = torch.from_numpy(normalise(data.inputs[chosen], data.preprocessing)).to(device)
+            labels = torch.from_numpy(data.labels[chosen]).to(device)
             logits = run(model, x, time_steps).float().mean(0)
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(1) == labels).sum())
     model.train(was_training)
-    return loss / len(data), correct / len(data)
-
-
-def _train_epoch(
-    fabric: Fabric,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    spec: NetworkSpec,
-    config: TrainingConfig,
-    data: Dataset,
-    epoch: int,
-    progress: Progress,
-) -> tuple[float, float]:
-    """One pass over ``data``; all random choices follow from the seed and the epoch. Returns mean loss, accuracy."""
-    module.train()
-    generator = np.random.default_rng([config.seed, epoch])
-    step_of = _backward_function(spec, config, fabric, generator)
-    loss_sum = correct = samples = 0.0
-    for done, chosen in _mini_batches(generator, len(data), config.batch_size):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate_at(epoch - 1 + done / len(data))
-        x, labels = (fabric.to_device(part) for part in _batch(data, chosen, config.shift, generator))
-        optimizer.zero_grad()
-        loss, logits = step_of(module, x, labels)
-        if not math.isfinite(float(loss)):
-            reason = find_divergence(module, x, spec.time_steps)
-            raise TrainingError(f"training diverged in epoch {epoch}: {reason}; try a lower learning rate")
-        optimizer.step()
-        samples += len(chosen)
-        loss_sum += float(loss) * len(chosen)
-        correct += int((logits.argmax(1) == labels).sum())
-        progress.batch(epoch, int(samples), len(data), loss_sum / samples, correct / samples)
-    return loss_sum / samples, correct / samples
-
-
-def _backward_function(
-    spec: NetworkSpec, config: TrainingConfig, fabric: Fabric, generator: np.random.Generator
-) -> Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(model, x, labels) -> (loss, logits), leaving the gradient in the parameters."""
-
-    def criterion(logits: Tensor, labels: Tensor) -> Tensor:
-        return functional.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
-
-    def random_step(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        drawn = int(generator.integers(spec.time_steps))
-        return backward_random(model, x, labels, drawn, criterion, fabric.backward)
-
-    if config.backprop == "random":
-        return random_step
-    through_time = backward_every if config.backprop == "every" else backward_stbp
-    return lambda model, x, labels: through_time(model, x, labels, spec.time_steps, criterion, fabric.backward)
+    return loss, correct
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -208,63 +356,3 @@ def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimize
         {"params": free, "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
-
-
-def _mini_batches(generator: np.random.Generator, size: int, batch_size: int) -> Iterator[tuple[int, Any]]:
-    """(samples before, indices) in random order; a last one of a single sample is dropped, BatchNorm cannot use it."""
-    order = generator.permutation(size)
-    for start in range(0, size, batch_size):
-        if size - start > 1:
-            yield start, order[start : start + batch_size]
-
-
-def _batch(
-    data: Dataset, chosen: Any, shift: int = 0, generator: np.random.Generator | None = None
-) -> tuple[Tensor, Tensor]:
-    inputs = data.inputs[chosen]
-    if shift and generator is not None:
-        inputs = _shifted(inputs, shift, generator)
-    return torch.from_numpy(normalise(inputs, data.preprocessing)), torch.from_numpy(data.labels[chosen])
-
-
-def _shifted(inputs: Any, shift: int, generator: np.random.Generator) -> Any:
-    """Each sample moved by its own offset within +-shift pixels; raw zeros come in."""
-    padded = np.pad(inputs, [(0, 0)] * (inputs.ndim - 2) + [(shift, shift)] * 2)
-    height, width = inputs.shape[-2:]
-    offsets = generator.integers(0, 2 * shift + 1, size=(len(inputs), 2))
-    return np.stack(
-        [sample[..., y : y + height, x : x + width] for sample, (y, x) in zip(padded, offsets, strict=True)]
-    )
-
-
-def _check_data(spec: NetworkSpec, data: Dataset) -> None:
-    if data.input_shape != spec.input_shape:
-        raise DataError(f"{data.name}: images are {data.input_shape} but the network takes {spec.input_shape}")
-    if len(data.class_names) != spec.classes:
-        raise DataError(f"{data.name}: {len(data.class_names)} classes but the network has {spec.classes}")
-    if data.frames is not None and data.frames < spec.time_steps:
-        raise DataError(f"{data.name}: {data.frames} frames per sample, the network needs {spec.time_steps} time-steps")
-
-
-def _result(
-    spec: NetworkSpec, config: TrainingConfig, data: Dataset, model: nn.Module, metrics: EpochMetrics
-) -> checkpoint.Checkpoint:
-    return checkpoint.Checkpoint(
-        network=spec,
-        preprocessing=data.preprocessing,
-        class_names=data.class_names,
-        dataset=data.name,
-        state={name: tensor.detach().clone() for name, tensor in model.state_dict().items()},
-        metrics=dataclasses.asdict(metrics),
-        training=dataclasses.asdict(config),
-    )
-
-
-def _write_metrics(path: Path, history: list[EpochMetrics]) -> None:
-    text = io.StringIO()
-    rows = csv.DictWriter(text, [field.name for field in dataclasses.fields(EpochMetrics)], lineterminator="\n")
-    rows.writeheader()
-    rows.writerows(dataclasses.asdict(metrics) for metrics in history)
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(text.getvalue())
-    os.replace(beside, path)

@@ -23,7 +23,7 @@ TRAIN, TEST = digits("train", 200), digits("test", 100)
 
 
 def states(**changes) -> dict[str, torch.Tensor]:
-    config = TrainingConfig(**{"epochs": 2, "batch_size": 32, "shift": 1, **changes})
+    config = TrainingConfig(**{"epochs": 2, "batch_size": 32, "crop": 1, **changes})
     return dict(train(SPEC, config, TRAIN, TEST).state)
 
 
@@ -60,7 +60,7 @@ def test_files_and_progress(tmp_path):
     with open(tmp_path / "metrics.csv") as stream:
         rows = list(csv.DictReader(stream))
     assert [float(row["test_accuracy"]) for row in rows] == [metrics.test_accuracy for metrics in epochs]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "model.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "model.pt", "resume.pt"]
     loaded = checkpoint.load(tmp_path / "model.pt")
     assert loaded.network == SPEC
     assert TrainingConfig(**loaded.training) == TrainingConfig(epochs=2, batch_size=64)
@@ -72,7 +72,7 @@ def test_bf16_trains():
 
 
 def test_divergence_stops_the_run():
-    with pytest.raises(TrainingError, match=r"epoch 1: .*(layer|loss)"):
+    with pytest.raises(TrainingError, match=r"epoch 1, mini-batch \d+: .*(layer|loss)"):
         states(learning_rate=1e30, warmup_epochs=0)
 
 

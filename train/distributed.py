@@ -1,0 +1,97 @@
+"""Several processes as one: BatchNorm over the joint batch, gradients summed over all processes.
+
+Every process computes the loss of its share of a mini-batch, weighted by its number of samples; the sum over all
+processes is then the loss of the joint mini-batch, and so is its gradient.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn import functional as collective
+
+__all__ = ["JointBatchNorm2d", "join_batch_norms", "processes", "separate_batches", "sum_gradients", "total_of"]
+
+
+class JointBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d whose training statistics are those of all processes' inputs together, (N, C, H, W) -> the same.
+
+    Works on CPU and GPU, and for batches of unequal size. The gradient flows through the joint statistics.
+    """
+
+    joint = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self.joint and processes() > 1):
+            return super().forward(x)
+        values = x.float()
+        own = torch.cat([values.sum((0, 2, 3)), values.new_tensor([values.numel() / values.shape[1]])])
+        total = collective.all_reduce(own)
+        count = total[-1]
+        centred = values - (total[:-1] / count).view(1, -1, 1, 1)
+        variance = collective.all_reduce(centred.square().sum((0, 2, 3))) / count
+        self._update(total[:-1].detach() / count, variance.detach() * count / (count - 1))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, unbiased_variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(unbiased_variance, self.momentum)
+
+
+def processes() -> int:
+    """How many processes train together; 1 without a process group."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def join_batch_norms(model: nn.Module) -> None:
+    """Turn every BatchNorm2d of ``model`` into a JointBatchNorm2d, in place.
+
+    Only the class changes: parameters, statistics and names stay, so that optimisers and checkpoints need not know.
+    """
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = JointBatchNorm2d
+
+
+@contextmanager
+def separate_batches(model: nn.Module) -> Iterator[None]:
+    """Within the block each process normalises by its own batch and waits for no other."""
+    norms = [module for module in model.modules() if isinstance(module, JointBatchNorm2d)]
+    for norm in norms:
+        norm.joint = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.joint = True
+
+
+def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Sum the gradients over all processes, in place and in one message.
+
+    A parameter that no process used has no gradient afterwards, as without processes.
+    """
+    if processes() == 1:
+        return
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    used = gradients[0].new_tensor([parameter.grad is not None for parameter in parameters])
+    message = torch.cat([*(gradient.flatten() for gradient in gradients), used])
+    distributed.all_reduce(message)
+    *sums, users = message.split([*(parameter.numel() for parameter in parameters), len(used)])
+    for parameter, total, number in zip(parameters, sums, users.tolist(), strict=True):
+        parameter.grad = total.view_as(parameter) if number else None
+
+
+def total_of(figures: Tensor) -> Tensor:
+    """The sum of ``figures`` over all processes."""
+    if processes() > 1:
+        distributed.all_reduce(figures)
+    return figures

@@ -1,0 +1,76 @@
+"""What a training run reports, and where: to the caller, a CSV file, TensorBoard."""
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import TrainingError
+
+__all__ = ["EpochMetrics", "Progress", "TensorBoardLog", "write_metrics"]
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One row of metrics.csv. Losses are means per sample, accuracies shares in 0..1.
+
+    ``learning_rate`` is that of the middle of the epoch, ``seconds`` includes the test.
+
+    With random BP the training figures are those of the drawn time-steps' logits; the test sums the logits over T.
+    With Mixup the training accuracy counts the label with the larger share.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+class Progress:
+    """What a training run reports; override what you want to see. With several processes only the first one reports."""
+
+    def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:
+        """After each mini-batch: ``samples`` of ``total`` done; loss and accuracy since the epoch's start."""
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """After each epoch, its checkpoint written."""
+
+
+class TensorBoardLog(Progress):
+    """Writes every epoch's figures to ``folder`` as TensorBoard events, and passes everything on to ``inner``."""
+
+    def __init__(self, folder: Path, inner: Progress) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise TrainingError("the TensorBoard log needs tensorboard: pip install tensorboard") from None
+        self.writer: Any = SummaryWriter(str(folder))
+        self.inner = inner
+
+    def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:
+        self.inner.batch(epoch, samples, total, loss, accuracy)
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        for name, value in dataclasses.asdict(metrics).items():
+            if name != "epoch":
+                self.writer.add_scalar(name, value, metrics.epoch)
+        self.writer.flush()
+        self.inner.epoch(metrics)
+
+
+def write_metrics(path: Path, history: Sequence[EpochMetrics]) -> None:
+    """One CSV row per epoch, written beside and then renamed."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, [field.name for field in dataclasses.fields(EpochMetrics)], lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(dataclasses.asdict(metrics) for metrics in history)
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(text.getvalue())
+    os.replace(beside, path)
