@@ -1,0 +1,132 @@
+"""Accuracy against energy, memory and cores as a picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hmdf.sim.files import write_whole
+
+from .choice import FRONT, Limits, front
+from .figures import ENERGY_FIGURE, Figure
+from .points import Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, told apart by the colour-blind; one per target, in order."""
+LOGARITHMIC = 8.0
+"""Ratio of the largest to the smallest cost from which on the axis is logarithmic."""
+_AXIS_LIMITS = {"energy": "max_energy", "memory": "max_memory", "cores": "max_cores"}
+
+
+def draw(points: list[Point], chosen: Point | None, limits: Limits, folder: Path) -> list[Path]:
+    """Write exploration.png and exploration.svg; gives their paths.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Picture
+
+    paths = []
+    # A fixed salt and no date: the same points give the same files.
+    with rc_context({"svg.hashsalt": "hmdf", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        picture = Picture(figsize=(13, 4.8), layout="constrained")
+        FigureCanvasAgg(picture)
+        panels = picture.subplots(1, len(FRONT), sharey=True)
+        for axes, figure in zip(panels, FRONT, strict=True):
+            _panel(axes, figure, points, chosen, limits)
+        panels[0].set_ylabel(f"accuracy on {points[0].samples:,} samples (%)")
+        handles = _legend(points, chosen)
+        picture.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+        for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            content = io.BytesIO()
+            picture.savefig(content, format=form, dpi=150, metadata=metadata)
+            paths.append(folder / f"exploration.{form}")
+            write_whole(paths[-1], content.getvalue())
+    return paths
+
+
+def _panel(axes: Axes, figure: Figure, points: list[Point], chosen: Point | None, limits: Limits) -> None:
+    known = {p.key: v for p in points if p.accuracy is not None and (v := figure.of(p)) is not None}
+    if not known:
+        axes.text(0.5, 0.5, f"no target says what its {figure.name} is", transform=axes.transAxes, ha="center")
+    shown = [p for p in points if p.key in known]
+    best = front(shown, (figure,))
+    for colour, target in zip(_colours(points), dict.fromkeys(p.target for p in points), strict=True):
+        mine = sorted((p for p in shown if p.target == target), key=lambda p: (known[p.key], p.accuracy))
+        unfit, fit = [p for p in mine if not p.fits], [p for p in mine if p.fits]
+        axes.scatter(*_places(unfit, known, figure), marker="x", color=colour, alpha=0.35, s=22, linewidths=1)
+        axes.scatter(*_places(fit, known, figure), color=colour, alpha=0.3, s=22, linewidths=0)
+        edge = [p for p in fit if p.key in best]
+        axes.plot(*_places(edge, known, figure), color=colour, marker="o", ms=5, lw=1.2, drawstyle="steps-post")
+        _name(axes, edge, known, figure, colour)
+    if chosen is not None and chosen.key in known:
+        axes.scatter(*_places([chosen], known, figure), s=150, facecolors="none", edgecolors="black", linewidths=1.5)
+    _frame(axes, figure, [v / figure.divisor for v in known.values()], limits)
+
+
+def _name(axes: Axes, edge: list[Point], known: dict[str, float], figure: Figure, colour: str) -> None:
+    """Each point of the front by its bits and steps; of points at one place the first."""
+    places: dict[tuple[float, float], Point] = {}
+    for point in edge:
+        x, y = _places([point], known, figure)
+        places.setdefault((x[0], y[0]), point)
+    for place, point in places.items():
+        text = f"{point.setting.spike_bits}b {point.setting.time_steps}t"
+        axes.annotate(text, place, xytext=(5, -11), textcoords="offset points", color=colour, fontsize=8)
+
+
+def _frame(axes: Axes, figure: Figure, values: list[float], limits: Limits) -> None:
+    bound = getattr(limits, _AXIS_LIMITS[figure.name])
+    if bound is not None:
+        axes.axvline(bound / figure.divisor, color="0.4", ls="--", lw=1)
+        values = [*values, bound / figure.divisor]
+    if limits.min_accuracy is not None:
+        axes.axhline(100 * limits.min_accuracy, color="0.4", ls="--", lw=1)
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+    if values and min(values) > 0 and max(values) / min(values) > LOGARITHMIC:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.4g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    elif not figure.unit:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    unit = f" ({figure.unit})" if figure.unit else ""
+    typical = ", typical constants" if figure is ENERGY_FIGURE else ""
+    axes.set_xlabel(f"{figure.name}{unit}{typical}")
+    axes.margins(x=0.12, y=0.08)
+    axes.grid(color="0.92", lw=0.6)
+    axes.set_axisbelow(True)
+
+
+def _places(points: list[Point], known: dict[str, float], figure: Figure) -> tuple[list[float], list[float]]:
+    return [known[p.key] / figure.divisor for p in points], [100 * (p.accuracy or 0.0) for p in points]
+
+
+def _colours(points: list[Point]) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i, _ in enumerate(dict.fromkeys(p.target for p in points))]
+
+
+def _legend(points: list[Point], chosen: Point | None) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    targets = dict.fromkeys(p.target for p in points)
+    handles = [
+        Line2D([], [], color=c, marker="o", ms=5, lw=1.2, label=t)
+        for c, t in zip(_colours(points), targets, strict=True)
+    ]
+    handles.append(Line2D([], [], color="0.4", lw=1.2, label="front of the panel (4b 2t: 4-bit spikes, 2 steps)"))
+    plain: dict[str, Any] = {"lw": 0, "color": "0.4", "ms": 5}
+    handles.append(Line2D([], [], marker="o", alpha=0.4, label="another setting", **plain))
+    if any(not p.fits for p in points):
+        handles.append(Line2D([], [], marker="x", label="does not fit (once mended)", **plain))
+    if chosen is not None:
+        ring: dict[str, Any] = {"ms": 11, "mfc": "none", "mec": "black", "mew": 1.5}
+        handles.append(Line2D([], [], lw=0, marker="o", label="chosen", **ring))
+    return handles

@@ -1,0 +1,246 @@
+"""Which points are worth having, and which one to take: the Pareto front, the limits, and the reasons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf, sqrt
+
+import msgspec
+
+from .figures import CORES_FIGURE, COSTS, ENERGY_FIGURE, LATENCY_FIGURE, MEMORY_FIGURE, Figure, describe, percent
+from .points import Point
+
+FRONT = (ENERGY_FIGURE, MEMORY_FIGURE, CORES_FIGURE)
+"""Costs that span the front, with accuracy."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a setting must keep; None = anything. Energy in pJ, memory in bytes, latency in ns, accuracy 0..1."""
+
+    max_energy: float | None = None
+    max_memory: float | None = None
+    max_latency: float | None = None
+    max_cores: float | None = None
+    min_accuracy: float | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the limits that are set."""
+        return [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+
+    def without(self, name: str) -> Limits:
+        """The same without one limit."""
+        return msgspec.structs.replace(self, **{name: None})
+
+    def only(self, name: str) -> Limits:
+        """One of the limits alone."""
+        return Limits(**{name: getattr(self, name)})
+
+    def allow(self, point: Point) -> bool:
+        """Whether a point keeps all limits; a figure that is not known keeps none."""
+        for name, figure in _LIMITED.items():
+            limit, value = getattr(self, name), figure.of(point)
+            if limit is not None and (value is None or value > limit):
+                return False
+        return self.min_accuracy is None or (point.accuracy is not None and point.accuracy >= self.min_accuracy)
+
+    def text(self, name: str) -> str:
+        """A limit as a formula."""
+        if name == "min_accuracy":
+            return f"accuracy >= {percent(getattr(self, name))}"
+        return f"{_LIMITED[name].name} <= {_LIMITED[name].text(getattr(self, name))}"
+
+
+_LIMITED = {
+    "max_energy": ENERGY_FIGURE,
+    "max_memory": MEMORY_FIGURE,
+    "max_latency": LATENCY_FIGURE,
+    "max_cores": CORES_FIGURE,
+}
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The point to take, None when there is none, and why, in sentences."""
+
+    point: Point | None
+    why: list[str]
+
+
+def front(points: list[Point], costs: tuple[Figure, ...] = FRONT) -> set[str]:
+    """Keys of the points that fit and that no other point of the same target beats.
+
+    A point beats another when it is no worse in accuracy and in every cost, and better in one. An unknown cost is
+    worse than any known one.
+    """
+    rows = {p.key: (p.target, (-_accuracy(p), *(_cost(figure, p) for figure in costs))) for p in points if p.fits}
+
+    def beaten(key: str) -> bool:
+        target, mine = rows[key]
+        return any(
+            t == target and other != mine and all(a <= b for a, b in zip(other, mine, strict=True))
+            for t, other in rows.values()
+        )
+
+    return {key for key in rows if not beaten(key)}
+
+
+def choose(points: list[Point], limits: Limits) -> Choice:
+    """The setting to take.
+
+    Of the points that fit and keep all limits: with `min_accuracy` the cheapest, else the most accurate and then the
+    cheapest; cheaper means less energy, then less memory, fewer cores, less latency.
+    """
+    fitting = [p for p in points if p.fits]
+    allowed = [p for p in fitting if limits.allow(p)]
+    if not fitting:
+        return Choice(None, _nothing_fits(points))
+    if not allowed:
+        return Choice(None, _nothing_allowed(fitting, limits))
+    best = _best(allowed, limits)
+    return Choice(best, _reasons(points, fitting, allowed, best, limits))
+
+
+def summary(point: Point) -> str:
+    """A point in one line."""
+    known = [(figure, figure.of(point)) for figure in COSTS]
+    costs = [f"{figure.name} {figure.text(value)}" for figure, value in known if value is not None]
+    accuracy = f"accuracy {percent(_accuracy(point))} ({point.correct} of {point.samples})"
+    return f"{describe(point.setting)} on {point.target}: {', '.join([accuracy, *costs])}"
+
+
+def standard_error(point: Point) -> float:
+    """Of the accuracy on samples of the same kind: the standard deviation of Beta(correct + 1, wrong + 1).
+
+    Unlike sqrt(p (1 - p) / N) it is not 0 where all samples are right.
+    """
+    right, wrong = (point.correct or 0) + 1, point.samples - (point.correct or 0) + 1
+    return sqrt(right * wrong / (right + wrong + 1)) / (right + wrong)
+
+
+# ----------------------------------------------------------------------------- order
+
+
+def _accuracy(point: Point) -> float:
+    return 0.0 if point.accuracy is None else point.accuracy
+
+
+def _cost(figure: Figure, point: Point) -> float:
+    value = figure.of(point)
+    return inf if value is None else float(value)
+
+
+def _best(points: list[Point], limits: Limits) -> Point:
+    def order(point: Point) -> tuple:
+        costs = tuple(_cost(figure, point) for figure in COSTS)
+        accuracy = (-_accuracy(point),)
+        first = (costs, accuracy) if limits.min_accuracy is not None else (accuracy, costs)
+        return (*first, point.target, point.setting)
+
+    return min(points, key=order)
+
+
+# ----------------------------------------------------------------------------- reasons
+
+
+def _reasons(points: list[Point], fitting: list[Point], allowed: list[Point], best: Point, limits: Limits) -> list[str]:
+    count = f"{len(fitting)} of {len(points)} points fit their target"
+    if limits.given:
+        kept = ", ".join(limits.text(name) for name in limits.given)
+        count += f", {len(allowed)} of them {'keeps' if len(allowed) == 1 else 'keep'} {kept}"
+    decisive = next((figure.name for figure in COSTS if figure.of(best) is not None), "cost")
+    if limits.min_accuracy is not None:
+        lines = [f"{count}; of these it has the least {decisive}"]
+    else:
+        equal = sum(_accuracy(p) == _accuracy(best) for p in allowed)
+        least = f", and of the {equal} as accurate the one with the least {decisive}" if equal > 1 else ""
+        lines = [f"{count}; it is the most accurate of these{least}"]
+    return [
+        *lines,
+        *_uncertain(best, limits),
+        *_cheaper(allowed, best),
+        *_elsewhere(allowed, best, limits),
+        *_forgone(fitting, best, limits),
+    ]
+
+
+def _uncertain(best: Point, limits: Limits) -> list[str]:
+    """The range of an energy that rests on estimates, and whether the limit holds throughout."""
+    cost = best.energy_pj
+    if energy_is_exact(best) or cost is None:
+        return []
+    low, high = (ENERGY_FIGURE.text(value) for value in (cost.low, cost.high))
+    line = f"its energy lies between {low} and {high} (constants: {best.energy_status})"
+    if limits.max_energy is not None and cost.high > limits.max_energy:
+        line += "; the limit is kept by the typical value, not by the highest"
+    return [line]
+
+
+def energy_is_exact(point: Point) -> bool:
+    """Whether a point's energy has no range."""
+    return point.energy_pj is None or point.energy_pj.low == point.energy_pj.high
+
+
+def _cheaper(allowed: list[Point], best: Point) -> list[str]:
+    """A setting with much less energy whose accuracy these samples cannot tell from the best."""
+    spent, error = ENERGY_FIGURE.of(best), standard_error(best)
+    if not spent:
+        return []
+    near = [p for p in allowed if _accuracy(p) >= _accuracy(best) - error]
+    other = min(near, key=lambda p: (_cost(ENERGY_FIGURE, p), p.target, p.setting))
+    saved = 1 - _cost(ENERGY_FIGURE, other) / spent
+    if saved <= 0:
+        return []
+    return [f"within its standard error of {percent(error)}, {saved:.0%} less energy: {summary(other)}"]
+
+
+def _elsewhere(allowed: list[Point], best: Point, limits: Limits) -> list[str]:
+    """The choice on each other target: their energies count different events, so the user must compare them."""
+    targets = dict.fromkeys(p.target for p in allowed if p.target != best.target)
+    return [f"on {t} it would be {summary(_best([p for p in allowed if p.target == t], limits))}" for t in targets]
+
+
+def _forgone(fitting: list[Point], best: Point, limits: Limits) -> list[str]:
+    """What the limits on cost exclude."""
+    if limits.min_accuracy is not None or not limits.given:
+        return []
+    top = _best(fitting, Limits())
+    return [f"without the limits: {summary(top)}"] if _accuracy(top) > _accuracy(best) else []
+
+
+def _nothing_fits(points: list[Point]) -> list[str]:
+    lines = [f"none of the {len(points)} points fits its target"]
+    for target in dict.fromkeys(p.target for p in points):
+        mine = [p for p in points if p.target == target]
+        nearest = min(mine, key=lambda p: (len(p.findings), p.setting))
+        kinds = Counter(f.message for f in nearest.findings)
+        first = nearest.findings[0]
+        lines.append(
+            f"{target}: nearest is {describe(nearest.setting)} with {sum(kinds.values())} findings, the first: "
+            f"{first.node}: {first.message}; fix: {first.fix}"
+        )
+    return lines
+
+
+def _nothing_allowed(fitting: list[Point], limits: Limits) -> list[str]:
+    lines = [f"{len(fitting)} points fit their target, none keeps {', '.join(map(limits.text, limits.given))}"]
+    alone = {name: [p for p in fitting if limits.only(name).allow(p)] for name in limits.given}
+    for name, kept in alone.items():
+        if not kept:
+            lines.append(f"{limits.text(name)} is kept by none: {_nearest(fitting, name)}")
+    if all(alone.values()):
+        for name in limits.given:
+            rest = [p for p in fitting if limits.without(name).allow(p)]
+            if rest:
+                lines.append(f"without {limits.text(name)}: {summary(_best(rest, limits.without(name)))}")
+    return lines
+
+
+def _nearest(fitting: list[Point], name: str) -> str:
+    """The point that comes closest to a limit."""
+    if name == "min_accuracy":
+        return f"the highest is {summary(_best(fitting, Limits()))}"
+    figure = _LIMITED[name]
+    known = [p for p in fitting if figure.of(p) is not None]
+    if not known:
+        return f"no target says what its {figure.name} is"
+    return f"the least is {summary(min(known, key=lambda p: (_cost(figure, p), -_accuracy(p), p.target, p.setting)))}"
