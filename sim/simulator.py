@@ -33,7 +33,7 @@ class Result(msgspec.Struct, frozen=True, eq=False):
     Fields:
         logits: int64 (N, classes); times `program.readout.scale` for real values.
         predictions: (N,), the first index of the largest logit.
-        counters: see counters.py.
+        counters: see counters.py; of no samples where they were not wanted.
         seconds: wall-clock time of encoding and running.
         accuracy: share of predictions equal to the labels, when labels were given.
         taps: every message, only when asked for.
@@ -73,12 +73,17 @@ def simulate(
 
 
 class Simulator:
-    """An executor (see `reference.Executor`) that keeps what it prepared for a program from one call to the next."""
+    """An executor (see `reference.Executor`) that keeps what it prepared for a program from one call to the next.
+
+    Args:
+        threads: defaults to the processor's number.
+        counted: whether to count spikes and operations; they cost a few percent.
+    """
 
     name = "numba"
 
-    def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or os.cpu_count() or 1
+    def __init__(self, threads: int | None = None, counted: bool = True) -> None:
+        self.threads, self.counted = threads or os.cpu_count() or 1, counted
         self.path = choose_path()
         self._prepared: tuple[Program, Plan] | None = None
 
@@ -102,7 +107,7 @@ class Simulator:
         began = time.perf_counter()
         if labels is not None:
             labels = _checked_labels(program, labels)
-        run = _Run(program, self._plan(program), self.path, taps, progress)
+        run = _Run(program, self._plan(program), self.path, self.counted, taps, progress)
         threads = min(self.threads, -(-len(x) // run.block)) if isinstance(x, np.ndarray) else self.threads
         run.work_on(x if not isinstance(x, np.ndarray) else [x], max(1, threads))
         logits = run.logits()
@@ -110,7 +115,7 @@ class Simulator:
         return Result(
             logits=logits,
             predictions=predictions,
-            counters=collect(program, run.tallies()),
+            counters=collect(program, run.tallies() if self.counted else []),
             seconds=time.perf_counter() - began,
             accuracy=None if labels is None else _accuracy(predictions, labels),
             taps=run.taps() if taps else None,
@@ -130,11 +135,12 @@ class _Run:
         program: Program,
         plan: Plan,
         path: Path,
+        counted: bool,
         keep_taps: bool,
         progress: Callable[[int], None] | None,
     ) -> None:
         self.program, self.plan, self.path = program, plan, path
-        self.keep_taps, self.progress = keep_taps, progress
+        self.counted, self.keep_taps, self.progress = counted, keep_taps, progress
         per_sample = sum(size * (1, 2, 4)[arena] for arena, size in enumerate(plan.arena_sizes))
         self.block = max(1, min(MAX_BLOCK, BLOCK_BYTES // max(1, per_sample)))
         self.done: dict[int, tuple[Integers, Tally, dict[str, NDArray]]] = {}
@@ -181,7 +187,7 @@ class _Run:
         try:
             while (taken := self._take(queue)) is not None:
                 index, samples = taken
-                logits, tally = workspace.run(encode(self.program, samples))
+                logits, tally = workspace.run(encode(self.program, samples), self.counted)
                 messages = self._messages(workspace, len(samples)) if self.keep_taps else {}
                 self.done[index] = (logits, tally, messages)
                 self._tell(len(samples))

@@ -7,23 +7,33 @@ another one does, so what is kept is told apart by a digest of all sources.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from numba import njit
+import numba
+from numba import extending
 
 # All arrays come from outside: without reference counts, no call has to touch them.
-_OPTIONS = {"nogil": True, "_nrt": False, "error_model": "numpy"}
-
-kernel = njit(**_OPTIONS)
-"""Compiles a function that kernels call."""
+_OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False, "error_model": "numpy"}
 
 
-def compile_entry(function):
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function that kernels call."""
+    return numba.njit(function, **_OPTIONS)
+
+
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of kernels that is given as LLVM instructions; the first argument is the typing context."""
+    return extending.intrinsic(function)
+
+
+def compile_entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function that Python calls, and keeps it on disk where there is a folder to write to."""
     try:
-        return njit(function, cache=True, **_OPTIONS)
+        return numba.njit(function, cache=True, **_OPTIONS)
     except RuntimeError:  # No folder: compiled anew in every process.
-        return njit(function, **_OPTIONS)
+        return numba.njit(function, **_OPTIONS)
 
 
 def digest_of_sources() -> int:

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
+from .compiling import intrinsic
 from .lanes import VECTOR, WIDTH
 
 QUADS, PAIRS, BYTE_PAIRS = 1, 2, 3

@@ -7,6 +7,9 @@ scaled into the tile's currents, and forgotten.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from . import counting, narrow
 from . import plan as p
 from . import wide_neurons as wide
@@ -17,7 +20,7 @@ from .tiles import LANES, PIXELS, WEIGHTS_IN_CACHE, Tile
 from .wide_accumulate import accumulate
 
 
-def _entry(sources: int):
+def _entry(sources: int) -> Callable[..., Any]:
     def run(path, model, arenas, scratch, outcome, samples, counted, first, last):
         """Run populations [first, last) for `samples` samples; the tuples are those of memory.py, addresses."""
         if sources >= 0:  # Always; a value that a function closes over tells apart what is kept of it on disk.
@@ -32,7 +35,8 @@ def _entry(sources: int):
 def _run_population(path, model, arenas, scratch, outcome, samples, counted, index):
     population = population_row(model.populations, index)
     saturations = index * 2 * model.time_steps
-    counting.clear(population, samples, outcome.counts)
+    if counted:
+        counting.clear(population, samples, outcome.counts)
     # Weights that the cache cannot hold are walked through once for all samples, others once for every few pixels.
     blocks = -(-population.channels // LANES)
     outer, inner = (blocks, 1) if population.weight_bytes > WEIGHTS_IN_CACHE else (1, blocks)
@@ -44,12 +48,13 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
                     lanes = min(LANES, population.channels - c0)
                     tile = Tile(sample, p0, min(PIXELS, population.pixels - p0), c0, lanes)
                     if index == 0:
-                        counting.count_input(population, model, arenas, tile, outcome.counts)
+                        if counted:
+                            counting.count_input(population, model, arenas, tile, outcome.counts)
                     elif population.narrow:
                         narrow.run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counted)
                     else:
                         _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations)
-    if population.dynamics != p.READOUT:
+    if counted and population.dynamics != p.READOUT:
         counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
         counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, saturations)
 

@@ -7,13 +7,16 @@ arithmetic wraps as int32 does. `load` and `store` widen and narrow from and to 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core.extending import lower_builtin, models, register_model
 from numba.core.imputils import impl_ret_untracked
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic
+
+from .compiling import intrinsic
 
 WIDTH = 16
 """Lanes of a vector."""
@@ -31,14 +34,14 @@ LANES_TYPE = _Lanes()
 
 @register_model(_Lanes)
 class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager, kind) -> None:
+    def __init__(self, manager: Any, kind: types.Type) -> None:
         super().__init__(manager, kind, VECTOR)
 
 
 # ------------------------------------------------------------------------------ operators
 
 
-def _define_operator(operation, emit) -> None:
+def _define_operator(operation: Callable[..., Any], emit: Callable[..., Any]) -> None:
     @infer_global(operation)
     class _Typing(AbstractTemplate):
         def generic(self, args, kws):

@@ -6,9 +6,13 @@ as pointers they compile several times faster. Whoever hands out an address keep
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import from_dtype, types
-from numba.extending import intrinsic
+
+from .compiling import intrinsic
 
 
 def _pointer_to(kind):
@@ -33,7 +37,7 @@ uint8s, int8s, int16s, int32s, int64s = (
 """From the address of an array (int64) to a pointer to its elements."""
 
 
-def rows_of(dtype: np.dtype):
+def rows_of(dtype: np.dtype) -> Callable[..., Any]:
     """A compiled function (address of a table, index) -> its row, with the fields of `dtype` as attributes."""
     record = from_dtype(dtype)
     size = dtype.itemsize

@@ -31,13 +31,13 @@ class Workspace:
         self.scratch += [aligned_zeros(tile, np.int32) for _ in range(4)]
         self.scratch.append(aligned_zeros(plan.patch_size, np.int32))
         self.counts = aligned_zeros(plan.counts_size * samples, np.int32)
-        tables = (_address(table) for table in plan.tables)
-        self.model = Model(*tables, *plan.state_range, program.time_steps, program.classes)
+        numbers = (*plan.state_range, program.time_steps, program.classes)
+        self.model = Model._make([*map(_address, plan.tables), *numbers])
 
     def run(self, messages: NDArray, counted: bool = True) -> tuple[Integers, Tally]:
         """Logits (n, classes) and raw counts of n <= samples samples, messages (n, 1 or T, *input shape).
 
-        Without `counted`, spikes and SOPs are 0 where the counters cost time.
+        Unless `counted`, spikes and SOPs are left 0.
         """
         program, samples = self.program, len(messages)
         np.copyto(self.messages(INPUT)[:samples], messages, casting="unsafe")
@@ -49,9 +49,9 @@ class Workspace:
         engine.run(
             self.path,
             self.model,
-            Arenas(*map(_address, self.arenas)),
-            Scratch(*map(_address, self.scratch)),
-            Outcome(*map(_address, (logits, spikes, saturations, sops, self.counts))),
+            Arenas._make(map(_address, self.arenas)),
+            Scratch._make(map(_address, self.scratch)),
+            Outcome._make(map(_address, (logits, spikes, saturations, sops, self.counts))),
             samples,
             counted,
             0,
