@@ -210,6 +210,7 @@ class _Display:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self.task = self.bar.add_task("train", total=None, epoch=1, accuracy=0.0, rate=0.0)
 
