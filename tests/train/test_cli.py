@@ -48,6 +48,75 @@ def test_options_reach_the_checkpoint(monkeypatch, capsys, tmp_path, data):
     assert {len(line.rstrip()) for line in rows} == {len(titles.rstrip())}
 
 
+def test_settings_are_overridden_by_options(monkeypatch, tmp_path, data):
+    settings = tmp_path / "mine.toml"
+    settings.write_text(
+        f'data = "{data}"\n[network]\nwidth = 4\ntime_steps = 2\nspike_bits = "float"\nneuron = "plain"\n'
+        "[training]\nepochs = 5\nbatch_size = 16\nflip = true\ncrop = 1\n"
+    )
+    out = tmp_path / "run"
+    code = run_cli(
+        monkeypatch, "--config", str(settings), "--epochs", "1", "--no-flip", "--neuron", "mpbn", "--spike-bits", "4",
+        "--out", str(out),
+    )  # fmt: skip
+    assert code == 0
+    loaded = checkpoint.load(out / "model.pt")
+    spec, training = loaded.network, loaded.training
+    assert (spec.width, spec.time_steps, spec.spike_bits, spec.neuron, spec.weights) == (4, 2, 4, "mpbn", "ternary")
+    assert (training["epochs"], training["batch_size"], training["flip"], training["crop"]) == (1, 16, False, 1)
+    assert (training["learning_rate"], training["warmup_epochs"]) == (0.1, 1.0)
+
+
+def test_resume_goes_on_where_there_is_something(monkeypatch, capsys, tmp_path, data):
+    arguments = [
+        "--data",
+        data,
+        "--width",
+        "4",
+        "--time-steps",
+        "2",
+        "--epochs",
+        "2",
+        "--out",
+        str(tmp_path),
+        "--resume",
+    ]
+    for rows in (2, 0):
+        assert run_cli(monkeypatch, *arguments) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len([line for line in lines if line.strip() and line.split()[0] in ("1", "2")]) == rows
+    assert run_cli(monkeypatch, *arguments, "--seed", "1") == 3
+    assert "seed = 0, now it is 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "frames"),
+    [
+        ("nmnist", [], "4:time"),
+        ("nmnist", ["--time-steps", "3"], "3:time"),
+        ("nmnist:2:count", [], "2:count"),
+        ("nmnist:2:count", ["--time-steps", "3"], "3:count"),
+    ],
+)
+def test_recordings_are_cut_into_one_frame_per_time_step(monkeypatch, tmp_path, name, arguments, frames):
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split in ("train", "test"):
+        arrays |= {f"{split}_{key}": generator.integers(0, top, 3000) for key, top in (("x", 34), ("y", 34), ("p", 2))}
+        arrays |= {f"{split}_t": np.arange(3000) % 150, f"{split}_offsets": np.arange(0, 3001, 150)}
+        arrays |= {f"{split}_labels": np.arange(20) % 10}
+    np.savez(tmp_path / "nmnist_few.npz", **arrays)
+    code = run_cli(
+        monkeypatch, "--data", name, "--data-root", str(tmp_path), "--width", "4", "--epochs", "1", "--flip", "--roll",
+        "2", *arguments, "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert code == 0
+    loaded = checkpoint.load(tmp_path / "run" / "model.pt")
+    assert loaded.dataset == f"nmnist:{frames}"
+    assert loaded.network.time_steps == int(frames[0])
+    assert loaded.network.event
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -56,6 +125,11 @@ def test_options_reach_the_checkpoint(monkeypatch, capsys, tmp_path, data):
         (["--data", "digits", "--net", "smal", "--out", "x"], 3, "did you mean 'small'"),
         (["--data", "digits", "--net", "vgg13", "--out", "x"], 3, "down to nothing"),
         (["--data", "digits"], 2, "--out"),
+        (["--out", "x"], 2, "Missing option '--data'"),
+        (["--config", "resnet18", "--out", "x"], 3, "no settings are called 'resnet18'"),
+        (["--data", "cifar10", "--data-root", ".", "--out", "x"], 3, "no cifar10 here; looked for cifar-10-binary"),
+        (["--data", "digits", "--roll", "2", "--out", "x"], 3, "roll is for events"),
+        (["--data", "digits", "--batch-size", "4", "--accumulate", "3", "--out", "x"], 3, "at least 6 samples"),
         (["--data", "digits", "--out", "x", "--spike-bits", "9"], 2, "neither 1..8 nor 'float'"),
         (["--data", "digits", "--out", "x", "--epochs", "0"], 2, "--epochs"),
     ],

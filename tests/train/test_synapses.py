@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from hmdf.train.errors import ModelError
-from hmdf.train.synapses import BinaryConv2d, BinaryLinear, TernaryConv2d, TernaryLinear
+from hmdf.train.synapses import BinaryConv2d, BinaryLinear, TernaryConv2d, TernaryLinear, quantised_once
 
 X = torch.randn(2, 6, 5, 5, generator=torch.Generator().manual_seed(0))
 
@@ -91,3 +91,25 @@ def test_all_zero_ternary_weights_stay_finite():
 def test_unknown_scale_is_refused():
     with pytest.raises(ModelError, match="scale_per"):
         TernaryConv2d(6, 4, 3, scale_per="row")
+
+
+@pytest.mark.parametrize("kind", [TernaryConv2d, BinaryConv2d])
+def test_quantising_once_changes_no_output_and_no_gradient(kind):
+    torch.manual_seed(0)
+    layer, x = kind(2, 3, 3), torch.randn(2, 2, 6, 6)
+
+    def outputs_and_gradient():
+        layer.weight.grad = None
+        outputs = [layer(x), layer(2 * x)]
+        for output in outputs:
+            output.square().sum().backward()
+        return [*outputs, layer.weight.grad]
+
+    plain = outputs_and_gradient()
+    with quantised_once(layer):
+        held = outputs_and_gradient()
+        with torch.no_grad():
+            layer.weight.neg_()
+        assert torch.equal(layer(x), plain[0])
+    assert all(torch.equal(one, other) for one, other in zip(plain, held, strict=True))
+    assert torch.allclose(layer(x), -plain[0], atol=1e-5)

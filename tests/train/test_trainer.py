@@ -114,3 +114,42 @@ def test_too_few_frames():
     with pytest.raises(DataError, match="3 frames per sample"):
         train(SPEC, TrainingConfig(epochs=1), events, events)
     train(dataclasses.replace(SPEC, time_steps=3, event=True), TrainingConfig(epochs=1), events, events)
+
+
+def test_accumulation_adds_up_to_the_mini_batch():
+    """One step on one mini-batch, whole and in four parts."""
+    results = []
+    for accumulate in (1, 4):
+        config = TrainingConfig(epochs=1, batch_size=200, accumulate=accumulate, learning_rate=0.05, warmup_epochs=0)
+        results.append(train(SPEC, config, TRAIN, TEST))
+    one, parts = results
+    assert one.metrics["train_loss"] == pytest.approx(parts.metrics["train_loss"], rel=0.05)
+    # BatchNorm sees smaller batches, so the steps differ, but they point the same way
+    torch.manual_seed(0)
+    start = build(SPEC).state_dict()
+    moves = [
+        torch.cat([(r.state[k] - start[k]).flatten() for k in start if k.endswith("conv.weight")]) for r in results
+    ]
+    assert float(torch.cosine_similarity(*moves, dim=0)) > 0.9
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 6, "accumulate": 4}, {"batch_size": 1000, "accumulate": 101}])
+def test_parts_too_small_for_a_batch_norm(options):
+    with pytest.raises(DataError, match="need mini-batches of at least"):
+        train(SPEC, TrainingConfig(epochs=1, **options), TRAIN, TEST)
+
+
+def test_tensorboard_log(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from hmdf.train.progress import TensorBoardLog
+
+    result = train(
+        SPEC, TrainingConfig(epochs=2, batch_size=100), TRAIN, TEST, None, TensorBoardLog(tmp_path, Progress())
+    )
+    log = EventAccumulator(str(tmp_path))
+    log.Reload()
+    points = log.Scalars("test_accuracy")
+    assert [point.step for point in points] == [1, 2]
+    assert points[-1].value == pytest.approx(result.metrics["test_accuracy"])

@@ -1,0 +1,115 @@
+"""Runs that are killed and go on."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from hmdf.train import checkpoint
+from hmdf.train.config import TrainingConfig
+from hmdf.train.data import load
+from hmdf.train.errors import ModelError, TrainingError
+from hmdf.train.networks import NetworkSpec
+from hmdf.train.trainer import train
+
+# Trains on digits, saving after every mini-batch, and prints a line for each.
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+from hmdf.train.config import TrainingConfig
+from hmdf.train.data import load
+from hmdf.train.networks import NetworkSpec
+from hmdf.train.progress import Progress
+from hmdf.train.trainer import train
+
+class Tell(Progress):
+    def batch(self, epoch, samples, total, loss, accuracy):
+        print(epoch, samples, flush=True)
+
+torch.set_num_threads(1)
+spec = NetworkSpec("small", (1, 8, 8), 10, width=4)
+config = TrainingConfig(epochs=3, batch_size=128, crop=1, mixup=0.5, seed=3, accumulate=2)
+train(spec, config, load("digits", "train"), load("digits", "test"), Path(sys.argv[1]), Tell(), True, 0.0)
+"""
+
+
+def start(out) -> subprocess.Popen:
+    command = [sys.executable, "-c", CHILD, str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def lines_of(process: subprocess.Popen, kill_after: int | None = None) -> list[str]:
+    """What the run prints; after ``kill_after`` lines it is killed, without a chance to put anything in order."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.strip())
+        if len(lines) == kill_after:
+            process.kill()
+    errors = process.stderr.read() if process.stderr else ""
+    assert process.wait(timeout=60) == (0 if kill_after is None else -9), errors
+    return lines
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
+    whole = start(tmp_path / "whole")
+    broken = [lines_of(start(tmp_path / "broken"), kills) for kills in (5, 9)]
+    broken.append(lines_of(start(tmp_path / "broken")))
+    uninterrupted = lines_of(whole)
+    assert len(uninterrupted) == 3 * 12
+    assert len(broken[2]) < 3 * 12 - 5, "the run began anew instead of going on"
+    assert [part[0] == "1 128" for part in broken] == [True, False, False]
+    for name in ("model.pt", "resume.pt"):
+        one, other = (checkpoint.load(tmp_path / folder / name) for folder in ("whole", "broken"))
+        assert all(torch.equal(tensor, other.state[key]) for key, tensor in one.state.items())
+        assert one.metrics["test_loss"] == other.metrics["test_loss"]
+        assert one.metrics["train_loss"] == other.metrics["train_loss"]
+    rows = [(tmp_path / folder / "metrics.csv").read_text().splitlines() for folder in ("whole", "broken")]
+    without_seconds = [[row.rpartition(",")[0] for row in table] for table in rows]
+    assert without_seconds[0] == without_seconds[1]
+    assert {path.name for path in (tmp_path / "broken").iterdir()} == {"model.pt", "resume.pt", "metrics.csv"}
+
+
+SPEC = NetworkSpec("small", (1, 8, 8), 10, width=4)
+TRAIN, TEST = load("digits", "train"), load("digits", "test")
+CONFIG = TrainingConfig(epochs=1, batch_size=512)
+
+
+def test_other_options_cannot_go_on(tmp_path):
+    train(SPEC, CONFIG, TRAIN, TEST, tmp_path)
+    for spec, config, message in (
+        (SPEC, TrainingConfig(epochs=2, batch_size=512), r"resume\.pt: .* epochs = 1, now it is 2"),
+        (NetworkSpec("small", (1, 8, 8), 10, width=5), CONFIG, "width = 4, now it is 5"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            train(spec, config, TRAIN, TEST, tmp_path, resume=True)
+    (tmp_path / "resume.pt").write_bytes((tmp_path / "model.pt").read_bytes())
+    with pytest.raises(ModelError, match=r"resume\.pt: .*samples"):
+        train(SPEC, CONFIG, TRAIN, TEST, tmp_path, resume=True)
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    first = train(SPEC, CONFIG, TRAIN, TEST, tmp_path)
+    (tmp_path / "model.pt").unlink()  # as if the run had ended between the two writes
+    again = train(SPEC, CONFIG, TRAIN, TEST, tmp_path, resume=True)
+    assert all(torch.equal(tensor, again.state[key]) for key, tensor in first.state.items())
+    assert checkpoint.load(tmp_path / "model.pt").metrics == dict(first.metrics)
+
+
+def test_divergence_names_the_last_good_checkpoint(tmp_path):
+    config = TrainingConfig(epochs=3, batch_size=512, learning_rate=1e30, warmup_epochs=0)
+    with pytest.raises(TrainingError, match=r"epoch 1, mini-batch \d: .* time-step \d.*last good checkpoint: none yet"):
+        train(SPEC, config, TRAIN, TEST, tmp_path)
+    train(SPEC, CONFIG, TRAIN, TEST, tmp_path)
+    # one good epoch, then a learning rate that no one survives
+    good = checkpoint.load(tmp_path / "resume.pt")
+    training = {**good.training, **vars(config)}
+    import dataclasses
+
+    checkpoint.save(tmp_path / "resume.pt", dataclasses.replace(good, training=training))
+    with pytest.raises(TrainingError, match=r"last good checkpoint: .*resume\.pt \(epoch 1 complete\)"):
+        train(SPEC, config, TRAIN, TEST, tmp_path, resume=True)
+    kept = checkpoint.load(tmp_path / "resume.pt")
+    assert all(torch.equal(tensor, kept.state[key]) for key, tensor in good.state.items())
