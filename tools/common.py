@@ -65,9 +65,14 @@ def _complain(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # for run_cli: whoever reads the output has seen enough, which is no error
+
+
 def console() -> Console:
     """Standard output; wide enough for every table when it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    return _Screen(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
 
 
 def table(*columns: str, left: int = 1) -> Table:

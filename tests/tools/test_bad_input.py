@@ -1,13 +1,15 @@
 """Bad input ends with one clear message on standard error, the right exit code, and nothing half-written."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from .conftest import digits
+from .conftest import ENVIRONMENT, digits
 
 TARGETS = Path(__file__).parents[2] / "hw_targets"
 
@@ -212,6 +214,14 @@ def test_a_folder_that_cannot_be_made(call, demo, tmp_path):
     assert outcome.code == 3
     assert outcome.err.startswith("error: ")
     assert blocked.read_text() == "not a folder"
+
+
+def test_a_reader_that_stops_reading_is_no_error(demo):
+    command = f"{sys.executable} -m hmdf.tools.sim {demo.program} --data {demo.data} --samples 2"
+    script = f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_an_interrupted_write_leaves_the_old_file(call, demo, tmp_path, monkeypatch):
