@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hmdf.hw_targets.target import Target, load_target
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Metadata, Preprocessing, Program
-from hmdf.sim.ranges import Ranges, prove
+from hmdf.sim.ranges import Ranges, prove, unproven
 
 from .calibrate import affordable, calibrate
 from .config import Config
@@ -98,7 +98,9 @@ def compile_network(
         metadata=msgspec.structs.replace(base, target=chip.name, calibration_samples=statistics.samples),
     )
     ranges = prove(quantized.program)
-    _check_proof(quantized.program, ranges)
+    reasons = unproven(quantized.program, ranges)  # The quantizer chose everything so that there is none.
+    if reasons:
+        raise CompileError([Finding("error", "proof", reason, "lower the bits of its sources") for reason in reasons])
     return Compilation(quantized.program, ranges, folded, quantized.notes)
 
 
@@ -158,20 +160,3 @@ def _checked(samples: NDArray, folded: FoldedGraph, framed: bool) -> NDArray:
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise InputError(f"calibration sample {where[0]} is {samples[where]} at {where[1:]}")
     return samples
-
-
-def _check_proof(program: Program, ranges: Ranges) -> None:
-    """Every accumulator must be provably safe; the quantizer chose it so, and this checks it."""
-    limit = 2 ** (program.accumulator_bits - 1)
-    errors = [
-        Finding(
-            "error",
-            name,
-            f"its accumulator spans {interval.low}..{interval.high}, {program.accumulator_bits} bits hold {limit - 1}",
-            "lower the bits of the message that feeds it",
-        )
-        for name, interval in ranges.synapses.items()
-        if interval.low < -limit or interval.high >= limit
-    ]
-    if errors:
-        raise CompileError(errors)

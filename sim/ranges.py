@@ -95,6 +95,25 @@ def prove(program: Program) -> Ranges:
     return Ranges(synapses, populations, total)
 
 
+def unproven(program: Program, ranges: Ranges) -> list[str]:
+    """Why the program is not proven safe, a sentence per register; empty for every program that the compiler writes.
+
+    An accumulator must stay within `accumulator_bits`, every intermediate integer within 63 bits.
+    """
+    limit = 2 ** (program.accumulator_bits - 1)
+    reasons = [
+        f"the accumulator of '{name}' spans {interval.low}..{interval.high}, {program.accumulator_bits} bits hold "
+        f"{-limit}..{limit - 1}"
+        for name, interval in ranges.synapses.items()
+        if interval.low < -limit or interval.high >= limit
+    ]
+    return reasons + [
+        f"an intermediate integer of '{name}' needs {proof.widest.bits} bits, executors have 63"
+        for name, proof in ranges.populations.items()
+        if proof.widest.bits > 63
+    ]
+
+
 class Bounds:
     """Lower and upper bounds per step and channel, two int64 arrays (T, C)."""
 

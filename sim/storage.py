@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from math import prod
@@ -48,7 +49,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
         "program": document.decode(),
         "sha256": _digest(document, tensors),
     }
-    write_whole(path, safetensors.numpy.save(tensors, metadata=metadata))
+    write_whole(path, _with_sorted_header(safetensors.numpy.save(tensors, metadata=metadata)))
 
 
 def load(path: str | os.PathLike[str]) -> Program:
@@ -148,6 +149,15 @@ def _arrays(program: Program) -> Iterator[tuple[str, np.ndarray, int]]:
             if isinstance(value, np.ndarray):
                 yield f"{node.name}.dynamics.{field}", value, 0
     yield "readout.bias", program.readout.bias, 0
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """The same safetensors file with the keys of its header in order: safetensors writes them in any order, and equal
+    programs shall be equal files."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
 def _digest(document: bytes, tensors: dict[str, np.ndarray]) -> str:

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from hmdf.sim import storage
 from hmdf.sim.encoder import encode
-from hmdf.sim.errors import InputError, Mismatch
+from hmdf.sim.errors import InputError, Mismatch, ProgramError
 from hmdf.sim.program import Program
+from hmdf.sim.ranges import prove, unproven
 from hmdf.sim.reference import Executor
 from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
@@ -74,6 +75,10 @@ def sim_command(
     """Run the program MODEL (.hmdf) on a data set; report accuracy, operations and saturations."""
     wanted = _executors(verify)
     program = storage.load(model)
+    ranges = prove(program)
+    reasons = unproven(program, ranges)
+    if reasons:
+        raise ProgramError(f"{model}: not proven safe: {'; '.join(reasons)}; compile the network with hmdf-compile")
     targets = targets_of(target or program.metadata.target or "generic")
     dataset = load_data(data, split, data_root, samples)
     check_labels(dataset, program.classes)
@@ -94,6 +99,7 @@ def sim_command(
         program,
         result.counters,
         result.seconds,
+        ranges=ranges,
         accuracy=accuracy,
         verify={name: msgspec.to_builtins(verdict) for name, verdict in verdicts.items()},
     )

@@ -103,3 +103,12 @@ def test_a_wrong_bound_would_be_noticed(monkeypatch):
     monkeypatch.setattr(ranges, "accumulator_bounds", too_tight)
     with pytest.raises(AssertionError):
         assert_inside(program, np.full((1, 1, 2, 5, 5), 63))
+
+
+def test_a_program_that_is_not_proven_is_named_with_its_bound():
+    program = one_layer(np.full((2, 2, 3, 3), 100), Message(14, False, 1.0))
+    reach = 100 * 18 * (2**14 - 1)
+    (reason,) = ranges.unproven(program, ranges.prove(program))
+    assert f"'conv' spans 0..{reach}" in reason
+    safe = one_layer(np.full((2, 2, 3, 3), 100), Message(8, False, 1.0))
+    assert ranges.unproven(safe, ranges.prove(safe)) == []

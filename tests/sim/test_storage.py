@@ -51,6 +51,12 @@ def test_round_trip(seed, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.hmdf"]
 
 
+def test_equal_programs_are_equal_files(tmp_path):
+    for name in ("a", "b"):
+        storage.save(random_program(7), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_truncated_anywhere(file, tmp_path):
     content = file.read_bytes()
     for length in [0, 1, 7, 8, 9, *range(10, len(content), len(content) // 60), len(content) - 1]:
