@@ -1,0 +1,1 @@
+"""The report as one HTML page: `content` gathers its numbers, `page` draws them; nothing is fetched or executed."""

@@ -1,0 +1,256 @@
+"""out.json as it is read back: the keys that the report needs, with their types checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+
+from hmdf.hw_targets.activity import Activity
+from hmdf.sim.errors import InputError
+from hmdf.sim.nodes import INPUT, Population
+from hmdf.sim.program import Program
+
+Document = TypeVar("Document")
+
+LARGEST = 64 << 20
+"""Bytes of the largest file that is read."""
+
+
+class Accuracy(msgspec.Struct, frozen=True, rename={"floating": "float"}):
+    floating: float | None = None
+    integer: float | None = None
+    agreement: float | None = None
+
+
+class Sops(msgspec.Struct, frozen=True):
+    per_sample: float
+    conventional_per_sample: float
+    std: float
+    smallest: int
+    largest: int
+
+
+class Macs(msgspec.Struct, frozen=True):
+    per_sample: float
+
+
+class MemoryUse(msgspec.Struct, frozen=True):
+    weight_bytes: int
+    conventional_weight_bytes: float
+    parameter_bytes: int
+    state_bytes: int
+    total_bytes: int
+
+
+class InputMessages(msgspec.Struct, frozen=True):
+    spike_density: float
+    spikes_per_sample: float
+
+
+class Layer(msgspec.Struct, frozen=True):
+    name: str
+    kind: str
+    shape: list[int]
+    bits: int
+    spike_density: float
+    register_bits: int
+    register_limit: int
+    sops_per_sample: float | None = None
+    macs_per_sample: float | None = None
+    conventional_sops_per_sample: float | None = None
+    weight_bytes: int | None = None
+    signed: bool | None = None
+    spikes_per_sample: float | None = None
+    state_saturations: int | None = None
+    message_saturations: int | None = None
+    state_can_saturate: bool | None = None
+    message_can_saturate: bool | None = None
+
+
+class Verification(msgspec.Struct, frozen=True):
+    executor: str
+    bit_exact: bool
+    compared: int
+    samples: int
+    populations: int
+    first_mismatch: dict[str, Any] | None = None
+
+
+class Noise(msgspec.Struct, frozen=True):
+    population: str
+    bits: int
+    lsb: float
+    sqnr_db: float | None
+    own_sqnr_db: float | None
+
+
+class Spread(msgspec.Struct, frozen=True):
+    mean: float
+    std: float
+    smallest: float
+    largest: float
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """A row of `targets`: only the spread over the samples is taken over, all else is computed again."""
+
+    target: str
+    energy_spread_pj: Spread | None = None
+
+
+class Origin(msgspec.Struct, frozen=True):
+    sha256: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    command: str
+    finished: str
+    versions: dict[str, str]
+    machine: str
+
+
+class Picture(msgspec.Struct, frozen=True):
+    kind: Literal["grey", "rgb", "events"]
+    shape: tuple[int, int, int]
+    values: list[int]
+
+
+class SampleLayer(msgspec.Struct, frozen=True):
+    name: str
+    spikes_by_step: list[int]
+    map_shape: tuple[int, int, int]
+    map: list[int]
+
+
+class Sample(msgspec.Struct, frozen=True):
+    index: int
+    label: int
+    predicted: int
+    picture: Picture | None
+    logits_by_step: list[list[float]]
+    layers: list[SampleLayer]
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """out.json of hmdf-sim, or report.json of hmdf-compile; docs/reports.md describes the keys."""
+
+    samples: int
+    time_steps: int
+    accuracy: Accuracy
+    sops: Sops
+    macs: Macs
+    memory: MemoryUse
+    input: InputMessages
+    layers: list[Layer]
+    program: Origin
+    timing: dict[str, float]
+    run: Run
+    verify: dict[str, Verification] = {}
+    fidelity: list[Noise] = []
+    targets: list[Cost] = []
+    sample: Sample | None = None
+
+    def activity(self, program: Program) -> Activity:
+        """Mean events per sample; their energy is the mean energy, for it is linear in them."""
+        layers = {layer.name: layer for layer in self.layers}
+        messages = {p.name: layers[p.name].spikes_per_sample or 0.0 for p in program.populations}
+        return Activity(
+            measured=True,
+            messages={name: np.array([v]) for name, v in {INPUT: self.input.spikes_per_sample, **messages}.items()},
+            sops={s.name: np.array([layers[s.name].sops_per_sample or 0.0]) for s in program.synapses},
+            macs={s.name: float(layers[s.name].macs_per_sample or 0.0) for s in program.synapses},
+        )
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """What is taken from report.json of hmdf-compile."""
+
+    program: Origin
+    notes: list[str] = []
+    run: Run | None = None
+
+
+def read(path: Path, program: Program) -> Measured:
+    """The measurements of a program.
+
+    Raises:
+        InputError: no such file, not such a document, or one of another program.
+    """
+    measured = _decoded(path, Measured)
+    _check_origin(measured.program, program, path)
+    _check(measured, program, path)
+    return measured
+
+
+def read_compiled(path: Path, program: Program) -> Compiled:
+    """What the compiler said; raises as `read`."""
+    compiled = _decoded(path, Compiled)
+    _check_origin(compiled.program, program, path)
+    return compiled
+
+
+def _decoded(path: Path, kind: type[Document]) -> Document:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path}: larger than {LARGEST >> 20} MiB, so not written by hmdf-sim --json")
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; hmdf-sim --json writes such a file") from None
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: not written by this version of hmdf-sim --json: {error}") from None
+
+
+def _check_origin(origin: Origin, program: Program, path: Path) -> None:
+    if origin.sha256 != program.sha256:
+        raise InputError(
+            f"{path}: it is of another program ({origin.sha256[:12]}..., the model is {program.sha256[:12]}...); "
+            "run hmdf-sim --json again"
+        )
+
+
+def _check(measured: Measured, program: Program, path: Path) -> None:
+    if [layer.name for layer in measured.layers] != [node.name for node in program.nodes]:
+        raise InputError(f"{path}: its layers are not those of the program; run hmdf-sim --json again")
+    for layer in measured.layers:
+        if isinstance(program.by_name[layer.name], Population) == (layer.spikes_per_sample is None):
+            raise InputError(f"{path}: layer '{layer.name}' is of another kind; run hmdf-sim --json again")
+    if measured.samples < 1:
+        raise InputError(f"{path}: it was measured on no sample")
+    if measured.sample is not None:
+        _check_sample(measured.sample, program, path)
+
+
+def _check_sample(sample: Sample, program: Program, path: Path) -> None:
+    """Sizes and ranges, so that pictures can be drawn without another look."""
+    sound = (
+        all(0 <= name < program.classes for name in (sample.label, sample.predicted))
+        and [len(row) for row in sample.logits_by_step] == [program.classes] * program.time_steps
+        and all(_sound_map(layer, program.time_steps) for layer in sample.layers)
+        and (sample.picture is None or _sound_picture(sample.picture))
+    )
+    if not sound:
+        raise InputError(f"{path}: key 'sample' does not fit the program; run hmdf-sim --json again")
+
+
+def _sound_map(layer: SampleLayer, steps: int) -> bool:
+    shown, height, width = layer.map_shape
+    return (
+        len(layer.spikes_by_step) == steps
+        and 1 <= shown <= steps
+        and min(height, width) >= 1
+        and len(layer.map) == shown * height * width
+        and min(layer.map) >= 0
+    )
+
+
+def _sound_picture(picture: Picture) -> bool:
+    height, width, channels = picture.shape
+    return (
+        min(height, width) >= 1
+        and channels == {"grey": 1, "events": 2, "rgb": 3}[picture.kind]
+        and len(picture.values) == height * width * channels
+        and 0 <= min(picture.values) <= max(picture.values) <= 255
+    )

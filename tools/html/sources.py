@@ -1,0 +1,132 @@
+"""What can be trusted and why: verification, metrics, provenance, and every constant with its source and status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .markup import Child, Markup, Numbers, count, el, join, percent, size, whole
+
+WORDS = {
+    "SOP": "synaptic operation: one non-zero spike meets one non-zero weight. Where nothing is sent, nothing is spent.",
+    "MAC": "multiply-accumulate of a dense message (an input picture, a residual stream): spent whatever its value.",
+    "density": "share of neurons and time-steps that send a non-zero message.",
+    "time-step": "the network looks at a sample several times; logits are summed over these steps.",
+    "graded spike": "a spike with a size: here an unsigned integer of a few bits.",
+    "head-room": "bits between what a register can need for any input at all (proven) and what the chip gives it.",
+    "SQNR": "signal to quantization noise ratio: how far the integers are from the float network.",
+    "bit-exact": "every integer of every neuron at every step is the same in several independent executors.",
+    "low – typical – high": "where a chip's energy per event is not published, the range that can be argued for it.",
+    "lower bound": "fewest cores that any mapping could use: total need divided by what one core has.",
+}
+
+
+def checks(numbers: Numbers) -> Markup:
+    """Executors that were compared, and the metrics of the NeuroBench community."""
+    return el("div", _verification(numbers), _metrics(numbers), cls="cards")
+
+
+def _pairs(*rows: tuple[Child, Child]) -> Markup:
+    return el("dl", *(part for name, value in rows for part in (el("dt", name), el("dd", value))))
+
+
+def _verification(numbers: Numbers) -> Markup:
+    rows: list[tuple[Child, Child]] = []
+    for name, verdict in numbers.value("/verify").items():
+        label = "simulator = reference" if name == "reference" else name
+        at = f"/verify/{name}"
+        if verdict["bit_exact"]:
+            outcome: Child = [
+                "equal: ", numbers.show(f"{at}/compared", whole), " integers, ", numbers.show(f"{at}/samples", count),
+                " samples, ", numbers.show(f"{at}/populations", count), " populations",
+            ]  # fmt: skip
+        else:
+            where = verdict["first_mismatch"] or {}
+            outcome = "DIFFERS, first at " + ", ".join(f"{key} {value}" for key, value in where.items())
+        rows.append((label, outcome))
+    content = _pairs(*rows) if rows else el("p", "Not verified: hmdf-sim --verify reference,onnx,lava", cls="sub")
+    about = el("p", "The same program in independent executors, integer by integer.", cls="sub")
+    return el("article", el("h3", "Verification"), about, content, cls="card")
+
+
+def _metrics(numbers: Numbers) -> Markup:
+    at = "/neurobench"
+    rows = (
+        ("Footprint", numbers.show(f"{at}/footprint", size)),
+        ("Connection sparsity", numbers.show(f"{at}/connection_sparsity", percent)),
+        ("Activation sparsity", numbers.show(f"{at}/activation_sparsity", percent)),
+        ("Effective MACs", numbers.show(f"{at}/synaptic_operations/Effective_MACs", count)),
+        ("Effective ACs", numbers.show(f"{at}/synaptic_operations/Effective_ACs", count)),
+        ("Dense operations", numbers.show(f"{at}/synaptic_operations/Dense", count)),
+        ("Membrane updates", numbers.show(f"{at}/membrane_updates", count)),
+    )
+    about = el("p", "Under the names of the NeuroBench community, per sample.", cls="sub")
+    return el("article", el("h3", "NeuroBench metrics"), about, _pairs(*rows), cls="card")
+
+
+def provenance(numbers: Numbers) -> Markup:
+    """Hashes, versions and commands."""
+    about = numbers.value("/provenance")
+    program, run, compiled = numbers.value("/program"), about["measured"], about["compiled"]
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    rows: list[tuple[Child, Child]] = [
+        *([("Compiled with", el("code", compiled["command"]))] if compiled else []),
+        ("Measured with", el("code", run["command"])),
+        ("Finished", run["finished"]),
+        ("Versions", f"{versions}; {run['machine']}"),
+        ("Program SHA-256", el("code", about["program_sha256"])),
+        ("Trained model SHA-256", el("code", about["source_sha256"] or "not recorded")),
+        ("Compiled by", f"hmdf {about['compiler_version']} for {program['compiled_for'] or 'no target'}"),
+        ("Calibrated on", f"{about['calibration_samples']:,} samples of {about['calibration_data'] or 'unnamed data'}"),
+        ("Size", f"{program['neurons']:,} neurons, {program['weights']:,} weights"),
+    ]
+    rows += [(f"SHA-256 of {file['name']}", el("code", file["sha256"])) for file in about["files"]]
+    notes = numbers.value("/notes")
+    listed = el("ul", *(el("li", note) for note in notes)) if notes else None
+    return join(_pairs(*rows), el("h3", "Notes of the compiler") if notes else None, listed)
+
+
+def constants(numbers: Numbers) -> Markup:
+    """All numbers of the target, then those of the others that entered a figure."""
+    target, rows = numbers.value("/target"), numbers.value("/targets")
+    first = join(el("p", target["summary"], cls="sub"), _facts(target["facts"], rows[0]["sources"]))
+    others = [
+        el("details", el("summary", row["title"]), _facts(row["constants"], row["sources"]))
+        for row in rows[1:]
+        if row.get("constants")
+    ]
+    ann = el("details", el("summary", "8-bit and fp32 ANN"), _facts(numbers.value("/ann_constants"), {}))
+    return join(first, el("h3", "Constants of the targets compared"), *others, ann)
+
+
+def _facts(facts: list[dict[str, Any]], sources: dict[str, str]) -> Markup:
+    return el("ul", *(_fact(fact, sources) for fact in facts), cls="facts")
+
+
+def _fact(fact: dict[str, Any], sources: dict[str, str]) -> Markup:
+    status = el("span", fact["status"], cls=f"status {fact['status']}")
+    source = el("small", "Source: ", sources.get(fact["source"], fact["source"]))
+    note = el("small", fact["note"]) if fact["note"] else None
+    return el("li", el("code", fact["key"]), el("b", fact_value(fact)), status, el("div", note, source))
+
+
+def fact_value(fact: dict[str, Any]) -> str:
+    """The value as text: low – typical – high of a cost, names of a list."""
+    unit = f" {fact['unit']}" if fact["unit"] else ""
+    value = fact["value"]
+    if isinstance(value, dict):
+        low, typical, high = (value[key] for key in ("low", "typical", "high"))
+        return f"{typical:g}{unit}" if low == high else f"{low:g} – {typical:g} – {high:g}{unit}"
+    return _plain(value) + unit
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value)
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("_", " ")
+
+
+def glossary() -> Markup:
+    """The words of this report."""
+    return _pairs(*((el("b", word), meaning) for word, meaning in WORDS.items()))

@@ -1,0 +1,97 @@
+"""One sample from its picture to its class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .charts import lines
+from .markup import Markup, Numbers, count, el, join, png
+from .verdict import sign
+
+INK = (57, 128, 230)
+"""Colour of spikes; their strength is its opacity, so that it reads on light and on dark."""
+TOP_CLASSES = 5
+TILE, WIDEST = 76, 640
+"""Pixels of the screen: one map, and all of a layer."""
+
+
+def story(numbers: Numbers) -> Markup:
+    """Picture, logits over time, and the spikes of every population at every step."""
+    sample = numbers.value("/sample")
+    names = numbers.value("/program/class_names")
+    predicted, label = (_class(names, sample[key]) for key in ("predicted", "label"))
+    good = sample["predicted"] == sample["label"]
+    verdict = el("p", sign(good), "predicted ", el("strong", predicted), f", labelled {label}", cls="outcome")
+    seen = el("div", _picture(sample["picture"]), verdict, el("p", f"sample {sample['index']}", cls="sub"), cls="seen")
+    grown = el("div", el("h3", "Logits after each step"), _logits(sample, names), cls="grown")
+    dense = {layer["name"] for layer in numbers.value("/layers") if layer["signed"]}
+    rows = [_strip(numbers, i) for i, layer in enumerate(sample["layers"]) if layer["name"] not in dense]
+    steps = max(layer["map_shape"][0] for layer in sample["layers"])
+    about = (
+        f"One square per time-step ({steps} of {numbers.value('/time_steps')}): where neurons send, summed over "
+        "channels; the stronger the colour, the more. Features without a place are laid out row by row. Beside it: "
+        "messages sent in each step."
+    )
+    spikes = [
+        el("h3", "Spikes over time"),
+        el("p", about, cls="sub"),
+        el("ol", *rows, cls="strips", style=f"--wide:{min(steps * TILE, WIDEST)}px"),
+    ]
+    return join(el("div", seen, grown, cls="sample"), *spikes)
+
+
+def _class(names: list[str], number: int) -> str:
+    return names[number] if number < len(names) else f"class {number}"
+
+
+def _picture(picture: dict[str, Any] | None) -> Markup:
+    if picture is None:
+        return el("p", "not a picture", cls="sub")
+    pixels = np.array(picture["values"], np.uint8).reshape(picture["shape"])
+    if picture["kind"] == "events":
+        pixels = np.stack([pixels[..., 0], np.zeros_like(pixels[..., 0]), pixels[..., 1]], axis=-1)
+    elif picture["kind"] == "grey":
+        pixels = pixels[..., 0]
+    return el("img", src=png(pixels), alt="the sample", cls="pixels")
+
+
+def _logits(sample: dict[str, Any], names: list[str]) -> Markup:
+    """The classes that lead in the end; the predicted one stands out, and the label if it is another."""
+    final = sample["logits_by_step"][-1]
+    leading = sorted(range(len(final)), key=lambda k: (-final[k], k))[:TOP_CLASSES]
+    shown = list(dict.fromkeys([*leading, sample["label"]]))
+    kinds = {sample["label"]: "label", sample["predicted"]: "predicted"}
+    order = sorted(shown, key=lambda k: (k in kinds, k == sample["predicted"]))
+    series = [
+        (_class(names, k)[:12], [row[k] for row in sample["logits_by_step"]], kinds.get(k, "other")) for k in order
+    ]
+    others = ", ".join(_class(names, k) for k in leading if k not in kinds)
+    return join(lines(series), el("p", f"Grey: the next classes ({others}).", cls="sub") if others else None)
+
+
+def _strip(numbers: Numbers, index: int) -> Markup:
+    layer = numbers.value(f"/sample/layers/{index}")
+    steps, height, width = layer["map_shape"]
+    maps = np.array(layer["map"], np.float64).reshape(steps, height, width)
+    strength = maps / max(float(maps.max()), 1.0)
+    picture = png(_tinted(np.rint(strength * 255).astype(np.uint8)))
+    wide = f"width:{min(steps * TILE * max(width / height, 1), WIDEST):.0f}px"
+    image = el("img", src=picture, alt=f"spikes of {layer['name']}", cls="pixels", style=wide)
+    figures = [numbers.show(f"/sample/layers/{index}/spikes_by_step/{t}", count) for t in range(steps)]
+    spaced = [part for figure in figures for part in (figure, " ")]
+    return el(
+        "li", el("span", layer["name"], cls="label", title=layer["name"]), image, el("span", *spaced, cls="value")
+    )
+
+
+def _tinted(maps: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Steps side by side, one empty column between them, as RGBA."""
+    steps, height, width = maps.shape
+    alpha = np.zeros((height, steps * (width + 1) - 1), np.uint8)
+    for t, plane in enumerate(maps):
+        alpha[:, t * (width + 1) : t * (width + 1) + width] = np.maximum(plane, 14)
+    colour = np.broadcast_to(np.array(INK, np.uint8), (*alpha.shape, 3))
+    return np.concatenate([colour, alpha[..., None]], axis=-1)
