@@ -225,9 +225,6 @@ class MembraneNeuron(Neuron):
             return self._normalise(current, step)
         return self._normalise(self.leak_logit[step].sigmoid() * self.v + current, step)
 
-    def _store(self, v: Tensor) -> None:
-        self.v = v.detach() if self.detach_state else v
-
 
 class HybridFiring(MembraneNeuron):
     """HM-DF neuron (eq. 3, 5)::
@@ -244,7 +241,10 @@ class HybridFiring(MembraneNeuron):
         step = self._current_step()
         m = self._integrate(current, step)
         theta = self.threshold_logit[step].sigmoid()
-        self._store(torch.where(m > theta, theta.to(m.dtype), m))
+        if self.detach_state:
+            self.v = torch.minimum(m.detach(), theta.detach().to(m.dtype))
+        else:
+            self.v = torch.where(m > theta, theta.to(m.dtype), m)
         return self.spike(torch.relu(m - theta))
 
 
@@ -282,7 +282,8 @@ class LeakyIntegrateAndFire(MembraneNeuron):
         m = self._integrate(current, step)
         theta = self.threshold_logit[step].sigmoid()
         spike = _TriangleSpike.apply(m - theta)
-        self._store(m - spike * theta)
+        v = m - spike * theta
+        self.v = v.detach() if self.detach_state else v
         return spike
 
 
