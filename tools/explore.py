@@ -18,7 +18,7 @@ from .common import check_labels, console, load_data, progress, run_cli
 from .costs import targets_of
 from .exploration.choice import Choice, Limits, choose, front
 from .exploration.figures import ENERGY, MEMORY, TIME, Quantity, Share
-from .exploration.grid import MOST_BITS, grid, numbers, trained_bits
+from .exploration.grid import MOST_BITS, RangeError, grid, numbers, trained_bits
 from .exploration.points import Point, Setting
 from .exploration.tables import document, in_order, print_choice, print_findings, print_points
 from .model import TrainedModel, load_model
@@ -150,19 +150,26 @@ def _workload(
 def _settings(screen: Console, workload: Workload, choices: dict[str, Any]) -> list[Setting]:
     trained = [most for network in workload.networks.values() for most in trained_bits(network.graph).values()]
     most = max(trained, default=1)
-    wanted = numbers(choices["bits"], MOST_BITS)
+    wanted = _numbers(choices, "bits", MOST_BITS)
     if max(wanted) > most:
         reason = f"training quantised spikes to {most} bits at most" if trained else "its neurons send binary spikes"
         screen.print(f"note: {reason}: more bits give the same program", soft_wrap=True)
     return grid(
         wanted,
-        numbers(choices["steps"], workload.time_steps),
+        _numbers(choices, "steps", workload.time_steps),
         most,
-        message_bits=numbers(choices["message_bits"], 16, low=2),
-        input_bits=numbers(choices["input_bits"], 16, low=2),
+        message_bits=_numbers(choices, "message_bits", 16, low=2),
+        input_bits=_numbers(choices, "input_bits", 16, low=2),
         weight_bits=[int(bits) for bits in choices["weight_bits"].split(",")],
         pools=list(workload.networks),
     )
+
+
+def _numbers(choices: dict[str, Any], option: str, last: int, low: int = 1) -> list[int]:
+    try:
+        return numbers(choices[option], last, low)
+    except RangeError as error:
+        raise click.BadParameter(str(error), param_hint=f"--{option.replace('_', '-')}") from None
 
 
 # ---------------------------------------------------------------------------- measuring

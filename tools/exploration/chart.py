@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hmdf.sim.files import write_whole
 
-from .choice import FRONT, Limits, front
+from .choice import FRONT, Limits, front, preference
 from .figures import ENERGY_FIGURE, Figure
 from .points import Point
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart by the colour-blind; one per target, in order."""
+DPI = 150
+LABEL = (32.0, 10.0)
+"""Width and height of a label in points."""
 LOGARITHMIC = 8.0
 """Ratio of the largest to the smallest cost from which on the axis is logarithmic."""
 _AXIS_LIMITS = {"energy": "max_energy", "memory": "max_memory", "cores": "max_cores"}
@@ -35,7 +38,7 @@ def draw(points: list[Point], chosen: Point | None, limits: Limits, folder: Path
     paths = []
     # A fixed salt and no date: the same points give the same files.
     with rc_context({"svg.hashsalt": "hmdf", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        picture = Picture(figsize=(13, 4.8), layout="constrained")
+        picture = Picture(figsize=(13, 4.8), dpi=DPI, layout="constrained")
         FigureCanvasAgg(picture)
         panels = picture.subplots(1, len(FRONT), sharey=True)
         for axes, figure in zip(panels, FRONT, strict=True):
@@ -43,9 +46,12 @@ def draw(points: list[Point], chosen: Point | None, limits: Limits, folder: Path
         panels[0].set_ylabel(f"accuracy on {points[0].samples:,} samples (%)")
         handles = _legend(points, chosen)
         picture.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+        picture.draw_without_rendering()  # lays the panels out, so that it is known which labels would collide
+        for axes, figure in zip(panels, FRONT, strict=True):
+            _name_settings(axes, figure, points, chosen)
         for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             content = io.BytesIO()
-            picture.savefig(content, format=form, dpi=150, metadata=metadata)
+            picture.savefig(content, format=form, dpi=DPI, metadata=metadata)
             paths.append(folder / f"exploration.{form}")
             write_whole(paths[-1], content.getvalue())
     return paths
@@ -64,21 +70,31 @@ def _panel(axes: Axes, figure: Figure, points: list[Point], chosen: Point | None
         axes.scatter(*_places(fit, known, figure), color=colour, alpha=0.3, s=22, linewidths=0)
         edge = [p for p in fit if p.key in best]
         axes.plot(*_places(edge, known, figure), color=colour, marker="o", ms=5, lw=1.2, drawstyle="steps-post")
-        _name(axes, edge, known, figure, colour)
     if chosen is not None and chosen.key in known:
         axes.scatter(*_places([chosen], known, figure), s=150, facecolors="none", edgecolors="black", linewidths=1.5)
     _frame(axes, figure, [v / figure.divisor for v in known.values()], limits)
 
 
-def _name(axes: Axes, edge: list[Point], known: dict[str, float], figure: Figure, colour: str) -> None:
-    """Each point of the front by its bits and steps; of points at one place the first."""
-    places: dict[tuple[float, float], Point] = {}
-    for point in edge:
-        x, y = _places([point], known, figure)
-        places.setdefault((x[0], y[0]), point)
-    for place, point in places.items():
+def _name_settings(axes: Axes, figure: Figure, points: list[Point], chosen: Point | None) -> None:
+    """The chosen point and those of the panel's front, most accurate first; no label covers another.
+
+    Of several points at one place the preferred one gives its name.
+    """
+    best = front([p for p in points if figure.of(p) is not None], (figure,))
+    ranked = sorted((p for p in points if p.key in best), key=preference(Limits()))
+    if chosen is not None and figure.of(chosen) is not None:
+        ranked.insert(0, chosen)
+    colours = dict(zip(dict.fromkeys(p.target for p in points), _colours(points), strict=True))
+    taken: list[tuple[float, float]] = []
+    for point in ranked:
+        place = (figure.of(point) or 0.0) / figure.divisor, 100 * (point.accuracy or 0.0)
+        x, y = axes.transData.transform(place) * 72 / DPI
+        if any(abs(x - u) < LABEL[0] and abs(y - v) < LABEL[1] for u, v in taken):
+            continue
+        taken.append((x, y))
         text = f"{point.setting.spike_bits}b {point.setting.time_steps}t"
-        axes.annotate(text, place, xytext=(5, -11), textcoords="offset points", color=colour, fontsize=8)
+        colour = "black" if point is chosen else colours[point.target]
+        axes.annotate(text, place, (6, -12), textcoords="offset points", color=colour, fontsize=8)
 
 
 def _frame(axes: Axes, figure: Figure, values: list[float], limits: Limits) -> None:

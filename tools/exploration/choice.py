@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from math import inf, sqrt
 
 import msgspec
@@ -96,8 +97,24 @@ def choose(points: list[Point], limits: Limits) -> Choice:
         return Choice(None, _nothing_fits(points))
     if not allowed:
         return Choice(None, _nothing_allowed(fitting, limits))
-    best = _best(allowed, limits)
+    best = preferred(allowed, limits)
     return Choice(best, _reasons(points, fitting, allowed, best, limits))
+
+
+def preference(limits: Limits) -> Callable[[Point], tuple]:
+    """The order of `choose` as a key for sorting, best first; whether the limits are kept is not asked."""
+
+    def order(point: Point) -> tuple:
+        costs, accuracy = tuple(_cost(figure, point) for figure in COSTS), -_accuracy(point)
+        first = (costs, accuracy) if limits.min_accuracy is not None else (accuracy, costs)
+        return (*first, point.target, point.setting)
+
+    return order
+
+
+def preferred(points: list[Point], limits: Limits) -> Point:
+    """The first in the order of preference."""
+    return min(points, key=preference(limits))
 
 
 def summary(point: Point) -> str:
@@ -127,16 +144,6 @@ def _accuracy(point: Point) -> float:
 def _cost(figure: Figure, point: Point) -> float:
     value = figure.of(point)
     return inf if value is None else float(value)
-
-
-def _best(points: list[Point], limits: Limits) -> Point:
-    def order(point: Point) -> tuple:
-        costs = tuple(_cost(figure, point) for figure in COSTS)
-        accuracy = (-_accuracy(point),)
-        first = (costs, accuracy) if limits.min_accuracy is not None else (accuracy, costs)
-        return (*first, point.target, point.setting)
-
-    return min(points, key=order)
 
 
 # ----------------------------------------------------------------------------- reasons
@@ -196,14 +203,14 @@ def _cheaper(allowed: list[Point], best: Point) -> list[str]:
 def _elsewhere(allowed: list[Point], best: Point, limits: Limits) -> list[str]:
     """The choice on each other target: their energies count different events, so the user must compare them."""
     targets = dict.fromkeys(p.target for p in allowed if p.target != best.target)
-    return [f"on {t} it would be {summary(_best([p for p in allowed if p.target == t], limits))}" for t in targets]
+    return [f"elsewhere: {summary(preferred([p for p in allowed if p.target == t], limits))}" for t in targets]
 
 
 def _forgone(fitting: list[Point], best: Point, limits: Limits) -> list[str]:
     """What the limits on cost exclude."""
     if limits.min_accuracy is not None or not limits.given:
         return []
-    top = _best(fitting, Limits())
+    top = preferred(fitting, Limits())
     return [f"without the limits: {summary(top)}"] if _accuracy(top) > _accuracy(best) else []
 
 
@@ -231,14 +238,14 @@ def _nothing_allowed(fitting: list[Point], limits: Limits) -> list[str]:
         for name in limits.given:
             rest = [p for p in fitting if limits.without(name).allow(p)]
             if rest:
-                lines.append(f"without {limits.text(name)}: {summary(_best(rest, limits.without(name)))}")
+                lines.append(f"without {limits.text(name)}: {summary(preferred(rest, limits.without(name)))}")
     return lines
 
 
 def _nearest(fitting: list[Point], name: str) -> str:
     """The point that comes closest to a limit."""
     if name == "min_accuracy":
-        return f"the highest is {summary(_best(fitting, Limits()))}"
+        return f"the highest is {summary(preferred(fitting, Limits()))}"
     figure = _LIMITED[name]
     known = [p for p in fitting if figure.of(p) is not None]
     if not known:

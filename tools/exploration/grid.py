@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import product
 
 from hmdf.export.graph import FoldedFiring, FoldedGraph, FoldedPopulation
-from hmdf.sim.errors import HmdfError
 
 from .points import Pools, Setting
 
@@ -13,10 +12,8 @@ MOST_BITS = 16
 """Widest message of a Program."""
 
 
-class RangeError(HmdfError):
+class RangeError(ValueError):
     """A list of numbers is not written as one; the message quotes the part."""
-
-    exit_code = 2
 
 
 def numbers(text: str, last: int, low: int = 1) -> list[int]:

@@ -149,7 +149,7 @@ def run_cluster(workload: Workload, jobs: list[Job], client: Client) -> Iterator
     shared = client.scatter(workload, broadcast=True, hash=False)
     futures = [client.submit(measure, shared, job.setting, job.targets, pure=False) for job in jobs]
     try:
-        for done in completed(futures):
+        for done in completed(futures, loop=client.loop):
             yield done.result()
     except KilledWorker as error:
         raise WorkerError(f"a Dask worker was killed over and over (out of memory?): {error}") from None
