@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-import msgspec
 import numpy as np
 
 from hmdf.sim.nodes import (
@@ -22,31 +21,11 @@ from hmdf.sim.nodes import (
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 
-from .layers import Layer, layers_of
-from .mapping import needs_of, pack
-from .partition import Excess, Partition, copies, cut_layers, limits_of
+from .capacity import crowding
+from .finding import Finding
 from .requantise import narrowed, signal_to_noise
 from .serialize import is_local, obstacle
 from .target import Target
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One reason why a program does not fit.
-
-    Fields:
-        node: synapse, population, "input", "readout" or "program".
-        resource: what is short: "message_bits", "cores", "shared memory" ...
-        needed, available: in the unit of the resource; a feature's name and what there is instead.
-        message: what is wrong, in a sentence.
-        fix: the smallest change that mends it, and its cost.
-    """
-
-    node: str
-    resource: str
-    needed: int | str
-    available: int | str
-    message: str
-    fix: str
 
 
 def check(program: Program, target: Target, chips: int = 1, ranges: Ranges | None = None) -> list[Finding]:
@@ -65,16 +44,7 @@ def check(program: Program, target: Target, chips: int = 1, ranges: Ranges | Non
         *_neurons(program, target),
         *_connections(program, target),
     ]
-    layers = layers_of(program)
-    crowded = list(_fan_in(layers, target))
-    parts = cut_layers(layers, target, limits_of(target))
-    named = {(f.node, "input_axons") for f in crowded}
-    # A neuron with too many synapses has too many axons for the same reason: said once.
-    excesses = [e for e in parts.excesses if (e.layer, e.resource) not in named]
-    findings += crowded + [_excess(excess, layers, target) for excess in excesses]
-    if not parts.excesses:
-        findings += _cores(layers, parts, target, chips)
-    return findings
+    return findings + crowding(program, target, chips)
 
 
 # ---------------------------------------------------------------------------- messages
@@ -273,7 +243,8 @@ def _multiplier(population: Population, target: Target) -> Iterator[Finding]:
         sizes = [np.abs(p.multiplier.astype(np.int64)) / (1 << p.shift) for p in ports]
         finest = min(float(size[size > 0].min(initial=1.0)) for size in sizes)
         more = int(np.ceil(-np.log2(finest)))
-        fix = f"take its inputs in unscaled: its current, and so its messages or threshold, grow by up to {more} bits"
+        grows = f"its current, and so its messages or threshold, grow by up to {more} bits"
+        fix = f"take its inputs in unscaled: {grows if more > 0 else 'its current does not grow'}"
     yield Finding(
         population.name,
         "multiplier",
@@ -285,20 +256,21 @@ def _multiplier(population: Population, target: Target) -> Iterator[Finding]:
 
 
 def _per_step(population: Population, target: Target) -> Iterator[Finding]:
-    for what, array in population.parameters():
-        if len(array) > 1 and np.any(array != array[0]):
-            mean = np.rint(array.mean(axis=0))
-            change = np.abs(array - mean).max()
-            largest = np.abs(array).max()
-            yield Finding(
-                population.name,
-                "per_step_parameters",
-                len(array),
-                1,
-                f"its {what} changes from step to step, which {target.name} cannot",
-                f"one {what} for all steps: changes it by up to {change:.0f} ({100 * change / largest:.2g} % of the "
-                "largest)",
-            )
+    changing = {what: a for what, a in population.parameters() if len(a) > 1 and np.any(a != a[0])}
+    if not changing:
+        return
+    changes = []
+    for what, array in changing.items():
+        change = np.abs(array - np.rint(array.mean(axis=0))).max()
+        changes.append(f"the {what} by up to {change:.0f} ({100 * change / np.abs(array).max():.2g} % of the largest)")
+    yield Finding(
+        population.name,
+        "per_step_parameters",
+        max(len(array) for array in changing.values()),
+        1,
+        f"its {', '.join(changing)} change from step to step, which {target.name} cannot",
+        f"the mean over the steps for all of them: changes {', '.join(changes)}",
+    )
 
 
 def _connections(program: Program, target: Target) -> Iterator[Finding]:
@@ -315,120 +287,3 @@ def _connections(program: Program, target: Target) -> Iterator[Finding]:
                     f"{target.name} has no {name.replace('_', ' ')}",
                     f"train with strided convolutions or average pooling; a window has {kernel} inputs",
                 )
-
-
-# ------------------------------------------------------------------------------- space
-
-
-def _fan_in(layers: list[Layer], target: Target) -> Iterator[Finding]:
-    limit = target.limits.fan_in_per_neuron
-    if limit is None:
-        return
-    for layer in layers:
-        needed = sum(edge.fan_in() * copies(edge, target.capabilities) for edge in layer.edges)
-        if needed > limit:
-            yield Finding(
-                layer.name,
-                "fan_in",
-                needed,
-                limit,
-                f"a neuron has {needed} synapses (axon copies included), {target.name} allows {limit}",
-                _fewer_inputs(layer, needed, limit),
-            )
-
-
-def _fewer_inputs(layer: Layer, needed: int, limit: int) -> str:
-    parts = -(-needed // limit)
-    fix = (
-        f"split its inputs over {parts} partial-sum neurons each: {parts * layer.neurons} more neurons, one step deeper"
-    )
-    widest = max(layer.edges, key=lambda edge: edge.fan_in())
-    channels = int((widest.last - widest.first).max())
-    groups = next((g for g in range(2, channels + 1) if channels % g == 0 and needed <= limit * g), None)
-    if groups is not None:
-        fix += f"; or train '{widest.name}' in {groups} groups: 1/{groups} of its weights"
-    return fix
-
-
-def _excess(excess: Excess, layers: list[Layer], target: Target) -> Finding:
-    layer = next(x for x in layers if x.name == excess.layer)
-    whole = not target.capabilities.divisible_layers
-    unit = " bytes" if excess.resource.endswith("memory") else ""
-    what = "the layer" if whole else "one neuron"
-    if whole:
-        share = excess.available / excess.needed
-        fix = f"a smaller layer: {100 * share:.3g} % of it fits a core ({int(layer.shape[0] * share)} channels)"
-    elif excess.resource.endswith("memory"):
-        fix = _less_memory(excess, layer, target)
-    else:
-        fix = _fewer_inputs(layer, excess.needed, excess.available)
-    return Finding(
-        excess.layer,
-        excess.resource,
-        excess.needed,
-        excess.available,
-        f"{what} needs {excess.needed}{unit} of {excess.resource.replace('_', ' ')}, a core of {target.name} has "
-        f"{excess.available}{_rests_on(target)}",
-        fix,
-    )
-
-
-def _rests_on(target: Target) -> str:
-    """The capacities of a target that are estimates, as an aside."""
-    guesses = [
-        fact.key.split(".")[1]
-        for fact in target.facts
-        if fact.status == "estimate"
-        and (fact.key.startswith(("limits.", "memory.")) or fact.key.endswith("axon_bits"))
-        and fact.key not in ("limits.mesh", "limits.cores_per_tile")
-    ]
-    return f" (rests on estimates: {', '.join(guesses)})" if guesses else ""
-
-
-def _less_memory(excess: Excess, layer: Layer, target: Target) -> str:
-    """The widest narrower weights with which one neuron fits, or a split."""
-    for bits in reversed(target.capabilities.weight_bits):
-        slim = _with_weights(layer, bits)
-        parts = cut_layers([slim], target, limits_of(target))
-        if slim != layer and not parts.excesses:
-            return f"{bits}-bit weights: then {parts.cuts[0].slices} slices of the layer fit"
-    return _fewer_inputs(layer, excess.needed, excess.available)
-
-
-def _with_weights(layer: Layer, bits: int) -> Layer:
-    edges = tuple(msgspec.structs.replace(e, weight_bits=min(e.weight_bits, bits)) for e in layer.edges)
-    return msgspec.structs.replace(layer, edges=edges)
-
-
-def _cores(layers: list[Layer], parts: Partition, target: Target, chips: int) -> Iterator[Finding]:
-    per_chip = target.limits.cores
-    core_of = pack(needs_of(parts), target)
-    if core_of is None:
-        yield Finding(
-            "program",
-            "cores",
-            len(layers),
-            per_chip or len(layers),
-            f"the cores of {target.name} differ in their memories, and the layers cannot all get one that holds them",
-            f"two chips: {2 * (per_chip or 0)} cores; or smaller layers",
-        )
-        return
-    cores = int(core_of.max()) + 1
-    if per_chip is None or cores <= per_chip * chips:
-        return
-    needed = -(-cores // per_chip)
-    fix = f"{needed} chips: {needed} times the static power"
-    narrow = target.capabilities.weight_bits[0]
-    if any(edge.weight_bits > narrow for layer in layers for edge in layer.edges):
-        slim = cut_layers([_with_weights(layer, narrow) for layer in layers], target, limits_of(target))
-        less = pack(needs_of(slim), target) if not slim.excesses else None
-        if less is not None:
-            fix += f"; {narrow}-bit weights alone: {int(less.max()) + 1} cores"
-    yield Finding(
-        "program",
-        "cores",
-        cores,
-        per_chip * chips,
-        f"it needs {cores} cores, {chips} chip(s) of {target.name} have {per_chip * chips}{_rests_on(target)}",
-        fix,
-    )

@@ -70,6 +70,14 @@ class Edge(msgspec.Struct, frozen=True, eq=False):
         reach = int((self.last - self.first).max())
         return reach * int(self.rows.sum(axis=1).max()) * int(self.columns.sum(axis=1).max())
 
+    def fan_out(self) -> int:
+        """Most synapses of this edge that start at one source neuron."""
+        change = np.zeros(self.source_shape[0] + 1, np.int64)
+        np.add.at(change, self.first, 1)
+        np.add.at(change, self.last, -1)
+        readers = int(change.cumsum().max())
+        return readers * int(self.rows.sum(axis=0).max()) * int(self.columns.sum(axis=0).max())
+
 
 class Layer(msgspec.Struct, frozen=True, eq=False):
     """Neurons that take in the same edges.

@@ -15,13 +15,24 @@ from hmdf.sim.nodes import INPUT
 from hmdf.sim.program import Program
 
 from .activity import Activity, checked
+from .layers import READOUT
 from .partition import RESOURCES, Cut, Ints, Limit, Partition, limits_of, overlaps, partition, whole
 from .placement import Traffic, coordinates, mesh_of, place
 from .target import PURPOSES, Target
 
+Needs = NDArray[np.int64]
+"""What each slice takes, (slices, RESOURCES); memory in bits."""
+
 
 class Slice(msgspec.Struct, frozen=True):
-    """A block of one layer on one core: channels, rows and columns as [first, last)."""
+    """A block of one layer on one core: channels, rows and columns as [first, last).
+
+    Fields:
+        input_axons, output_axons: different source neurons that it listens to; pairs of (neuron, core it sends to).
+        fan_in, fan_out: most synapses that end in, and that start at, one neuron of the layer.
+        messages_out: deliveries per sample, a message counted once for each core it goes to.
+        bytes: by purpose.
+    """
 
     layer: str
     core: int
@@ -31,6 +42,9 @@ class Slice(msgspec.Struct, frozen=True):
     neurons: int
     input_axons: int
     output_axons: int
+    fan_in: int
+    fan_out: int
+    messages_out: float
     bytes: dict[str, int]
 
 
@@ -59,15 +73,21 @@ class CoreUse(msgspec.Struct, frozen=True):
 
 
 class Travel(msgspec.Struct, frozen=True):
-    """Messages of one layer (or of the input) per sample, one for each core that a message goes to.
+    """Messages of one layer (or of the input) per sample.
 
-    `deliveries` counts messages times destination cores; the hops and crossings are summed over deliveries.
+    Fields:
+        messages: sent; each is one spike, or one message of a dense current.
+        deliveries: messages times destination cores.
+        hops_x, hops_y, chip_crossings: mesh links, and borders of chips, summed over deliveries.
+        hops_per_message: mesh links that a message takes on all its ways together.
     """
 
+    messages: float
     deliveries: float
     hops_x: float
     hops_y: float
     chip_crossings: float
+    hops_per_message: float
 
 
 class LowerBound(msgspec.Struct, frozen=True):
@@ -81,11 +101,13 @@ class Mapping(msgspec.Struct, frozen=True):
     """A program on a chip; plain data, ready for JSON.
 
     Fields:
-        chips: chips that the cores fill.
+        cores: that hold a slice.
+        chips: that they lie on.
         ratio: cores / lower_bound.cores, 1 is optimal.
         traffic: where the message counts come from.
         mesh_assumed: the target's mesh is not known; a square is assumed.
         slices: in the order of the layers.
+        core_use: of every core up to the last that holds a slice.
         travel: by layer and "input".
         mean_hops: mesh links per delivery.
         longest_way: most links between two cores that exchange messages.
@@ -126,26 +148,27 @@ def map_program(program: Program, target: Target, activity: Activity | None = No
     needs = needs_of(parts)
     core_of = pack(needs, target)
     if core_of is None:
-        raise DoesNotFit(f"no core of {target.name} is left for some layer: its cores differ in their memories")
-    cores = int(core_of.max()) + 1
+        raise DoesNotFit(f"no core of {target.name} has all the memory that some layer needs")
+    last = int(core_of.max()) + 1
+    cores = len(np.unique(core_of))
     links = _links(parts.cuts, activity)
-    mesh = mesh_of(target, cores)
+    mesh = mesh_of(target, last)
     sources = np.where(links.source < 0, -1, core_of[links.source])
     traffic = Traffic(sources, core_of[links.destination], links.messages)
-    places = place(mesh, cores, _summed(traffic, cores), _hop_weights(target))
+    places = place(mesh, last, _summed(traffic, last), _hop_weights(target))
     bound = lower_bound(program, target)
     x, y = coordinates(mesh, places)
-    travel, longest = _travel(parts.cuts, links, traffic, (x, y), places // mesh.places)
+    travel, longest = _travel(parts.cuts, activity, links, traffic, (x, y), places // mesh.places)
     deliveries = sum(t.deliveries for t in travel.values())
     return Mapping(
         target=target.name,
         cores=cores,
-        chips=-(-cores // mesh.places),
+        chips=-(-last // mesh.places),
         lower_bound=bound,
         ratio=cores / bound.cores,
         traffic=activity.origin,
         mesh_assumed=mesh.assumed,
-        slices=_slices(parts.cuts, core_of),
+        slices=_slices(parts.cuts, core_of, links),
         core_use=_core_use(parts.cuts, target, needs, core_of, traffic, (x % mesh.width, y, places // mesh.places)),
         travel=travel,
         mean_hops=sum(t.hops_x + t.hops_y for t in travel.values()) / deliveries if deliveries else 0.0,
@@ -153,18 +176,15 @@ def map_program(program: Program, target: Target, activity: Activity | None = No
     )
 
 
-def needs_of(parts: Partition) -> NDArray[np.int64]:
+def needs_of(parts: Partition) -> Needs:
     """What each slice takes, (slices, RESOURCES), in the order of the layers."""
     return np.concatenate([np.stack([c.needs[r].reshape(-1) for r in RESOURCES], axis=1) for c in parts.cuts])
 
 
-def pack(needs: NDArray[np.int64], target: Target) -> Ints | None:
+def pack(needs: Needs, target: Target) -> Ints | None:
     """The core of each slice: the first that has room for it, or its own where a core takes one layer only.
 
-    None when cores differ and no assignment of layers to them exists.
-
-    Args:
-        needs: (slices, RESOURCES).
+    None when cores differ and some layer fits none of them.
     """
     limits = limits_of(target)
     if not target.capabilities.divisible_layers:
@@ -199,20 +219,42 @@ def lower_bound(program: Program, target: Target) -> LowerBound:
     return LowerBound(int(per_layer.sum()), limits[tightest].name)
 
 
-def _by_limit(needs: NDArray[np.int64], limits: list[Limit]) -> NDArray[np.int64]:
+def _by_limit(needs: Needs, limits: list[Limit]) -> NDArray[np.int64]:
     columns = [needs[:, [RESOURCES.index(r) for r in limit.resources]].sum(axis=1) for limit in limits]
     return np.stack(columns, axis=1)
 
 
-def _assign(needs: NDArray[np.int64], target: Target) -> Ints | None:
-    """One layer per core where cores differ: a matching. More layers than one chip has go on chip after chip."""
-    per_chip = target.limits.cores or len(needs)
-    cores = per_chip * -(-len(needs) // per_chip)
-    fits = np.ones((len(needs), cores), np.bool_)
+def core_shares(needs: Needs, target: Target) -> NDArray[np.float64]:
+    """How much of each slice each core of a chip holds, by the memory that is tightest there: 1 or more is all of it.
+
+    Returns:
+        (slices, cores).
+    """
+    cores = np.arange(target.limits.cores or len(needs))
+    shares = np.full((len(needs), len(cores)), np.inf)
     for memory in target.memories:
         take = needs[:, [RESOURCES.index(p) for p in memory.holds]].sum(axis=1)
-        fits &= take[:, None] <= 8 * np.array([memory.of_core(core) for core in range(cores)])
-    holder = np.full(cores, -1)
+        room = 8 * np.array([memory.of_core(int(core)) for core in cores])
+        shares = np.minimum(shares, room / np.maximum(take, 1)[:, None])
+    return shares
+
+
+def _assign(needs: Needs, target: Target) -> Ints | None:
+    """One layer per core where cores differ: a matching, on as few chips as it can be made."""
+    fits = core_shares(needs, target) >= 1
+    if not fits.any(axis=1).all():
+        return None
+    # With as many chips as layers each has its own, so one of these succeeds.
+    for chips in range(-(-len(needs) // fits.shape[1]), len(needs) + 1):
+        core_of = _matching(np.tile(fits, chips))
+        if core_of is not None:
+            return core_of
+    return None
+
+
+def _matching(fits: NDArray[np.bool_]) -> Ints | None:
+    """A core for each layer, no two alike, from fits (layers, cores); None when there is none."""
+    holder = np.full(fits.shape[1], -1)
 
     def settle(layer: int, tried: set[int]) -> bool:
         for core in np.flatnonzero(fits[layer]):
@@ -223,9 +265,9 @@ def _assign(needs: NDArray[np.int64], target: Target) -> Ints | None:
                     return True
         return False
 
-    if not all(settle(layer, set()) for layer in range(len(needs))):
+    if not all(settle(layer, set()) for layer in range(len(fits))):
         return None
-    core_of = np.empty(len(needs), np.int64)
+    core_of = np.empty(len(fits), np.int64)
     core_of[holder[holder >= 0]] = np.flatnonzero(holder >= 0)
     return core_of
 
@@ -284,7 +326,7 @@ def _hop_weights(target: Target) -> tuple[int, int]:
 
 
 def _travel(
-    cuts: list[Cut], links: _Links, traffic: Traffic, at: tuple[Ints, Ints], chip: Ints
+    cuts: list[Cut], activity: Activity, links: _Links, traffic: Traffic, at: tuple[Ints, Ints], chip: Ints
 ) -> tuple[dict[str, Travel], int]:
     ends = []
     for axis in (*at, chip):
@@ -296,16 +338,25 @@ def _travel(
         return np.bincount(links.layer + 1, weight, minlength=len(names))
 
     sums = [by_layer(links.messages), *(by_layer(links.messages * end) for end in ends)]
-    travel = {name: Travel(*(float(s[i]) for s in sums)) for i, name in enumerate(names)}
+    travel = {}
+    for name, *of_layer in zip(names, *sums, strict=True):
+        sent = 0.0 if name == READOUT else float(activity.messages[name].mean())
+        deliveries, hops_x, hops_y, crossings = map(float, of_layer)
+        travel[name] = Travel(sent, deliveries, hops_x, hops_y, crossings, (hops_x + hops_y) / sent if sent else 0.0)
     return travel, int((ends[0] + ends[1]).max(initial=0))
 
 
 # ------------------------------------------------------------------------------ result
 
 
-def _slices(cuts: list[Cut], core_of: Ints) -> list[Slice]:
+def _slices(cuts: list[Cut], core_of: Ints, links: _Links) -> list[Slice]:
     slices: list[Slice] = []
+    sent = np.bincount(links.source + 1, links.messages, minlength=len(core_of) + 1)[1:]
+    fan_out: dict[str, int] = {}
+    for edge in (edge for cut in cuts for edge in cut.layer.edges):
+        fan_out[edge.source] = fan_out.get(edge.source, 0) + edge.fan_out()
     for cut in cuts:
+        fan_in = sum(edge.fan_in() for edge in cut.layer.edges)
         flat = {name: need.reshape(-1) for name, need in cut.needs.items()}
         for index, (c, y, x) in enumerate(np.ndindex(cut.grid)):
             spans = [(int(b[i]), int(b[i + 1])) for b, i in zip(cut.bounds, (c, y, x), strict=True)]
@@ -319,6 +370,9 @@ def _slices(cuts: list[Cut], core_of: Ints) -> list[Slice]:
                     neurons=int(flat["neurons"][index]),
                     input_axons=int(flat["input_axons"][index]),
                     output_axons=int(flat["output_axons"][index]),
+                    fan_in=fan_in,
+                    fan_out=fan_out.get(cut.layer.name, 0),
+                    messages_out=float(sent[len(slices)]),
                     bytes={p: int(flat[p][index]) // 8 for p in PURPOSES},
                 )
             )
@@ -328,7 +382,7 @@ def _slices(cuts: list[Cut], core_of: Ints) -> list[Slice]:
 def _core_use(
     cuts: list[Cut],
     target: Target,
-    needs: NDArray[np.int64],
+    needs: Needs,
     core_of: Ints,
     traffic: Traffic,
     at: tuple[Ints, Ints, Ints],

@@ -7,8 +7,8 @@ from math import prod
 import msgspec
 import numpy as np
 
-from hmdf.sim.counters import dense_macs
-from hmdf.sim.nodes import INPUT
+from hmdf.sim.counters import dense_macs, fanout
+from hmdf.sim.nodes import Relay, Synapse
 from hmdf.sim.packing import packed_bytes
 from hmdf.sim.program import Program
 
@@ -61,7 +61,14 @@ def hd_lif_energy(program: Program, activity: Activity, reference: Target) -> fl
 
 
 class SynapticOperations(msgspec.Struct, frozen=True):
-    """NeuroBench's three counts, per sample: MACs for messages of more than one bit, ACs for binary spikes."""
+    """NeuroBench's three counts, per sample.
+
+    Fields:
+        Effective_MACs: of messages of more than one bit. Dense messages count every non-zero weight, zero messages
+            included (an upper bound).
+        Effective_ACs: of binary messages.
+        Dense: every weight at every position whose input lies inside the frame, whatever the message.
+    """
 
     Effective_MACs: float
     Effective_ACs: float
@@ -74,9 +81,9 @@ class NeuroBench(msgspec.Struct, frozen=True):
     Fields:
         footprint: bytes of weights at their stored width and of the parameter tables.
         connection_sparsity: share of zero weights.
-        activation_sparsity: share of zero messages of the spiking populations.
-        synaptic_operations: dense messages count every non-zero weight, zero messages included (an upper bound).
-        membrane_updates: neurons that keep a state, times steps.
+        activation_sparsity: share of zero messages of the neurons; populations that only pass a current on are none.
+        membrane_updates: neurons that keep a state, times steps: each is computed anew at every step. NeuroBench leaves
+            out those that happen to give the same membrane again (an upper bound).
     """
 
     footprint: int
@@ -91,17 +98,17 @@ def neurobench(program: Program, activity: Activity) -> NeuroBench:
     weighted = [s for s in program.synapses if s.weight is not None]
     layers = layers_of(program)
     tables = sum(n.parameter_bits + n.parameter_bits_per_channel * n.shape[0] for n in layers)
-    spiking = [p for p in program.populations if not p.message.signed]
-    possible = sum(prod(p.shape) for p in spiking) * program.time_steps
-    sent = sum(float(activity.messages[p.name].mean()) for p in spiking)
+    neurons = [p for p in program.populations if not isinstance(p.dynamics, Relay)]
+    possible = sum(prod(p.shape) for p in neurons) * program.time_steps
+    sent = sum(float(activity.messages[p.name].mean()) for p in neurons)
     macs = acs = 0.0
     for synapse in weighted:
         operations = float(activity.sops[synapse.name].mean()) + activity.macs[synapse.name]
-        if synapse.source != INPUT and program.message_of(synapse.source).bits == 1:
+        if program.message_of(synapse.source).bits == 1:
             acs += operations
         else:
             macs += operations
-    dense = sum(dense_macs(s, program.shapes[s.name]) for s in weighted) * program.time_steps
+    dense = sum(_connections(s, program.shapes[s.source]) for s in weighted) * program.time_steps
     zeros = sum(int(np.count_nonzero(s.weight == 0)) for s in weighted)
     weights = sum(s.weight.size for s in weighted if s.weight is not None)
     stored = sum(packed_bytes(s.weight.size, s.weight_bits) for s in weighted if s.weight is not None)
@@ -112,3 +119,10 @@ def neurobench(program: Program, activity: Activity) -> NeuroBench:
         synaptic_operations=SynapticOperations(macs, acs, float(dense)),
         membrane_updates=sum(n.neurons for n in layers if n.state_bits and n.name != READOUT) * program.time_steps,
     )
+
+
+def _connections(synapse: Synapse, source_shape: tuple[int, ...]) -> int:
+    """Pairs of a weight, zero or not, and a position whose input lies inside the frame."""
+    assert synapse.weight is not None
+    full = msgspec.structs.replace(synapse, weight=np.ones_like(synapse.weight), weight_bits=1)
+    return int(fanout(full, source_shape).sum())

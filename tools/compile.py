@@ -13,13 +13,15 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
+from hmdf.hw_targets.fit import check as find
 from hmdf.hw_targets.target import Target, load_target
-from hmdf.sim.errors import DoesNotFit, HmdfError, InputError
+from hmdf.sim.errors import HmdfError, InputError
 from hmdf.sim.program import Program
 from hmdf.train.errors import DataError
 
 from .common import Advance, console, load_data, normalised, progress, run_cli, to_program
 from .costs import cost_document, mapping_document, print_costs
+from .fit import overflows, refuse, require_fit
 from .model import TrainedModel, load_model
 from .summary import document, print_layers, write_json
 
@@ -32,6 +34,8 @@ DEFAULT_EMIT = "hmdf,onnx,lava"
 CALIBRATION_SAMPLES = 256
 CALIBRATION_MACS = 3e11
 """Multiply-accumulates that calibration may take unless --samples says otherwise: some ten seconds on two cores."""
+WIDEST_ACCUMULATOR = 32
+"""Bits of the widest accumulator of the integer contract."""
 MEASURED_MACS = 5e10
 MEASURED_SAMPLES = 64
 """Calibration samples that the compiled program is run on, to fill the report's activity columns."""
@@ -72,6 +76,7 @@ def compile_command(
     from hmdf.export.config import Config, load_config
 
     forms = _forms(emit)
+    chip = load_target(target)
     screen = console()
     trained = load_model(model, network)
     data = _calibration_data(trained, calibration, samples, data_root)
@@ -79,15 +84,15 @@ def compile_command(
     if merge_pools:
         settings = msgspec.structs.replace(settings, merge_pools=True)
     source = Path(calibration or trained.data_set).name
-    with progress("compiling") as advance:
-        compilation = _compile(trained, data, target, settings, source, inf if samples else CALIBRATION_MACS, advance)
+    macs = inf if samples else CALIBRATION_MACS
+    compilation = _fitted(screen, trained, data, chip, settings, source, macs, chips)
     if serialize_spikes:
         compilation = _serialized(compilation)
     _print_findings(screen, compilation)
-    _check_fit(screen, compilation, target, chips)
+    require_fit(screen, compilation.program, compilation.ranges, chip, chips)
     if check or out is None:
         return
-    _write(screen, compilation, data, load_target(target), chips, out, forms, required=emit != DEFAULT_EMIT)
+    _write(screen, compilation, data, chip, chips, out, forms, required=emit != DEFAULT_EMIT)
 
 
 def _forms(emit: str) -> list[str]:
@@ -111,10 +116,36 @@ def _calibration_data(trained: TrainedModel, name: str | None, samples: int | No
         raise InputError(f"the model was trained on '{wanted}': {error}; give --calibration DATA") from None
 
 
+def _fitted(
+    screen: Console,
+    trained: TrainedModel,
+    data: Dataset,
+    target: Target,
+    config: Config,
+    calibration: str,
+    calibration_macs: float,
+    chips: int,
+) -> Compilation:
+    """The compilation; where the target's accumulators are too narrow for any, the end with every finding about it."""
+    from hmdf.export.findings import CompileError
+
+    def compiled(chip: Target) -> Compilation:
+        with progress("compiling") as advance:
+            return _compile(trained, data, chip, config, calibration, calibration_macs, advance)
+
+    try:
+        return compiled(target)
+    except CompileError as error:
+        wide = msgspec.structs.replace(target.capabilities, accumulator_bits=WIDEST_ACCUMULATOR)
+        roomy = msgspec.structs.replace(target, capabilities=wide)
+        other = compiled(roomy)
+        refuse(screen, [*overflows(error, target), *find(other.program, roomy, chips, other.ranges)], target)
+
+
 def _compile(
     trained: TrainedModel,
     data: Dataset,
-    target: str,
+    target: Target,
     config: Config,
     calibration: str,
     calibration_macs: float,
@@ -171,21 +202,6 @@ def _print_findings(screen: Console, compilation: Compilation) -> None:
         f"every accumulator is proven to stay within {program.accumulator_bits} bits",
         soft_wrap=True,
     )
-
-
-def _check_fit(screen: Console, compilation: Compilation, target: str, chips: int) -> None:
-    """Print every reason why the program does not fit, and end with exit code 4 if there is one."""
-    from hmdf.hw_targets.fit import check
-
-    chip = load_target(target)
-    findings = check(compilation.program, chip, chips, compilation.ranges)
-    if not findings:
-        screen.print(f"fits {chip.title} on {chips} chip{'s' if chips > 1 else ''}")
-        return
-    for finding in findings:
-        screen.print(f"does not fit: {finding.node}: {finding.message}; fix: {finding.fix}", soft_wrap=True)
-    count = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
-    raise DoesNotFit(f"the program does not fit {chip.title}: {count} above; nothing was written")
 
 
 def _write(

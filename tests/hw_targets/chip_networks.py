@@ -189,28 +189,6 @@ class ResNet:
         self.nodes.append(Synapse(name, source, Conv2d((stride, stride), (padding, padding)), weight, bits))
 
 
-def vgg_snn() -> Program:
-    """VGG-SNN for 2x48x48 event frames, 1-bit weights, average pools as sums that a relay passes on."""
-    rng = np.random.default_rng(0)
-    nodes: list[Synapse | Population] = []
-    source, channels, size = INPUT, 2, 48
-    for index, width in enumerate([64, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0]):
-        name = f"layer{index}"
-        if width == 0:
-            size //= 2
-            nodes.append(Synapse(f"{name}.pool", source, SumPool((2, 2), (2, 2))))
-            nodes.append(relay(name, (channels, size, size), [f"{name}.pool"], Message(5, False, 0.0625)))
-        else:
-            weight = rng.choice(np.array([-1, 1], np.int8), (width, channels, 3, 3))
-            nodes.append(Synapse(f"{name}.conv", source, Conv2d((1, 1), (1, 1)), weight, 1))
-            nodes.append(neurons(name, (width, size, size), [f"{name}.conv"]))
-            channels = width
-        source = name
-    head = rng.integers(-128, 128, (10, channels * size * size)).astype(np.int8)
-    nodes.append(Synapse("head", source, Linear(), head, 8))
-    return program(nodes, (2, 48, 48), Message(1, False, 1.0), "frames", "head", 10, steps=10)
-
-
 def spiking_chain() -> Program:
     """Binary spikes, integrate-and-fire, 8-bit weights: what the simplest chips are made for."""
     rng = np.random.default_rng(0)

@@ -179,10 +179,12 @@ def test_neurobench_names(toy, activity):
     assert metrics.connection_sparsity == pytest.approx(24 / 264)
     assert metrics.activation_sparsity == pytest.approx(1 - 40 / 128)
     assert metrics.synaptic_operations.Effective_MACs == 320
-    assert metrics.synaptic_operations.Dense == 2 * 1344
+    # 3x3 over 4x4 with padding: 10 x 10 (row, column) taps inside the frame, for 2 x 4 pairs of channels.
+    assert metrics.synaptic_operations.Dense == 2 * (800 + 192)
     assert metrics.membrane_updates == 128
     binary = neurobench(spiking_chain(), activity)
-    assert binary.synaptic_operations.Effective_ACs == 120
+    assert binary.synaptic_operations.Effective_ACs == 200 + 120
+    assert binary.synaptic_operations.Effective_MACs == 0
 
 
 def test_counters_of_the_simulator_are_taken_as_they_are():

@@ -85,7 +85,11 @@ def test_a_file_by_path(tmp_path):
         ('value = 32, source = "s"', 'value = 32, source = "t"', "neurons_per_core.source: 't' is not a key of"),
         ('value = 32, source = "s", status = "published"', 'value = 32, source = "s", status = "guess"', "'guess'"),
         ('value = 32, source = "s", status = "published"', 'value = 32, source = "s", status = "derived"', "argument"),
-        ("neurons_per_core = { value = 32", 'neurons_per_core = { value = "32"', "Expected 'int"),
+        ("neurons_per_core = { value = 32", 'neurons_per_core = { value = "32"', "expected an integer (got '32')"),
+        ("bytes = 4096", "bytes = -1", "memory.shared.bytes: expected a positive number of bytes"),
+        ("value = [1, 2, 4, 8]", "value = 8", "capabilities.weight_bits.value: expected a list of integers (got 8)"),
+        ("value = [1, 2, 4, 8]", "value = [8, 4]", "capabilities.weight_bits.value: expected ascending"),
+        ('["relay", ', '["relais", ', "dynamics.value[0]: expected a list of relay, hybrid_firing,"),
         (
             "neurons_per_core = { value = 32",
             "neurons_per_core = { value = 0",

@@ -1,0 +1,60 @@
+"""Whether a program fits its target, for the user: every finding at once, each with what would mend it."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import NoReturn
+
+from rich.console import Console
+
+from hmdf.export.findings import CompileError
+from hmdf.hw_targets.finding import Finding
+from hmdf.hw_targets.fit import check
+from hmdf.hw_targets.target import Target
+from hmdf.sim.errors import DoesNotFit
+from hmdf.sim.program import Program
+from hmdf.sim.ranges import Ranges
+
+INDENT = "    "
+
+
+def require_fit(screen: Console, program: Program, ranges: Ranges, target: Target, chips: int) -> None:
+    """Say that a program fits, or every reason why not.
+
+    Raises:
+        DoesNotFit: it does not.
+    """
+    findings = check(program, target, chips, ranges)
+    if findings:
+        refuse(screen, findings, target)
+    screen.print(f"fits {target.title} on {chips} chip{'s' if chips > 1 else ''}")
+
+
+def refuse(screen: Console, findings: list[Finding], target: Target) -> NoReturn:
+    """Print findings and end with the exit code of a program that does not fit.
+
+    Raises:
+        DoesNotFit: always.
+    """
+    screen.print(f"\ndoes not fit {target.title}", style="bold")
+    for number, found in enumerate(findings, start=1):
+        amounts = f"needed {_amount(found.needed)}, available {_amount(found.available)}"
+        screen.print(f"{number}. {found.node}: {found.resource}, {amounts}", soft_wrap=True)
+        for line in (found.message, f"fix: {found.fix}"):
+            screen.print(fill(line, screen.width, initial_indent=INDENT, subsequent_indent=INDENT), soft_wrap=True)
+    count = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
+    raise DoesNotFit(f"the program does not fit {target.title}: {count} above; nothing was written")
+
+
+def overflows(error: CompileError, target: Target) -> list[Finding]:
+    """The compiler's refusals of a target's accumulators as findings."""
+    bits = target.capabilities.accumulator_bits
+    return [
+        Finding(found.where, "accumulator_bits", f"over {bits}", bits, found.problem, found.remedy)
+        for found in error.findings
+        if found.severity == "error"
+    ]
+
+
+def _amount(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
