@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -112,7 +113,7 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @TRAINING_OPTIONS
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; 1 is fastest for small images  [default: all]")
 @click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
-@click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt, where there is one.")
+@click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt, where there is one, with the same options.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
 @click.pass_context
 def train_command(
@@ -133,6 +134,7 @@ def train_command(
     from hmdf.train.progress import TensorBoardLog
     from hmdf.train.trainer import train
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its notes would break up the table
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = {**_chosen(ctx, options, NetworkSpec, settings.network), "time_steps": options["time_steps"]}
@@ -220,6 +222,8 @@ class _Display:
 
     def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:
         done = (epoch - 1) * total + samples
+        if self.bar.tasks[0].total is None:  # a resumed run has done much at once, which is no measure of its speed
+            self.bar.reset(self.task, total=self.epochs * total, completed=done)
         rate = self.bar.tasks[0].speed or 0.0
         self.bar.update(self.task, completed=done, total=self.epochs * total, epoch=epoch, accuracy=accuracy, rate=rate)
 

@@ -111,7 +111,7 @@ def read_aedat4(path: Path) -> Events:
     try:
         import aedat
     except ImportError:
-        raise DataError(f"{path}: AEDAT 4 files need the package aedat: pip install aedat") from None
+        raise DataError(f"{path}: AEDAT 4 files need the package aedat: pip install 'hmdf[aedat4]'") from None
     try:
         decoder = aedat.Decoder(path)
         streams = [(key, stream) for key, stream in decoder.id_to_stream().items() if stream["type"] == "events"]
