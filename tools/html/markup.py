@@ -74,10 +74,6 @@ def decibel(value: float) -> str:
     return f"{value:.1f} dB"
 
 
-def ratio(value: float) -> str:
-    return f"{value:.2f}"
-
-
 def energy(picojoules: float) -> str:
     return _prefixed(picojoules * 1e-12, "J")
 
@@ -106,6 +102,11 @@ def _three(value: float) -> str:
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
 
 
+def step(key: str) -> str:
+    """One step of a JSON pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
 class Numbers:
     """The document of the report, for elements that show one of its numbers.
 
@@ -118,7 +119,8 @@ class Numbers:
     def value(self, pointer: str) -> Any:
         """What stands at a pointer such as "/layers/3/bits"."""
         found: Any = self.document
-        for key in pointer.split("/")[1:]:
+        for step in pointer.split("/")[1:]:
+            key = step.replace("~1", "/").replace("~0", "~")
             found = found[int(key)] if isinstance(found, list) else found[key]
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,57 +15,64 @@ from hmdf.sim.program import Program
 
 Document = TypeVar("Document")
 
+# Bounds that every true number keeps, so that none of another kind reaches a sum or a picture.
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e24)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
+Extent = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
+Real = Annotated[float, msgspec.Meta(ge=-1e24, le=1e24)]
+
 LARGEST = 64 << 20
 """Bytes of the largest file that is read."""
 
 
 class Accuracy(msgspec.Struct, frozen=True, rename={"floating": "float"}):
-    floating: float | None = None
-    integer: float | None = None
-    agreement: float | None = None
+    floating: Share | None = None
+    integer: Share | None = None
+    agreement: Share | None = None
 
 
 class Sops(msgspec.Struct, frozen=True):
-    per_sample: float
-    conventional_per_sample: float
-    std: float
-    smallest: int
-    largest: int
+    per_sample: Amount
+    conventional_per_sample: Amount
+    std: Amount
+    smallest: Whole
+    largest: Whole
 
 
 class Macs(msgspec.Struct, frozen=True):
-    per_sample: float
+    per_sample: Amount
 
 
 class MemoryUse(msgspec.Struct, frozen=True):
-    weight_bytes: int
-    conventional_weight_bytes: float
-    parameter_bytes: int
-    state_bytes: int
-    total_bytes: int
+    weight_bytes: Whole
+    conventional_weight_bytes: Amount
+    parameter_bytes: Whole
+    state_bytes: Whole
+    total_bytes: Whole
 
 
 class InputMessages(msgspec.Struct, frozen=True):
-    spike_density: float
-    spikes_per_sample: float
+    spike_density: Share
+    spikes_per_sample: Amount
 
 
 class Layer(msgspec.Struct, frozen=True):
     name: str
     kind: str
-    shape: list[int]
-    bits: int
-    spike_density: float
-    register_bits: int
-    register_limit: int
-    sops_per_sample: float | None = None
-    macs_per_sample: float | None = None
-    conventional_sops_per_sample: float | None = None
-    weight_bytes: int | None = None
+    shape: list[Extent]
+    bits: Whole
+    spike_density: Share
+    register_bits: Whole
+    register_limit: Extent
+    sops_per_sample: Amount | None = None
+    macs_per_sample: Amount | None = None
+    conventional_sops_per_sample: Amount | None = None
+    weight_bytes: Whole | None = None
     signed: bool | None = None
-    spikes_per_sample: float | None = None
-    state_saturations: int | None = None
-    message_saturations: int | None = None
+    spikes_per_sample: Amount | None = None
+    state_saturations: Whole | None = None
+    message_saturations: Whole | None = None
     state_can_saturate: bool | None = None
     message_can_saturate: bool | None = None
 
@@ -73,25 +80,25 @@ class Layer(msgspec.Struct, frozen=True):
 class Verification(msgspec.Struct, frozen=True):
     executor: str
     bit_exact: bool
-    compared: int
-    samples: int
-    populations: int
+    compared: Whole
+    samples: Extent
+    populations: Whole
     first_mismatch: dict[str, Any] | None = None
 
 
 class Noise(msgspec.Struct, frozen=True):
     population: str
-    bits: int
-    lsb: float
-    sqnr_db: float | None
-    own_sqnr_db: float | None
+    bits: Whole
+    lsb: Amount
+    sqnr_db: Real | None
+    own_sqnr_db: Real | None
 
 
 class Spread(msgspec.Struct, frozen=True):
-    mean: float
-    std: float
-    smallest: float
-    largest: float
+    mean: Amount
+    std: Amount
+    smallest: Amount
+    largest: Amount
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -114,31 +121,31 @@ class Run(msgspec.Struct, frozen=True):
 
 class Picture(msgspec.Struct, frozen=True):
     kind: Literal["grey", "rgb", "events"]
-    shape: tuple[int, int, int]
-    values: list[int]
+    shape: tuple[Extent, Extent, Extent]
+    values: list[Whole]
 
 
 class SampleLayer(msgspec.Struct, frozen=True):
     name: str
-    spikes_by_step: list[int]
-    map_shape: tuple[int, int, int]
-    map: list[int]
+    spikes_by_step: list[Whole]
+    map_shape: tuple[Extent, Extent, Extent]
+    map: list[Whole]
 
 
 class Sample(msgspec.Struct, frozen=True):
-    index: int
-    label: int
-    predicted: int
+    index: Whole
+    label: Whole
+    predicted: Whole
     picture: Picture | None
-    logits_by_step: list[list[float]]
+    logits_by_step: list[list[Real]]
     layers: list[SampleLayer]
 
 
 class Measured(msgspec.Struct, frozen=True):
     """out.json of hmdf-sim, or report.json of hmdf-compile; docs/reports.md describes the keys."""
 
-    samples: int
-    time_steps: int
+    samples: Extent
+    time_steps: Extent
     accuracy: Accuracy
     sops: Sops
     macs: Macs
@@ -146,7 +153,7 @@ class Measured(msgspec.Struct, frozen=True):
     input: InputMessages
     layers: list[Layer]
     program: Origin
-    timing: dict[str, float]
+    timing: dict[str, Amount]
     run: Run
     verify: dict[str, Verification] = {}
     fidelity: list[Noise] = []
@@ -217,8 +224,6 @@ def _check(measured: Measured, program: Program, path: Path) -> None:
     for layer in measured.layers:
         if isinstance(program.by_name[layer.name], Population) == (layer.spikes_per_sample is None):
             raise InputError(f"{path}: layer '{layer.name}' is of another kind; run hmdf-sim --json again")
-    if measured.samples < 1:
-        raise InputError(f"{path}: it was measured on no sample")
     if measured.sample is not None:
         _check_sample(measured.sample, program, path)
 
@@ -228,6 +233,7 @@ def _check_sample(sample: Sample, program: Program, path: Path) -> None:
     sound = (
         all(0 <= name < program.classes for name in (sample.label, sample.predicted))
         and [len(row) for row in sample.logits_by_step] == [program.classes] * program.time_steps
+        and len(sample.layers) > 0
         and all(_sound_map(layer, program.time_steps) for layer in sample.layers)
         and (sample.picture is None or _sound_picture(sample.picture))
     )

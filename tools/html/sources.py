@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .markup import Child, Markup, Numbers, count, el, join, percent, size, whole
+from .markup import Child, Markup, Numbers, count, el, join, percent, size, step, whole
 
 WORDS = {
     "SOP": "synaptic operation: one non-zero spike meets one non-zero weight. Where nothing is sent, nothing is spent.",
@@ -33,7 +33,7 @@ def _verification(numbers: Numbers) -> Markup:
     rows: list[tuple[Child, Child]] = []
     for name, verdict in numbers.value("/verify").items():
         label = "simulator = reference" if name == "reference" else name
-        at = f"/verify/{name}"
+        at = f"/verify/{step(name)}"
         if verdict["bit_exact"]:
             outcome: Child = [
                 "equal: ", numbers.show(f"{at}/compared", whole), " integers, ", numbers.show(f"{at}/samples", count),

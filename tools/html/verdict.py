@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .charts import Scale, span_marks
-from .markup import Child, Markup, Numbers, count, duration, el, energy, join, percent, size, whole
+from .markup import Child, Markup, Numbers, count, duration, el, energy, join, percent, size, step, whole
 
 
 def verdict(numbers: Numbers) -> Markup:
@@ -158,5 +158,5 @@ def _exact(numbers: Numbers) -> Markup:
         "Bit-exact",
         [sign(good), "yes" if good else "no"],
         _small("compared: ", ", ".join(verdicts)),
-        _small(numbers.show(f"/verify/{first}/compared", whole), " integers in each"),
+        _small(numbers.show(f"/verify/{step(first)}/compared", whole), " integers in each"),
     )
