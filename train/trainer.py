@@ -126,7 +126,8 @@ class _Run:
         self.save_interval = save_interval
         torch.manual_seed(config.seed)
         # the layout that low-precision convolutions are fastest in, on CPU and GPU
-        self.model = build(spec).to(fabric.device, memory_format=torch.channels_last)
+        self.model = build(spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(fabric.device)
         join_batch_norms(self.model)
         self.network = _Autocast(self.model, fabric)
         self.optimizer = _optimizer(self.model, config)
