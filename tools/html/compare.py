@@ -5,46 +5,87 @@ from __future__ import annotations
 from typing import Any
 
 from .charts import Scale, Span, spans
-from .markup import Child, Markup, Numbers, count, duration, el, energy, join, size
+from .markup import Child, Markup, Numbers, count, duration, el, energy, join, percent, size
 from .verdict import sign
 
 
 def comparison(numbers: Numbers) -> Markup:
-    """Energy of every target on one axis, then their figures, then why some do not fit."""
+    """Energy of every target on one axis, their figures, why some do not fit; then other networks."""
     rows = numbers.value("/targets")
-    costs = [row["energy_pj"] for row in rows if row["energy_pj"]]
-    ann = numbers.value("/ann")
-    costs += [ann["int8_energy_pj"], ann["fp32_energy_pj"]]
-    scale = Scale.over([cost[key] for cost in costs for key in ("low", "typical", "high")])
     drawn = [_target_span(numbers, index) for index in range(len(rows))]
-    drawn += [
-        _ann_span(numbers, "8-bit ANN, 45 nm", "/ann/int8_energy_pj"),
-        _ann_span(numbers, "fp32 ANN, 45 nm", "/ann/fp32_energy_pj"),
-    ]
     about = (
         "Energy of one sample, low to high with a dot at typical, on a logarithmic axis. Hollow: the program does not "
-        "fit as it is, the figure holds once its findings are mended. The ANN is this network in one pass, every "
-        "weight used."
+        "fit as it is, the figure holds once its findings are mended."
     )
-    return join(
-        el("p", about, cls="sub"), spans(drawn, scale, scale.ticks(energy)), _figures(numbers), _reasons(numbers)
-    )
+    return join(el("p", about, cls="sub"), _drawn(drawn), _figures(numbers), _reasons(numbers), _networks(numbers))
+
+
+def _drawn(rows: list[Span]) -> Markup:
+    scale = Scale.over([figure for row in rows if row.figures is not None for figure in row.figures])
+    return spans(rows, scale, scale.ticks(energy))
 
 
 def _target_span(numbers: Numbers, index: int) -> Span:
     row, at = numbers.value(f"/targets/{index}"), f"/targets/{index}"
     label = [sign(row["fits"]), row["title"]]
-    cost = row["energy_pj"]
-    if cost is None:
-        why = "fits no core" if row["cores"] is None else "not known"
-        return Span(label, None, why, "none")
-    figures = cost["low"], cost["typical"], cost["high"]
-    return Span(label, figures, numbers.show(f"{at}/energy_pj/typical", energy), "fits" if row["fits"] else "unfit")
+    if row["energy_pj"] is None:
+        return Span(label, None, "fits no core" if row["cores"] is None else "not known", "none")
+    return _span(numbers, label, f"{at}/energy_pj", "fits" if row["fits"] else "unfit")
 
 
-def _ann_span(numbers: Numbers, label: str, at: str) -> Span:
+def _span(numbers: Numbers, label: Child, at: str, kind: str) -> Span:
     cost = numbers.value(at)
-    return Span(label, (cost["low"], cost["typical"], cost["high"]), numbers.show(f"{at}/typical", energy), "ann")
+    return Span(label, (cost["low"], cost["typical"], cost["high"]), numbers.show(f"{at}/typical", energy), kind)
+
+
+# ----------------------------------------------------------------------- other networks
+
+
+def _networks(numbers: Numbers) -> Markup:
+    """This program, the baseline it was measured against, and itself as an ANN, on the literature's constants."""
+    literature, baseline = numbers.value("/literature"), numbers.value("/baseline")
+    rows = []
+    if literature["energy_pj"] is not None:
+        rows.append(_span(numbers, "This program", "/literature/energy_pj", "fits"))
+    if literature["hd_lif_energy_pj"] is not None:
+        one = literature["hd_lif_energy_pj"]
+        shown = numbers.show("/literature/hd_lif_energy_pj", energy)
+        rows.append(Span("… as HD-LIF counts 4-bit spikes", (one, one, one), shown, "fits"))
+    if baseline is not None and baseline["energy_pj"] is not None:
+        label = f"Baseline {baseline['network'] or baseline['file']}"
+        rows.append(_span(numbers, label, "/baseline/energy_pj", "unfit"))
+    rows.append(_span(numbers, "Its 8-bit ANN", "/ann/int8_energy_pj", "ann"))
+    rows.append(_span(numbers, "Its fp32 ANN", "/ann/fp32_energy_pj", "ann"))
+    about = (
+        "Energy of one sample on the 45 nm constants of the literature, which charge operations only. The ANN is this "
+        "network in one pass, every weight used."
+    )
+    return join(
+        el("h3", "Other networks"), el("p", about, cls="sub"), _drawn(rows), _beside(numbers) if baseline else None
+    )
+
+
+def _beside(numbers: Numbers) -> Markup:
+    """The baseline's figures beside this program's."""
+    shown = numbers.value("/baseline/targets")
+    rows: list[tuple[str, Child, Child]] = [
+        ("accuracy", numbers.show("/accuracy/integer", percent), numbers.show("/baseline/accuracy", percent)),
+        ("SOPs", numbers.show("/sops/per_sample", count), numbers.show("/baseline/sops_per_sample", count)),
+        ("MACs", numbers.show("/macs/per_sample", count), numbers.show("/baseline/macs_per_sample", count)),
+    ]
+    places = {row["target"]: index for index, row in enumerate(numbers.value("/targets"))}
+    for index, row in enumerate(shown):
+        mine = places.get(row["target"])
+        if mine is not None and row["energy_pj"] is not None and numbers.value(f"/targets/{mine}/energy_pj"):
+            theirs = numbers.show(f"/baseline/targets/{index}/energy_pj/typical", energy)
+            name = f"energy on {row['target']}"
+            rows.append((name, numbers.show(f"/targets/{mine}/energy_pj/typical", energy), theirs))
+    head = el("tr", el("th"), el("th", "this program"), el("th", f"baseline ({numbers.value('/baseline/file')})"))
+    body = [el("tr", el("td", name), el("td", mine), el("td", theirs)) for name, mine, theirs in rows]
+    return el("table", el("thead", head), el("tbody", *body), cls="beside")
+
+
+# ------------------------------------------------------------------------------ figures
 
 
 def _figures(numbers: Numbers) -> Markup:

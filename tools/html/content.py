@@ -25,6 +25,14 @@ from hmdf.sim.ranges import prove
 from ..costs import REFERENCE, survey_document
 from .measured import Compiled, Measured
 
+REFERENCE_COSTS = (
+    "synaptic_op_energy",
+    "mac_energy",
+    "four_bit_synaptic_op_energy",
+    "int8_mac_energy",
+    "fp32_mac_energy",
+)
+"""Constants of the literature that a network is compared with others by."""
 COPIED = "samples", "time_steps", "accuracy", "sops", "macs", "memory", "input", "verify", "fidelity", "timing"
 """Keys of out.json that the report repeats as they are."""
 
@@ -54,9 +62,10 @@ def gather(
         advance(1)
     plain: dict[str, Any] = msgspec.to_builtins(measured)
     costs = survey_document(program, activity, verdicts)
-    spreads = {row["target"]: row["energy_spread_pj"] for row in plain["targets"]}
+    spreads = {row["target"]: row for row in plain["targets"]}
     for row, target in zip(costs["targets"], targets, strict=True):
-        row["energy_spread_pj"] = spreads.get(row["target"])
+        for key in ("energy_spread_pj", "latency_spread_ns"):
+            row[key] = spreads.get(row["target"], {}).get(key)
         row["sources"] = target.sources
     origin = f"measured on {measured.samples:,} samples"
     return {
@@ -69,6 +78,7 @@ def gather(
         "target": _target(targets[0], verdicts[0], chips, origin),
         **costs,
         "ann_constants": _ann_constants(),
+        "baseline": plain["baseline"],
         "sample": plain["sample"],
         "notes": compiled.notes if compiled is not None else [],
         "provenance": _provenance(program, measured, compiled, files),
@@ -172,13 +182,18 @@ def _target(target: Target, verdict: Verdict, chips: int, origin: str) -> dict[s
     result["mapping"] = msgspec.to_builtins(verdict.mapping) | {"traffic": origin}
     result["mesh"] = {"x": mesh.x.tolist(), "y": mesh.y.tolist()}
     result["energy_rows"] = msgspec.to_builtins(verdict.estimate.energy.rows)
-    result["timing"] = msgspec.to_builtins(verdict.estimate.timing)
+    timing = verdict.estimate.timing
+    if timing is not None:
+        costs = {"step": timing.step, "sample": timing.sample, "period": timing.period}
+        result["timing"] = {key: msgspec.to_builtins(cost) for key, cost in costs.items()}
+        result["timing"] |= {"depth": timing.depth, "slowest_core": timing.slowest_core, "bound": timing.bound}
     return result
 
 
 def _ann_constants() -> list[dict[str, Any]]:
+    """What the networks beside this one are costed with."""
     reference = load_target(REFERENCE)
-    facts = [reference.fact(f"costs.{name}") for name in ("int8_mac_energy", "fp32_mac_energy")]
+    facts = [reference.fact(f"costs.{name}") for name in REFERENCE_COSTS]
     return [msgspec.to_builtins(fact) | {"source": reference.sources[fact.source]} for fact in facts]
 
 

@@ -10,6 +10,8 @@ from .layers import EVENTS
 from .markup import count, decibel, duration, energy, percent, size
 from .sources import fact_value
 
+ANNS = ("8-bit", "int8"), ("fp32", "fp32")
+
 
 def markdown(document: dict[str, Any]) -> str:
     """The document (see `content.gather`) as GitHub-flavoured Markdown."""
@@ -19,6 +21,7 @@ def markdown(document: dict[str, Any]) -> str:
         *_layers(document),
         *_energy(document),
         *_targets(document),
+        *_networks(document),
         *_verification(document),
         *_provenance(document),
         *_constants(document),
@@ -123,10 +126,21 @@ def _targets(document: dict[str, Any]) -> list[str]:
         ]
         for row in document["targets"]
     ]
-    for name, key in (("8-bit ANN, 45 nm", "int8_energy_pj"), ("fp32 ANN, 45 nm", "fp32_energy_pj")):
-        rows.append([name, "–", "–", "–", _range(document["ann"][key], energy), "published", "–"])
     head = ["target", "fits (findings)", "cores", "chips", "energy", "constants", "latency"]
     return ["", "## Targets", *_table(head, rows)]
+
+
+def _networks(document: dict[str, Any]) -> list[str]:
+    literature, baseline = document["literature"], document["baseline"]
+    rows = [["this program", _range(literature["energy_pj"], energy)]]
+    if literature["hd_lif_energy_pj"] is not None:
+        rows.append(["as HD-LIF counts 4-bit spikes", energy(literature["hd_lif_energy_pj"])])
+    if baseline is not None:
+        name = _safe(f"baseline {baseline['network']} ({baseline['file']})")
+        rows.append([name, _range(baseline["energy_pj"], energy)])
+    rows += [[f"its {name} ANN", _range(document["ann"][f"{key}_energy_pj"], energy)] for name, key in ANNS]
+    head = ["network", "energy per sample, 45 nm"]
+    return ["", "## Other networks, on the literature's constants", *_table(head, rows)]
 
 
 def _verification(document: dict[str, Any]) -> list[str]:

@@ -102,10 +102,37 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """A row of `targets`: only the spread over the samples is taken over, all else is computed again."""
+    """A row of `targets`: only the spreads over the samples are taken over, all else is computed again."""
 
     target: str
     energy_spread_pj: Spread | None = None
+    latency_spread_ns: Spread | None = None
+
+
+class Range(msgspec.Struct, frozen=True):
+    low: Amount
+    typical: Amount
+    high: Amount
+
+
+class OnTarget(msgspec.Struct, frozen=True):
+    target: str
+    fits: bool
+    energy_pj: Range | None
+    latency_ns: Range | None
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """Another network on the same samples."""
+
+    file: str
+    network: str
+    sha256: str
+    accuracy: Share | None
+    sops_per_sample: Amount
+    macs_per_sample: Amount
+    energy_pj: Range | None
+    targets: list[OnTarget]
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -158,6 +185,7 @@ class Measured(msgspec.Struct, frozen=True):
     verify: dict[str, Verification] = {}
     fidelity: list[Noise] = []
     targets: list[Cost] = []
+    baseline: Baseline | None = None
     sample: Sample | None = None
 
     def activity(self, program: Program) -> Activity:

@@ -94,7 +94,11 @@ def constants(numbers: Numbers) -> Markup:
         for row in rows[1:]
         if row.get("constants")
     ]
-    ann = el("details", el("summary", "8-bit and fp32 ANN"), _facts(numbers.value("/ann_constants"), {}))
+    ann = el(
+        "details",
+        el("summary", "Other networks, on the literature's constants"),
+        _facts(numbers.value("/ann_constants"), {}),
+    )
     return join(first, el("h3", "Constants of the targets compared"), *others, ann)
 
 
