@@ -187,10 +187,12 @@ def test_an_accumulator_that_cannot_be_proven_safe(call, demo, tmp_path):
     chip = tmp_path / "narrow.toml"
     chip.write_text((TARGETS / "generic.toml").read_text().replace(wide, wide.replace("32", "8")))
     outcome = call("compile", demo.model, "--target", chip, "--out", tmp_path / "out")
-    assert outcome.code == 3
-    assert "stem" in outcome.err
-    assert "8 bits hold 127" in outcome.err
-    assert "cannot be proven safe; reduce the fan-in" in outcome.err
+    assert outcome.code == 4
+    said = " ".join(outcome.out.split())
+    assert "stem: accumulator_bits" in said
+    assert "8 bits hold 127" in said
+    assert "cannot be proven safe" in said
+    assert "reduce the fan-in" in said
     assert not (tmp_path / "out").exists()
 
 
