@@ -140,6 +140,18 @@ def test_the_energy_of_the_layers_is_the_energy(document):
     assert sum(sum(purposes.values()) for purposes in held) == row["memory_bytes"]
 
 
+def test_a_baseline_stands_beside_the_program(call, build, demo, tmp_path):
+    shutil.copytree(build, tmp_path / "build")
+    options = "--data", demo.data, "--samples", 20, "--baseline", build / "out.json"
+    assert call("sim", build / "model.hmdf", *options, "--json", tmp_path / "build" / "out.json").code == 0
+    assert call("report", tmp_path / "build", "--compare", "none", "-o", tmp_path / "page.html").code == 0
+    measured = json.loads((tmp_path / "build" / "out.json").read_text())
+    found = {pointer: float(value) for value, pointer, _ in Reader((tmp_path / "page.html").read_text()).numbers}
+    assert found["/baseline/accuracy"] == measured["baseline"]["accuracy"]
+    assert found["/baseline/energy_pj/typical"] == measured["baseline"]["energy_pj"]["typical"]
+    assert found["/literature/energy_pj/typical"] == pytest.approx(measured["literature"]["energy_pj"]["typical"])
+
+
 @pytest.mark.parametrize("name", target_names())
 def test_every_target_can_be_the_one_reported_on(build, name, tmp_path):
     written = run("report", build, "--target", name, "--compare", "none", "-o", tmp_path / "page.html")
@@ -207,7 +219,9 @@ def test_names_are_text_and_never_markup(document):
             finding |= {"node": HOSTILE, "message": HOSTILE, "fix": HOSTILE, "needed": HOSTILE}
     for fact in hostile["target"]["facts"]:
         fact |= {"note": HOSTILE, "key": HOSTILE}
-    tags = [tag for tag, _ in Reader(page(hostile)).tags]
+    found = Reader(page(hostile)).tags
+    assert not [attributes for _, attributes in found if any(key.startswith("on") for key in attributes)]
+    tags = [tag for tag, _ in found]
     assert sorted(set(tags)) == sorted({tag for tag, _ in Reader(page(document)).tags} | {"li", "ul"})
     assert "<script" not in page(hostile)
     assert tags.count("img") == [tag for tag, _ in Reader(page(document)).tags].count("img")
