@@ -18,9 +18,10 @@ from hmdf.sim.nodes import Synapse
 from hmdf.sim.program import Program
 
 from .activity import Activity, checked
-from .layers import READOUT, Layer, layers_of
+from .layers import READOUT
 from .mapping import Mapping, map_program
-from .target import PURPOSES, Cost, Fact, Status, Target
+from .target import PURPOSES, Cost, Fact, Status, Target, triple
+from .timing import Timing, timing_of
 
 STATUS_ORDER: tuple[Status, ...] = ("published", "derived", "estimate")
 
@@ -72,27 +73,6 @@ class Energy(msgspec.Struct, frozen=True):
     spread: Spread | None
 
 
-class Timing(msgspec.Struct, frozen=True):
-    """ns. Layers work as a pipeline: each takes the messages of the step before.
-
-    Fields:
-        step: the slowest core, the longest way of a message and the barrier; never less than the target's step.
-        sample: from the first input to the last logit, (T + depth - 1) steps.
-        period: between two samples in a stream, T steps.
-        slowest_core: at the typical constants; None where only the target's step is known.
-        bound: what decides the typical step: "core" or "step_time".
-        spread: of the time of a sample over the samples, each at the slowest core of its own mean step.
-    """
-
-    step: Cost
-    sample: Cost
-    period: Cost
-    depth: int
-    slowest_core: int | None
-    bound: str
-    spread: Spread
-
-
 class Estimate(msgspec.Struct, frozen=True):
     """What a sample costs on a target. `constants`: each one used, with its source and status."""
 
@@ -121,7 +101,7 @@ def estimate(
     """
     activity = checked(activity, program)
     mapping = mapping or map_program(program, target, activity)
-    timing = _timing(program, target, activity, mapping)
+    timing = timing_of(program, target, activity, mapping)
     energy = _energy(program, target, activity, mapping, timing)
     used = {row.constant for row in energy.rows}
     return Estimate(
@@ -170,7 +150,8 @@ def _energy(program: Program, target: Target, activity: Activity, mapping: Mappi
         spent = [p * t * mapping.chips for p, t in zip(triple(power), triple(time), strict=True)]
         status = target.fact("costs.static_power").status
         rows.append(Row("chip", "static_power", time.typical * mapping.chips, Cost(*spent), status))
-        by_sample += spent[1]
+        slow = np.ones(activity.samples) if timing is None else timing.by_sample / timing.by_sample.mean()
+        by_sample += spent[1] * slow
     total = _sum(rows)
     weighing = [row.status for row in rows if row.energy.high > 0]
     return Energy(
@@ -180,7 +161,7 @@ def _energy(program: Program, target: Target, activity: Activity, mapping: Mappi
         by_constant=_grouped(rows, "constant"),
         missing=tuple(dict.fromkeys(missing)),
         status=max(weighing, key=STATUS_ORDER.index, default=None),
-        spread=_spread(by_sample) if weighing else None,
+        spread=spread_of(by_sample) if weighing else None,
     )
 
 
@@ -216,11 +197,6 @@ def _events(program: Program, activity: Activity, mapping: Mapping) -> Iterator[
         yield _Event(name, "hop_y_energy", travel.hops_y * relative)
 
 
-def triple(cost: Cost) -> tuple[float, float, float]:
-    """Low, typical, high."""
-    return cost.low, cost.typical, cost.high
-
-
 def _sum(rows: list[Row]) -> Cost:
     return Cost(*(sum(values) for values in zip((0.0, 0.0, 0.0), *(triple(r.energy) for r in rows), strict=True)))
 
@@ -230,96 +206,6 @@ def _grouped(rows: list[Row], field: str) -> dict[str, Cost]:
     return {name: _sum([row for row in rows if getattr(row, field) == name]) for name in names}
 
 
-def _spread(values: NDArray[np.float64]) -> Spread:
+def spread_of(values: NDArray[np.float64]) -> Spread:
+    """Of one figure per sample (N,)."""
     return Spread(float(values.mean()), float(values.std()), float(values.min()), float(values.max()))
-
-
-# -------------------------------------------------------------------------------- time
-
-_BLOCK = 256
-"""Samples whose cores are looked at together."""
-_EVENT_TIMES = ("synaptic_op_time", "mac_time", "port_time", "neuron_active_time", "neuron_inactive_time")
-
-
-def _timing(program: Program, target: Target, activity: Activity, mapping: Mapping) -> Timing | None:
-    """None when the target knows neither the time of its events nor that of a step."""
-    costs = target.costs
-    known = [getattr(costs, name) is not None for name in (*_EVENT_TIMES, "message_time", "hop_time", "barrier_time")]
-    least = costs.step_time or Cost(0, 0, 0)
-    if not any(known) and costs.step_time is not None:
-        return _pipeline(program, least, np.full(activity.samples, least.typical), None, "step_time")
-    if not all(known):
-        return None
-    steps, slowest, by_sample = [], 0, np.zeros(0)
-    way = float(mapping.longest_way)
-    for which in ("low", "typical", "high"):
-        work = _Work(program, target, activity, mapping, which)
-        waiting = way * getattr(costs.hop_time, which) + getattr(costs.barrier_time, which)
-        load = work.of_cores()
-        steps.append(float(load.max()) + waiting)
-        if which == "typical":
-            slowest = int(load.argmax())
-            by_sample = np.maximum(work.of_slowest_core() + waiting, least.typical)
-    step = Cost(*(max(a, b) for a, b in zip(steps, triple(least), strict=True)))
-    return _pipeline(program, step, by_sample, slowest, "core" if steps[1] >= least.typical else "step_time")
-
-
-def _pipeline(program: Program, step: Cost, by_sample: NDArray[np.float64], slowest: int | None, bound: str) -> Timing:
-    """`by_sample`: ns of the mean step of each sample."""
-    depth = layers_of(program)[-1].depth
-    sample = program.time_steps + depth - 1
-    return Timing(
-        step=step,
-        sample=Cost(*(sample * s for s in triple(step))),
-        period=Cost(*(program.time_steps * s for s in triple(step))),
-        depth=depth,
-        slowest_core=slowest,
-        bound=bound,
-        spread=_spread(sample * by_sample),
-    )
-
-
-class _Work:
-    """ns of work in a mean step. A layer's work is shared among its slices by their neurons, its messages as mapped."""
-
-    def __init__(self, program: Program, target: Target, activity: Activity, mapping: Mapping, which: str) -> None:
-        times = {name: getattr(getattr(target.costs, name), which) for name in (*_EVENT_TIMES, "message_time")}
-        layers = layers_of(program)
-        rows = {layer.name: row for row, layer in enumerate(layers)}
-        self.layers = np.stack([_layer_work(program, layer, activity, times) for layer in layers], axis=1)
-        sent = [activity.messages.get(layer.name, np.zeros(activity.samples)) for layer in layers]
-        self.messages = np.stack([m / (m.mean() or 1.0) for m in sent], axis=1)
-        self.neuron_share = np.zeros((len(layers), len(mapping.core_use)))
-        self.message_time = np.zeros_like(self.neuron_share)
-        for piece in mapping.slices:
-            row = rows[piece.layer]
-            self.neuron_share[row, piece.core] += piece.neurons / layers[row].neurons
-            self.message_time[row, piece.core] += piece.messages_out * times["message_time"]
-        self.steps = program.time_steps
-
-    def of_cores(self) -> NDArray[np.float64]:
-        """Of each core, mean over the samples."""
-        return self._load(self.layers.mean(axis=0), self.messages.mean(axis=0))
-
-    def of_slowest_core(self) -> NDArray[np.float64]:
-        """Of the slowest core of each sample."""
-        blocks = range(0, len(self.layers), _BLOCK)
-        parts = [slice(start, start + _BLOCK) for start in blocks]
-        return np.concatenate([self._load(self.layers[p], self.messages[p]).max(axis=-1) for p in parts])
-
-    def _load(self, layers: NDArray[np.float64], messages: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (layers @ self.neuron_share + messages @ self.message_time) / self.steps
-
-
-def _layer_work(program: Program, layer: Layer, activity: Activity, times: dict[str, float]) -> NDArray[np.float64]:
-    """ns of a whole layer over all steps, messages excepted, of each sample (N,)."""
-    work = np.zeros(activity.samples)
-    for edge in layer.edges:
-        synapse = program.by_name.get(edge.name)
-        if not isinstance(synapse, Synapse):
-            work += activity.messages[edge.source] * times["port_time"]
-            continue
-        work += activity.sops[edge.name] * times["synaptic_op_time"] + activity.macs[edge.name] * times["mac_time"]
-    sent = activity.messages.get(layer.name, np.zeros(activity.samples))  # the read-out sends none
-    updates = layer.neurons * program.time_steps
-    return work + sent * times["neuron_active_time"] + (updates - sent) * times["neuron_inactive_time"]

@@ -13,9 +13,8 @@ from hmdf.sim.packing import packed_bytes
 from hmdf.sim.program import Program
 
 from .activity import Activity
-from .cost import triple
 from .layers import READOUT, layers_of
-from .target import Cost, Target
+from .target import Cost, Target, triple
 
 
 class Ann(msgspec.Struct, frozen=True):

@@ -112,6 +112,11 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"needs low <= typical <= high (got {self.low}, {self.typical}, {self.high})")
 
 
+def triple(cost: Cost) -> tuple[float, float, float]:
+    """Low, typical, high."""
+    return cost.low, cost.typical, cost.high
+
+
 UNITS = {
     "synaptic_op_energy": "pJ",
     "mac_energy": "pJ",

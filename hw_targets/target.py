@@ -33,6 +33,7 @@ from .schema import (
     Purpose,
     Status,
     Target,
+    triple,
 )
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "load_target",
     "parse_target",
     "target_names",
+    "triple",
 ]
 
 _SHIPPED = Path(__file__).parent

@@ -1,8 +1,7 @@
-"""The table of targets: does the program fit, and what does a sample cost there?"""
+"""What a program costs on its targets, and beside other networks: the tables and their part of out.json."""
 
 from __future__ import annotations
 
-from math import floor, log10
 from typing import Any
 
 import click
@@ -10,16 +9,20 @@ import msgspec
 from rich.console import Console
 
 from hmdf.hw_targets.activity import Activity, measured
-from hmdf.hw_targets.references import ann, neurobench
+from hmdf.hw_targets.cost import estimate, spread_of
+from hmdf.hw_targets.mapping import map_program
+from hmdf.hw_targets.references import ann, hd_lif_energy, neurobench
 from hmdf.hw_targets.survey import Verdict, survey
 from hmdf.hw_targets.target import Cost, Target, load_target, target_names
 from hmdf.sim.counters import Counters
 from hmdf.sim.program import Program
 
 from .common import print_table, table
+from .compare import REFERENCE, print_comparison
+from .figures import figure, number, relative, triple
 
-REFERENCE = "cmos45"
-"""The target whose constants the literature uses for ANNs."""
+FALLBACK = "generic"
+"""What is shown for a program that was compiled for a target that is not shipped."""
 
 
 def targets_of(names: str) -> list[Target]:
@@ -34,17 +37,30 @@ def targets_of(names: str) -> list[Target]:
     return [load_target(name) for name in wanted]
 
 
+def own_target(program: Program) -> str:
+    """The target that a program was compiled for, if it is shipped."""
+    compiled_for = program.metadata.target
+    return compiled_for if compiled_for in target_names() else FALLBACK
+
+
 def cost_document(program: Program, counters: Counters, targets: list[Target], chips: int) -> dict[str, Any]:
-    """Keys `targets`, `ann` and `neurobench` of out.json (docs/reports.md)."""
+    """Keys `targets`, `literature`, `ann` and `neurobench` of out.json (docs/reports.md)."""
     activity = measured(counters)
     return survey_document(program, activity, survey(program, targets, activity, chips))
 
 
 def survey_document(program: Program, activity: Activity, verdicts: list[Verdict]) -> dict[str, Any]:
     """The same keys, from a survey that was made."""
-    dense = ann(program, load_target(REFERENCE))
+    reference = load_target(REFERENCE)
+    dense = ann(program, reference)
+    conventional = estimate(program, reference, activity).energy.total
+    graded = any(program.message_of(s.source).bits == 4 for s in program.synapses if s.weight is not None)
     return {
         "targets": [_verdict(verdict) for verdict in verdicts],
+        "literature": {
+            "energy_pj": None if conventional is None else _plain(conventional),
+            "hd_lif_energy_pj": hd_lif_energy(program, activity, reference) if graded else None,
+        },
         "ann": {"macs": dense.macs, "int8_energy_pj": _plain(dense.int8), "fp32_energy_pj": _plain(dense.fp32)},
         "neurobench": msgspec.to_builtins(neurobench(program, activity)),
     }
@@ -52,8 +68,6 @@ def survey_document(program: Program, activity: Activity, verdicts: list[Verdict
 
 def mapping_document(program: Program, activity: Activity, target: Target) -> dict[str, Any]:
     """The cores of a program on a target: mapping.json."""
-    from hmdf.hw_targets.mapping import map_program
-
     return msgspec.to_builtins(map_program(program, target, activity))
 
 
@@ -73,11 +87,13 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
     if verdict.estimate is None or verdict.mapping is None:
         return row
-    cost = verdict.estimate
+    cost, bound = verdict.estimate, verdict.mapping.lower_bound
     return row | {
         "cores": cost.cores,
         "chips": cost.chips,
-        "core_lower_bound": verdict.mapping.lower_bound.cores,
+        "core_lower_bound": bound.cores,
+        "core_bound_by": bound.resource,
+        "core_ratio": verdict.mapping.ratio,
         "energy_pj": None if cost.energy.total is None else _plain(cost.energy.total),
         "energy_by_layer_pj": {name: _plain(value) for name, value in cost.energy.by_node.items()},
         "energy_by_constant_pj": {name: _plain(value) for name, value in cost.energy.by_constant.items()},
@@ -85,6 +101,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "energy_status": cost.energy.status,
         "energy_missing": list(cost.energy.missing),
         "latency_ns": None if cost.timing is None else _plain(cost.timing.sample),
+        "latency_spread_ns": None if cost.timing is None else msgspec.to_builtins(spread_of(cost.timing.by_sample)),
         "step_ns": None if cost.timing is None else _plain(cost.timing.step),
         "memory_bytes": sum(cost.memory.values()),
         "memory_by_purpose": cost.memory,
@@ -96,46 +113,65 @@ def _plain(cost: Cost) -> dict[str, float]:
     return {"low": cost.low, "typical": cost.typical, "high": cost.high}
 
 
+# ------------------------------------------------------------------------------- tables
+
+
 def print_costs(console: Console, report: dict[str, Any]) -> None:
-    """One line per target: fit, cores, energy and latency as low - typical - high, and how sure the constants are."""
+    """The targets, one line each; what one target's figures consist of; other networks beside this one."""
+    rows = report["targets"]
     console.print("\nper sample on each target (low - typical - high)", style="bold")
-    grid = table("target", "fits", "constants", "cores", "chips", "memory", "energy (uJ)", "latency (us)", left=3)
-    for row in report["targets"]:
+    heads = "target", "fits", "constants", "cores", "chips", "memory", "energy (uJ)", "over samples", "latency (us)"
+    grid = table(*heads, left=3)
+    for row in rows:
         grid.add_row(
             row["target"],
             "yes" if row["fits"] else f"no: {len(row['findings'])} findings",
-            row["energy_status"] or "no cost known",
-            _number(row["cores"]),
-            _number(row["chips"]),
+            row["energy_status"] or ("not mapped" if row["cores"] is None else "no cost known"),
+            number(row["cores"]),
+            number(row["chips"]),
             "" if row["memory_bytes"] is None else f"{row['memory_bytes'] / 1e3:,.1f} kB",
-            _triple(row["energy_pj"], 1e6),
-            _triple(row["latency_ns"], 1e3),
+            triple(row["energy_pj"], 1e6),
+            relative(row.get("energy_spread_pj")),
+            triple(row["latency_ns"], 1e3),
         )
-    dense = report["ann"]
-    grid.add_row("ANN, 8 bit", "", "published", "", "", "", _triple(dense["int8_energy_pj"], 1e6), "")
-    grid.add_row("ANN, fp32", "", "published", "", "", "", _triple(dense["fp32_energy_pj"], 1e6), "")
-    print_table(console, grid, "memory", "constants", "chips", "cores")
-    unfit = [row["target"] for row in report["targets"] if not row["fits"] and row["cores"] is not None]
-    if unfit:
+    print_table(console, grid, "memory", "constants", "over samples", "chips", "cores")
+    _print_notes(console, report)
+    if len(rows) == 1 and rows[0]["cores"] is not None:
+        _print_parts(console, rows[0])
+    print_comparison(console, report)
+
+
+def _print_notes(console: Console, report: dict[str, Any]) -> None:
+    """What a reader must know about the figures above."""
+    rows = report["targets"]
+    if any(not row["fits"] and row["cores"] is not None for row in rows):
         console.print("figures of a target that it does not fit hold once its findings are mended", style="dim")
-    for row in report["targets"]:
+    unmapped = [row["target"] for row in rows if row["cores"] is None]
+    if unmapped:
+        console.print(f"some layer fits no core, so there is no mapping: {', '.join(unmapped)}", style="dim")
+    for row in rows:
         if row["energy_missing"]:
             console.print(f"{row['target']} has no figure for: {', '.join(row['energy_missing'])}", style="dim")
+    compiled_for = report["program"]["target"]
+    if compiled_for not in target_names() and [row["target"] for row in rows] == [FALLBACK]:
+        console.print(f"compiled for '{compiled_for}', which is not shipped: give its file with --target", style="dim")
 
 
-def _number(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
-
-
-def _triple(cost: dict[str, float] | None, unit: float) -> str:
-    if cost is None:
-        return ""
-    low, typical, high = (cost[key] / unit for key in ("low", "typical", "high"))
-    figures = [_figure(low), _figure(typical), _figure(high)]
-    return figures[1] if low == high else " - ".join(figures)
-
-
-def _figure(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    decimals = 2 - floor(log10(abs(value))) if value else 0
-    return f"{round(value, decimals):,.{max(decimals, 0)}f}"
+def _print_parts(console: Console, row: dict[str, Any]) -> None:
+    """What the figures of one target consist of."""
+    bound = f"{row['core_lower_bound']:,} by their {row['core_bound_by'].replace('_', ' ')}"
+    lines = [f"cores: {row['cores']:,}; no mapping can do with less than {bound}; ratio {row['core_ratio']:.2f}"]
+    memory = [f"{purpose} {size / 1e3:,.1f} kB" for purpose, size in row["memory_by_purpose"].items() if size]
+    lines.append(f"memory: {', '.join(memory)}")
+    if row["energy_pj"] is not None and row["energy_pj"]["typical"]:
+        total = row["energy_pj"]["typical"]
+        parts = {name: cost["typical"] / total for name, cost in row["energy_by_constant_pj"].items()}
+        shares = [f"{name.removesuffix('_energy')} {share:.1%}" for name, share in parts.items() if share >= 0.0005]
+        lines.append(f"energy (typical): {', '.join(shares)}")
+    for what, key, scale in (("energy, uJ", "energy_spread_pj", 1e6), ("latency, us", "latency_spread_ns", 1e3)):
+        spread = row[key]
+        if spread is not None:
+            mean, std, low, high = (figure(spread[k] / scale) for k in ("mean", "std", "smallest", "largest"))
+            lines.append(f"over samples ({what}): mean {mean}, standard deviation {std}, {low} to {high}")
+    for line in lines:
+        console.print(line, soft_wrap=True)

@@ -22,7 +22,8 @@ from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
 
 from .common import check_labels, console, load_data, normalised, print_table, progress, run_cli, table
-from .costs import cost_document, print_costs, targets_of
+from .compare import baseline_document, check_same_data, data_document, read_baseline
+from .costs import cost_document, own_target, print_costs, targets_of
 from .model import load_model
 from .sample import sample_document
 from .summary import document, print_fidelity, print_layers, write_json
@@ -55,6 +56,7 @@ EXECUTORS = ("reference", "onnx", "lava")
 @click.option(
     "--chips", type=click.IntRange(1), default=1, show_default=True, help="Chips of a target that may be used."
 )
+@click.option("--baseline", type=click.Path(path_type=Path), metavar="OUT.JSON", help="A run to compare with.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers to this file.")
 def sim_command(
     model: Path,
@@ -70,6 +72,7 @@ def sim_command(
     lava_python: str | None,
     target: str | None,
     chips: int,
+    baseline: Path | None,
     json_path: Path | None,
 ) -> None:
     """Run the program MODEL (.hmdf) on a data set; report accuracy, operations and saturations."""
@@ -79,7 +82,8 @@ def sim_command(
     reasons = unproven(program, ranges)
     if reasons:
         raise ProgramError(f"{model}: not proven safe: {'; '.join(reasons)}; compile the network with hmdf-compile")
-    targets = targets_of(target or program.metadata.target or "generic")
+    targets = targets_of(target or own_target(program))
+    other = None if baseline is None else read_baseline(baseline)
     dataset = load_data(data, split, data_root, samples)
     check_labels(dataset, program.classes)
     x = normalised(dataset, program.input.preprocessing)
@@ -103,9 +107,14 @@ def sim_command(
         accuracy=accuracy,
         verify={name: msgspec.to_builtins(verdict) for name, verdict in verdicts.items()},
     )
+    report["data"] = data_document(dataset, split)
     report["fidelity"] = fidelity
     report["sample"] = sample_document(program, simulator, dataset, messages)
     report |= cost_document(program, result.counters, targets, chips)
+    report["baseline"] = None
+    if other is not None and baseline is not None:
+        check_same_data(other, baseline, report)
+        report["baseline"] = baseline_document(other, baseline)
     if json_path is not None:
         write_json(json_path, report)
     print_layers(screen, report)

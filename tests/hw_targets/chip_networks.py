@@ -94,6 +94,20 @@ def toy_network() -> Program:
     return program(nodes, (2, 4, 4), SPIKE, "frames", "classes", 3, steps=2)
 
 
+def mixed_network() -> Program:
+    """Spikes, a dense current with a convolution of its own and a shortcut around it: every kind of event."""
+    kernel = (np.arange(72) % 3 - 1).astype(np.int8).reshape(4, 2, 3, 3)
+    nodes = (
+        Synapse("conv", INPUT, Conv2d((1, 1), (1, 1)), kernel, 2),
+        relay("current", (4, 4, 4), ["conv"]),
+        Synapse("dense", "current", Conv2d(), np.ones((4, 4, 1, 1), np.int8), 1),
+        relay("sum", (4, 4, 4), ["dense", "current"]),
+        neurons("fire", (4, 4, 4), ["sum"]),
+        Synapse("classes", "fire", Linear(), np.ones((3, 64), np.int8), 1),
+    )
+    return program(nodes, (2, 4, 4), SPIKE, "frames", "classes", 3, steps=2)
+
+
 def neurons(name: str, shape: tuple[int, ...], sources: list[str]) -> Population:
     """HM-DF neurons with per-channel multipliers."""
     channels = shape[0]

@@ -2,7 +2,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from chip_networks import TOY_CHIP, spiking_chain
+from chip_networks import TOY_CHIP, mixed_network, spiking_chain
 
 from hmdf.hw_targets.activity import Activity, assumed, measured
 from hmdf.hw_targets.cost import estimate
@@ -55,6 +55,7 @@ def test_energy_and_time_by_hand(toy, toy_chip, activity):
     assert result.timing.depth == 2
     assert result.timing.sample.typical == 3 * 156
     assert result.timing.bound == "core"
+    assert result.timing.by_sample == pytest.approx([3 * (156 - 30), 3 * (156 + 30)])
     assert result.energy.missing == ()
 
 
@@ -70,8 +71,9 @@ def test_sums_agree(toy, toy_chip, activity):
     for groups in (energy.by_node, energy.by_constant):
         assert sum(c.typical for c in groups.values()) == pytest.approx(energy.total.typical)
     assert energy.spread.mean == pytest.approx(energy.total.typical)
-    # Per sample: SOPs -110, 10 spikes fewer (10-4 each, 7, 1 hop), input 5 fewer (1.5 x 7 and 1.5 hops), and inverse.
-    deviation = (100 + 30) * 2 + 10 * (6 + 7 + 1) + 5 * (1.5 * 7 + 1.5)
+    # Per sample: 130 SOPs, 10 spikes (10 - 4 each, 7, 1 hop), 5 inputs (1.5 x 7 and 1.5 hops) less or more; and the
+    # slower core's 50 SOPs, 5 updates (3 - 2 ns) and 5 messages make 60 ns more in both steps, at 1 mW.
+    deviation = (100 + 30) * 2 + 10 * (6 + 7 + 1) + 5 * (1.5 * 7 + 1.5) + 60
     assert energy.spread.largest - energy.spread.mean == pytest.approx(deviation)
     assert energy.spread.std == pytest.approx(deviation)
 
@@ -79,21 +81,48 @@ def test_sums_agree(toy, toy_chip, activity):
 ENERGIES = [name for name, unit in UNITS.items() if unit == "pJ" and f"\n{name} = " in TOY_CHIP]
 
 
-@pytest.mark.parametrize("constant", [*ENERGIES, "static_power"])
-def test_scaling_a_constant_scales_exactly_its_rows(toy, toy_chip, activity, constant):
-    chip = toy_chip()
+@pytest.fixture(scope="module")
+def mixed():
+    """A program with every kind of event, and what it did on two samples."""
+    program = mixed_network()
+    messages = np.random.default_rng(0).integers(0, 16, (2, 2, 2, 4, 4)) * (np.arange(16).reshape(4, 4) % 3 > 0)
+    return program, measured(count(program, messages, run(program, messages)))
+
+
+def scaled(toy_chip, constant):
+    """The toy chip with one constant tripled."""
     line = next(x for x in TOY_CHIP.splitlines() if x.startswith(f"{constant} = "))
-    cost = getattr(chip.costs, constant)
-    scaled = f"{constant} = {{ low = {3 * cost.low}, typical = {3 * cost.typical}, high = {3 * cost.high}, "
-    other = toy_chip((line, scaled + line[line.index("unit") :]))
-    mapping = map_program(toy, chip, activity)
-    before, after = (estimate(toy, t, activity, mapping).energy.rows for t in (chip, other))
+    cost = getattr(toy_chip().costs, constant)
+    triple = f"{constant} = {{ low = {3 * cost.low}, typical = {3 * cost.typical}, high = {3 * cost.high}, "
+    return toy_chip((line, triple + line[line.index("unit") :]))
+
+
+@pytest.mark.parametrize("constant", [*ENERGIES, "static_power"])
+def test_scaling_a_constant_scales_exactly_its_rows(mixed, toy_chip, constant):
+    program, activity = mixed
+    mapping = map_program(program, toy_chip(), activity)
+    before, after = (
+        estimate(program, t, activity, mapping).energy.rows for t in (toy_chip(), scaled(toy_chip, constant))
+    )
     for old, new in zip(before, after, strict=True):
         factor = 3 if old.constant == constant else 1
         assert new.energy.typical == pytest.approx(factor * old.energy.typical)
         assert new.energy.low == pytest.approx(factor * old.energy.low)
         assert new.energy.high == pytest.approx(factor * old.energy.high)
-    assert constant in {row.constant for row in before} or constant in ("mac_energy", "port_energy")
+    assert sum(row.energy.typical for row in before if row.constant == constant) > 0
+
+
+@pytest.mark.parametrize("constant", [name for name, unit in UNITS.items() if unit == "ns" and name != "step_time"])
+def test_scaling_a_time_changes_the_time_and_the_static_energy_alone(mixed, toy_chip, constant):
+    program, activity = mixed
+    mapping = map_program(program, toy_chip(), activity)
+    before, after = (estimate(program, t, activity, mapping) for t in (toy_chip(), scaled(toy_chip, constant)))
+    assert after.timing.step.typical >= before.timing.step.typical
+    for old, new in zip(before.energy.rows, after.energy.rows, strict=True):
+        ratio = after.timing.period.typical / before.timing.period.typical if old.constant == "static_power" else 1
+        assert new.energy.typical == pytest.approx(ratio * old.energy.typical)
+    if constant == "barrier_time":
+        assert after.timing.step.typical - before.timing.step.typical == pytest.approx(2 * 20)
 
 
 def test_an_unknown_constant_is_named_and_in_no_sum(toy, toy_chip, activity):

@@ -25,6 +25,9 @@ def test_toy_network_by_hand(toy, toy_chip):
     assert (first.layer, first.channels, first.rows, first.columns) == ("fire", (0, 4), (0, 2), (0, 4))
     assert (second.rows, second.core, classes.core) == ((2, 4), 1, 2)
     assert (first.neurons, first.input_axons, first.output_axons) == (32, 24, 32)
+    # Every class reads every neuron; each neuron sends at both steps, to one core.
+    assert (first.fan_in, first.fan_out, first.messages_out) == (2 * 3 * 3, 3, 32 * 2)
+    assert (classes.fan_in, classes.fan_out, classes.messages_out) == (64, 0, 0)
     assert first.bytes == {
         "weights": 18,  # 72 ternary weights of 2 bits
         "state": 96,  # 32 membranes of 24 bits
@@ -58,6 +61,10 @@ def test_toy_network_is_placed_best(toy, toy_chip):
     assert hops == best
     assert mapping.travel[INPUT].deliveries == 96
     assert mapping.travel["fire"].deliveries == 128
+    for travel, sent in ((mapping.travel[INPUT], 32 * 2), (mapping.travel["fire"], 64 * 2)):
+        assert travel.messages == sent
+        assert travel.hops_per_message == (travel.hops_x + travel.hops_y) / sent
+    assert mapping.travel["fire"].hops_per_message == 1
 
 
 @pytest.mark.parametrize(("limit", "slices"), [(65, 1), (64, 1), (63, 2), (32, 2), (31, 4)])
@@ -111,7 +118,9 @@ def test_connections_equal_the_synapses_of_the_counters():
                 if not isinstance(synapse, Synapse) or (synapse.weight is not None and 0 in synapse.weight):
                     continue
                 reads = (edge.last - edge.first).sum() * edge.rows.sum() * edge.columns.sum()
-                assert reads == fanout(synapse, program.shapes[synapse.source]).sum()
+                leaving = fanout(synapse, program.shapes[synapse.source])
+                assert reads == leaving.sum()
+                assert edge.fan_out() == leaving.max()
 
 
 def test_limits_hold_and_nothing_is_lost_on_random_programs():
