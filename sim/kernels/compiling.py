@@ -16,11 +16,17 @@ from numba import extending
 
 # All arrays come from outside: without reference counts, no call has to touch them.
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False, "error_model": "numpy"}
+_NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function that kernels call."""
-    return numba.njit(function, **_OPTIONS)
+    """Compiles a function that kernels call; Python cannot call it."""
+    return numba.njit(function, **_OPTIONS, **_NO_WRAPPERS)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `kernel`, for what is called from one place: becomes part of its caller before anything is compiled."""
+    return numba.njit(function, inline="always", **_OPTIONS)
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

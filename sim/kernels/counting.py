@@ -6,7 +6,7 @@ import numpy as np
 
 from .compiling import kernel
 from .plan import buffer_row, consumer_row
-from .tiles import count_offset, message_offset
+from .tiles import count_offset, message_at, message_offset
 
 
 @kernel
@@ -25,12 +25,7 @@ def count_input(population, model, arenas, tile, counts):
             at = message_offset(population, buffer, model.offsets, tile, t, i)
             count = count_offset(population, model.offsets, tile, t, i)
             for c in range(tile.lanes):
-                if buffer.arena == 0:
-                    counts[count + c] += arenas.bytes[at + c] != 0
-                elif buffer.arena == 1:
-                    counts[count + c] += arenas.shorts[at + c] != 0
-                else:
-                    counts[count + c] += arenas.words[at + c] != 0
+                counts[count + c] += message_at(arenas, buffer.arena, at + c) != 0
 
 
 @kernel

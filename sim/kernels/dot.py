@@ -184,11 +184,9 @@ class _Loops:
             rows.append(b.load(b.gep(at, [ir.Constant(_INT64, v)])))
             rows[-1].align = 4
         updated = []
-        undefined = ir.Constant(VECTOR, ir.Undefined)
         for i, pointer in enumerate(pointers):
             scalar = self.read(b, pointer, position)
-            first = b.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
-            inputs = b.shuffle_vector(first, undefined, ir.Constant(VECTOR, [0] * WIDTH))
+            inputs = _broadcast(b, scalar)
             updated += [self.emit(b, sums[i * self.vectors + v], inputs, rows[v]) for v in range(self.vectors)]
         return updated
 
@@ -248,3 +246,127 @@ def _dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, 
                 _portable_pairs(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
 
     return on_any
+
+
+# --------------------------------------------------------------------------------- events
+
+
+def _make_add_events(emit_quad):
+    """An intrinsic: accumulators of one pixel += values x weights, for a stretch of a list of events.py.
+
+    Arguments, all int64: address of the first event, number of events (at least one), address of the weights of
+    quad 0, address of the accumulators. Two events are in flight at once, with accumulators of their own.
+    """
+    vectors = OUTPUTS // WIDTH
+
+    @intrinsic
+    def add(typing_context, events, count, weights, accumulators):
+        def generate(context, builder, signature, args):
+            events, count, weights, accumulators = args
+            b, zero = builder, ir.Constant(_INT64, 0)
+            list_ = b.inttoptr(events, _INT32.as_pointer())
+            target = b.inttoptr(accumulators, VECTOR.as_pointer())
+            places = [b.gep(target, [ir.Constant(_INT64, v)]) for v in range(vectors)]
+            olds = [b.load(place, align=4) for place in places]
+            entry, pairs, rest, one, done = (
+                b.block,
+                *(b.append_basic_block(n) for n in ("pairs", "rest", "one", "done")),
+            )
+            none = ir.Constant(VECTOR, [0] * WIDTH)
+            two_or_more = b.icmp_signed(">=", count, ir.Constant(_INT64, 2))
+            b.cbranch(two_or_more, pairs, rest)
+
+            b.position_at_end(pairs)
+            index = b.phi(_INT64)
+            index.add_incoming(zero, entry)
+            sums = [b.phi(VECTOR) for _ in range(2 * vectors)]
+            for phi, value in zip(sums, olds + [none] * vectors, strict=True):
+                phi.add_incoming(value, entry)
+            updated = []
+            for event in (0, 1):
+                updated += _one_event(b, list_, b.add(index, ir.Constant(_INT64, event)), weights,
+                                      sums[event * vectors : (event + 1) * vectors], emit_quad)  # fmt: skip
+            following = b.add(index, ir.Constant(_INT64, 2))
+            index.add_incoming(following, pairs)
+            for phi, value in zip(sums, updated, strict=True):
+                phi.add_incoming(value, pairs)
+            b.cbranch(b.icmp_signed("<=", b.add(following, ir.Constant(_INT64, 2)), count), pairs, rest)
+
+            b.position_at_end(rest)
+            at = b.phi(_INT64)
+            at.add_incoming(zero, entry)
+            at.add_incoming(following, pairs)
+            both = [b.phi(VECTOR) for _ in range(2 * vectors)]
+            for phi, before, after in zip(both, olds + [none] * vectors, updated, strict=True):
+                phi.add_incoming(before, entry)
+                phi.add_incoming(after, pairs)
+            merged = [b.add(both[v], both[vectors + v]) for v in range(vectors)]
+            b.cbranch(b.icmp_signed("<", at, count), one, done)
+
+            b.position_at_end(one)
+            last = _one_event(b, list_, at, weights, merged, emit_quad)
+            b.branch(done)
+
+            b.position_at_end(done)
+            for v in range(vectors):
+                result = b.phi(VECTOR)
+                result.add_incoming(merged[v], rest)
+                result.add_incoming(last[v], one)
+                both[v] = result
+            for place, value in zip(places, both, strict=False):
+                b.store(value, place, align=4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), generate
+
+    return add
+
+
+def _one_event(builder, list_, index, weights, sums, emit_quad):
+    """An event is two 32-bit integers: where its weights are, in bytes, and four messages."""
+    first = builder.shl(index, ir.Constant(_INT64, 1))
+    offset = builder.zext(builder.load(builder.gep(list_, [first])), _INT64)
+    quad = builder.load(builder.gep(list_, [builder.or_(first, ir.Constant(_INT64, 1))]))
+    return emit_quad(builder, quad, builder.inttoptr(builder.add(weights, offset), VECTOR.as_pointer()), sums)
+
+
+def _broadcast(builder, scalar):
+    undefined = ir.Constant(VECTOR, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(VECTOR, [0] * WIDTH))
+
+
+def _row_at(builder, row, index):
+    return builder.load(builder.gep(row, [ir.Constant(_INT64, index)]), align=4)
+
+
+def _quad_of_bytes(builder, quad, row, sums):
+    inputs = _broadcast(builder, quad)
+    return [_emit_quads(builder, s, inputs, _row_at(builder, row, v)) for v, s in enumerate(sums)]
+
+
+def _quad_of_pairs(builder, quad, row, sums):
+    """Two pairs, one after the other, as BYTE_PAIRS keeps their weights."""
+    for half in (0, 1):
+        pair = builder.and_(builder.lshr(quad, ir.Constant(_INT32, 16 * half)), ir.Constant(_INT32, 0xFFFF))
+        apart = builder.or_(pair, builder.shl(pair, ir.Constant(_INT32, 8)))
+        inputs = _broadcast(builder, builder.and_(apart, ir.Constant(_INT32, 0x00FF00FF)))
+        first = half * len(sums)
+        sums = [_emit_pairs(builder, s, inputs, _row_at(builder, row, first + v)) for v, s in enumerate(sums)]
+    return sums
+
+
+_add_quads = _make_add_events(_quad_of_bytes)
+_add_pairs = _make_add_events(_quad_of_pairs)
+
+
+def add_events(path, events, count, weights, accumulators):
+    """Accumulators of one pixel += the values of `count` events x their weights."""
+    raise NotImplementedError("only compiled code calls this")
+
+
+@overload(add_events)
+def _overload_add_events(path, events, count, weights, accumulators):
+    if path.instance_class is Vnni512:
+        return lambda path, events, count, weights, accumulators: _add_quads(events, count, weights, accumulators)
+    return lambda path, events, count, weights, accumulators: _add_pairs(events, count, weights, accumulators)

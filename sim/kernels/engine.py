@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import counting, narrow
+import numpy as np
+
+from . import counting, events, narrow
 from . import plan as p
 from . import wide_neurons as wide
-from .compiling import compile_entry, digest_of_sources, kernel
+from .compiling import compile_entry, digest_of_sources, inlined, kernel
 from .memory import bind
 from .plan import population_row, port_row
 from .tiles import LANES, PIXELS, WEIGHTS_IN_CACHE, Tile
@@ -31,35 +33,56 @@ def _entry(sources: int) -> Callable[..., Any]:
     return compile_entry(run)
 
 
-@kernel
+@inlined
 def _run_population(path, model, arenas, scratch, outcome, samples, counted, index):
     population = population_row(model.populations, index)
     saturations = index * 2 * model.time_steps
     if counted:
         counting.clear(population, samples, outcome.counts)
-    # Weights that the cache cannot hold are walked through once for all samples, others once for every few pixels.
     blocks = -(-population.channels // LANES)
+    # Weights that the cache cannot hold are walked through once for all samples, others once for every few pixels.
     outer, inner = (blocks, 1) if population.weight_bytes > WEIGHTS_IN_CACHE else (1, blocks)
-    for first in range(outer):
-        for sample in range(samples):
+    done = np.int64(0)
+    for round_ in range(samples + outer):
+        # First a round for each sample that is worth doing event by event, then rounds over what is left.
+        event_port, first, last = -1, 0, samples
+        if round_ < samples:
+            if population.narrow:
+                event_port = events.port_with_events(population, model, arenas, round_, scratch)
+            if event_port < 0:
+                continue
+            first, last = round_, round_ + 1
+        begin, end = (0, blocks) if event_port >= 0 else (inner * (round_ - samples), inner * (round_ - samples + 1))
+        for sample in range(first, last):
+            if event_port < 0 and done >> sample & 1:
+                continue
             for p0 in range(0, population.pixels, PIXELS):
-                for block in range(first, first + inner):
-                    c0 = block * LANES
-                    lanes = min(LANES, population.channels - c0)
-                    tile = Tile(sample, p0, min(PIXELS, population.pixels - p0), c0, lanes)
+                for block in range(begin, end):
+                    tile = _tile(population, sample, p0, block)
                     if index == 0:
                         if counted:
                             counting.count_input(population, model, arenas, tile, outcome.counts)
                     elif population.narrow:
-                        narrow.run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counted)
+                        narrow.run_tile(
+                            path, population, model, arenas, tile, scratch, outcome, saturations, counted, event_port
+                        )
                     else:
                         _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations)
+        if event_port >= 0:
+            done |= 1 << round_
+            outcome.by_events[index] += 1
     if counted and population.dynamics != p.READOUT:
         counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
         counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, saturations)
 
 
 @kernel
+def _tile(population, sample, pixel, block):
+    c0 = block * LANES
+    return Tile(sample, pixel, min(PIXELS, population.pixels - pixel), c0, min(LANES, population.channels - c0))
+
+
+@inlined
 def _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations):
     saturated = outcome.saturations
     for n in range(PIXELS * LANES):

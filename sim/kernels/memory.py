@@ -38,7 +38,10 @@ class Arenas(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What a tile needs while it is computed: PIXELS * LANES integers each, in 64 and in 32 bits, and one patch."""
+    """What a tile needs while it is computed: PIXELS * LANES integers each, in 64 and in 32 bits, and one patch.
+
+    `events`, `firsts`: the list of a source's non-zero messages, see events.py.
+    """
 
     accumulator: Any
     current: Any
@@ -49,6 +52,8 @@ class Scratch(NamedTuple):
     v32: Any
     d32: Any
     patch: Any
+    events: Any
+    firsts: Any
 
 
 class Outcome(NamedTuple):
@@ -59,6 +64,7 @@ class Outcome(NamedTuple):
         spikes: (1 + populations, n, T).
         saturations: (2 + populations, T, 2); the last row is the read-out's.
         sops: (synapses, n, T).
+        by_events: (2 + populations,), samples that a population did event by event.
         counts: non-zero messages of the population at work, by sample, step, pixel class and channel.
     """
 
@@ -66,6 +72,7 @@ class Outcome(NamedTuple):
     spikes: Any
     saturations: Any
     sops: Any
+    by_events: Any
     counts: Any
 
 
@@ -99,12 +106,15 @@ def bind(model, arenas, scratch, outcome):
             int32s(scratch.v32),
             int32s(scratch.d32),
             int32s(scratch.patch),
+            int64s(scratch.events),
+            int32s(scratch.firsts),
         ),
         Outcome(
             int64s(outcome.logits),
             int64s(outcome.spikes),
             int64s(outcome.saturations),
             int64s(outcome.sops),
+            int64s(outcome.by_events),
             int32s(outcome.counts),
         ),
     )

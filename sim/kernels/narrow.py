@@ -6,16 +6,17 @@ The equations are those of wide.py. A product that needs more than 32 bits befor
 
 from __future__ import annotations
 
+from . import events
 from . import plan as p
-from .compiling import kernel
+from .compiling import inlined, kernel
 from .dot import dot_tile
 from .lanes import WIDTH, address, at_least, differs, larger, load, shift_right, smaller, splat, store, total
 from .plan import buffer_row, port_row
 from .tiles import LANES, PIXELS
 
 
-@kernel
-def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting):
+@inlined
+def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting, event_port):
     """All steps of a tile; as wide.run_tile."""
     if population.dynamics != p.RELAY and population.dynamics != p.PARALLEL:
         _forget(scratch.v32)
@@ -27,7 +28,10 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
             if port.kind == p.MESSAGE:
                 _add_message(population, port, model, arenas, tile, t, scratch.current32, first)
             else:
-                _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
+                if index == event_port:
+                    events.accumulate(path, port, model, tile, t, scratch)
+                else:
+                    _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
                 _add_accumulator(population, port, model, tile, t, scratch, first)
         if population.dynamics == p.READOUT:
             for c in range(tile.lanes):
@@ -50,14 +54,12 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
         buffer = buffer_row(model.buffers, population.buffer)
         if buffer.arena == 0:
             limits = _send(population, buffer, model, arenas.bytes, tile, t, scratch, outcome.counts, counting)
-        elif buffer.arena == 1:
-            limits = _send(population, buffer, model, arenas.shorts, tile, t, scratch, outcome.counts, counting)
         else:
-            limits = _send(population, buffer, model, arenas.words, tile, t, scratch, outcome.counts, counting)
+            limits = _send(population, buffer, model, arenas.shorts, tile, t, scratch, outcome.counts, counting)
         outcome.saturations[saturations + 2 * t + 1] += limits
 
 
-@kernel
+@inlined
 def _forget(state):
     zero = splat(0)
     for i in range(0, PIXELS * LANES, WIDTH):
@@ -67,7 +69,7 @@ def _forget(state):
 # --------------------------------------------------------------------------- accumulators
 
 
-@kernel
+@inlined
 def _accumulate(path, population, port, model, arenas, tile, t, accumulator):
     source = buffer_row(model.buffers, port.source)
     start = source.offset + tile.sample * source.sample + t * source.step
@@ -83,10 +85,8 @@ def _accumulate(path, population, port, model, arenas, tile, t, accumulator):
         dot_tile(path, port.dot, at, offsets, runs, port.run_count, bytes_, weights, to, tile.pixels, size)
     elif source.arena == 0:
         _pool(port, arenas.bytes, source, start, tile, population.width, accumulator)
-    elif source.arena == 1:
-        _pool(port, arenas.shorts, source, start, tile, population.width, accumulator)
     else:
-        _pool(port, arenas.words, source, start, tile, population.width, accumulator)
+        _pool(port, arenas.shorts, source, start, tile, population.width, accumulator)
 
 
 @kernel
@@ -147,16 +147,14 @@ def _add_accumulator(population, port, model, tile, t, scratch, first):
                 store(current, n, load(current, n) + scaled)
 
 
-@kernel
+@inlined
 def _add_message(population, port, model, arenas, tile, t, current, first):
     source = buffer_row(model.buffers, port.source)
     at = source.offset + tile.sample * source.sample + t * source.step + tile.channel
     if source.arena == 0:
         _add_from(population, port, model, arenas.bytes, at, tile, t, current, first)
-    elif source.arena == 1:
-        _add_from(population, port, model, arenas.shorts, at, tile, t, current, first)
     else:
-        _add_from(population, port, model, arenas.words, at, tile, t, current, first)
+        _add_from(population, port, model, arenas.shorts, at, tile, t, current, first)
 
 
 @kernel
@@ -182,12 +180,7 @@ def _gate(population, model, arenas, tile, t, current):
     split, shift = population.gate_split, population.gate_shift - population.gate_split
     half = _half(shift)
     for c in range(0, tile.lanes, WIDTH):
-        if source.arena == 0:
-            factor = load(arenas.bytes, at + c)
-        elif source.arena == 1:
-            factor = load(arenas.shorts, at + c)
-        else:
-            factor = load(arenas.words, at + c)
+        factor = load(arenas.bytes, at + c) if source.arena == 0 else load(arenas.shorts, at + c)
         bias = load(model.parameters, biases + c)
         for n in range(c, c + tile.pixels * LANES, LANES):
             store(current, n, _scaled(factor, load(current, n), split, half, shift) + bias)

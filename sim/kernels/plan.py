@@ -57,9 +57,13 @@ _DYNAMICS = {
 _INPUT_ALIGNMENT = 4
 
 BUFFER = np.dtype(
-    [(n, np.int64) for n in ("arena", "offset", "sample", "step", "steps", "row", "pixel", "channels", "width")]
+    [
+        (n, np.int64)
+        for n in ("arena", "offset", "sample", "step", "steps", "row", "pixel", "channels", "width", "plane", "corner")
+    ]
 )
-"""Where messages are: `offset` of the first one, then strides in elements; `step` = 0 if all steps are equal."""
+"""Where messages are: `offset` of the first one, then strides in elements; `step` = 0 if all steps are equal.
+`plane`: elements of one step with its frame, `corner` of them before the first message."""
 PARAMETER = np.dtype([("offset", np.int64), ("step", np.int64)])
 """Where a (T or 1, C or 1) parameter is in the pool; `step` = 0 when it is the same at every step."""
 PORT = np.dtype(
@@ -121,6 +125,7 @@ class Plan(NamedTuple):
         state_range: of the program.
         arena_sizes: elements per sample of the three arenas.
         patch_size: elements of the largest convolution's patch.
+        events_size, firsts_size: elements of the longest list of events.
         counts_size: elements per sample that count the messages of the largest population.
     """
 
@@ -128,6 +133,8 @@ class Plan(NamedTuple):
     state_range: tuple[int, int]
     arena_sizes: tuple[int, int, int]
     patch_size: int
+    events_size: int
+    firsts_size: int
     counts_size: int
 
 
@@ -197,7 +204,17 @@ class _Builder:
             lookups=self.lookups.array(),
         )
         patch = max((r.get("run_count", 0) * r.get("run_length", 0) for r in self.ports), default=0)
-        return Plan(tables, integer_range(self.program.state_bits, signed=True), self.arena_sizes, patch, counts)
+        of_bytes = [b for b in self.buffers if b["arena"] == 0]
+        return Plan(
+            tables=tables,
+            state_range=integer_range(self.program.state_bits, signed=True),
+            arena_sizes=self.arena_sizes,
+            patch_size=patch,
+            # One more: the list is written ahead of knowing whether an element belongs to it.
+            events_size=1 + max((b["steps"] * b["plane"] // 4 for b in of_bytes), default=0),
+            firsts_size=max((b["steps"] * (b["plane"] // b["pixel"] + 1) for b in of_bytes), default=0),
+            counts_size=counts,
+        )
 
     # --------------------------------------------------------------------- messages
 
@@ -235,6 +252,8 @@ class _Builder:
                     "pixel": pixel,
                     "channels": channels,
                     "width": width,
+                    "plane": step,
+                    "corner": top * row + left * pixel,
                 }
             )
             sizes[arena] += steps * step

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from .compiling import kernel
 
 PIXELS = 32
@@ -35,3 +37,13 @@ def count_offset(population, offsets, tile, t, i):
     row = (tile.sample * population.steps + t) * population.class_count
     row += offsets[population.classes + tile.pixel + i]
     return row * population.count_row + tile.channel
+
+
+@kernel
+def message_at(arenas, arena, index):
+    """One message, whatever the arena."""
+    if arena == 0:
+        return np.int64(arenas.bytes[index])
+    if arena == 1:
+        return np.int64(arenas.shorts[index])
+    return np.int64(arenas.words[index])

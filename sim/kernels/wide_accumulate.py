@@ -7,7 +7,7 @@ import numpy as np
 from . import plan as p
 from .compiling import kernel
 from .plan import buffer_row
-from .tiles import LANES
+from .tiles import LANES, message_at
 
 
 @kernel
@@ -17,12 +17,8 @@ def accumulate(port, model, arenas, tile, t, scratch, width):
     start = source.offset + tile.sample * source.sample + t * source.step
     if port.kind == p.CONVOLUTION:
         _convolve(port, model, arenas, source, start, tile, scratch)
-    elif source.arena == 0:
-        _read(port, model, arenas.bytes, source, start, tile, width, scratch.accumulator)
-    elif source.arena == 1:
-        _read(port, model, arenas.shorts, source, start, tile, width, scratch.accumulator)
     else:
-        _read(port, model, arenas.words, source, start, tile, width, scratch.accumulator)
+        _read(port, model, arenas, source, start, tile, width, scratch.accumulator)
 
 
 @kernel
@@ -36,12 +32,7 @@ def _convolve(port, model, arenas, source, start, tile, scratch):
         after = min((group + 1) * port.group_outputs, end)
         for i in range(tile.pixels):
             at = start + model.offsets[port.pixels + tile.pixel + i] + group * port.group_inputs
-            if source.arena == 0:
-                _gather(port, model.offsets, arenas.bytes, at, scratch.patch)
-            elif source.arena == 1:
-                _gather(port, model.offsets, arenas.shorts, at, scratch.patch)
-            else:
-                _gather(port, model.offsets, arenas.words, at, scratch.patch)
+            _gather(port, model.offsets, arenas, source.arena, at, scratch.patch)
             first = i * LANES + c - tile.channel
             _dot(
                 scratch.patch,
@@ -57,12 +48,12 @@ def _convolve(port, model, arenas, source, start, tile, scratch):
 
 
 @kernel
-def _gather(port, offsets, arena, at, patch):
+def _gather(port, offsets, arenas, arena, at, patch):
     k = 0
     for run in range(port.run_count):
         begin = at + offsets[port.runs + run]
         for j in range(port.run_length):
-            patch[k] = arena[begin + j]
+            patch[k] = message_at(arenas, arena, begin + j)
             k += 1
 
 
@@ -79,33 +70,33 @@ def _dot(patch, size, weights, at, row, accumulator, first, lanes):
 
 
 @kernel
-def _read(port, model, arena, source, start, tile, width, accumulator):
+def _read(port, model, arenas, source, start, tile, width, accumulator):
     """Inputs that work channel by channel: a message as it is, a pool, a convolution over channels."""
     for i in range(tile.pixels):
         pixel = tile.pixel + i
         if port.kind == p.MESSAGE:
             at = start + model.offsets[port.pixels + pixel] + tile.channel
             for c in range(tile.lanes):
-                accumulator[i * LANES + c] = arena[at + c]
+                accumulator[i * LANES + c] = message_at(arenas, source.arena, at + c)
         elif port.kind == p.CHANNEL_CONVOLUTION:
-            _convolve_channels(port, model.weights, arena, source, start, tile, accumulator, i * LANES)
+            _convolve_channels(port, model.weights, arenas, source, start, tile, accumulator, i * LANES)
         else:
-            _pool(port, arena, source, start, tile, pixel // width, pixel % width, accumulator, i * LANES)
+            _pool(port, arenas, source, start, tile, pixel // width, pixel % width, accumulator, i * LANES)
 
 
 @kernel
-def _convolve_channels(port, weights, arena, source, start, tile, accumulator, first):
+def _convolve_channels(port, weights, arenas, source, start, tile, accumulator, first):
     for c in range(tile.lanes):
         total = np.int64(0)
         for j in range(port.kernel_x):
             read = tile.channel + c + j - port.padding_x
             if 0 <= read < source.channels:
-                total += np.int64(weights[port.weight + j]) * arena[start + read]
+                total += np.int64(weights[port.weight + j]) * message_at(arenas, source.arena, start + read)
         accumulator[first + c] = total
 
 
 @kernel
-def _pool(port, arena, source, start, tile, y, x, accumulator, first):
+def _pool(port, arenas, source, start, tile, y, x, accumulator, first):
     """Over the part of the window inside the frame: padding adds nothing to a sum and never wins a maximum."""
     top, left = y * port.stride_y - port.padding_y, x * port.stride_x - port.padding_x
     for c in range(tile.lanes):
@@ -114,7 +105,7 @@ def _pool(port, arena, source, start, tile, y, x, accumulator, first):
         for column in range(max(left, 0), min(left + port.kernel_x, port.source_width)):
             at = start + row * source.row + column * source.pixel + tile.channel
             for c in range(tile.lanes):
-                value = np.int64(arena[at + c])
+                value = message_at(arenas, source.arena, at + c)
                 if port.kind == p.SUM_POOL:
                     accumulator[first + c] += value
                 else:

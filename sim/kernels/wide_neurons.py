@@ -7,7 +7,7 @@ import numpy as np
 from . import plan as p
 from .compiling import kernel
 from .plan import buffer_row
-from .tiles import LANES, count_offset, message_offset
+from .tiles import LANES, count_offset, message_at, message_offset
 
 
 @kernel
@@ -36,12 +36,7 @@ def gate(population, model, arenas, tile, t, current):
     at = source.offset + tile.sample * source.sample + t * source.step + tile.channel
     bias = population.gate_bias.offset + t * population.gate_bias.step + tile.channel
     for c in range(tile.lanes):
-        if source.arena == 0:
-            factor = np.int64(arenas.bytes[at + c])
-        elif source.arena == 1:
-            factor = np.int64(arenas.shorts[at + c])
-        else:
-            factor = np.int64(arenas.words[at + c])
+        factor = message_at(arenas, source.arena, at + c)
         for i in range(tile.pixels):
             gated = _rshift(current[i * LANES + c] * factor, population.gate_shift)
             current[i * LANES + c] = gated + model.parameters[bias + c]

@@ -17,6 +17,7 @@ from ..nodes import (
     HybridFiring,
     LeakyIntegrateAndFire,
     LookupTable,
+    Message,
     MultiHierarchical,
     ParallelFiring,
     Population,
@@ -69,8 +70,10 @@ def _population(program: Program, population: Population, proof: Ranges) -> Narr
     found = proof.populations[population.name]
     if isinstance(population.dynamics, LookupTable) or _reach(found.current) > LARGEST:
         return None
+    if not _is_short(population.message):
+        return None
     ports = [_port(program, population, i, proof) for i in range(len(population.ports))]
-    leak, gate = _leak(population, found, program.state_bits), _gate(population, found, proof)
+    leak, gate = _leak(population, found, program.state_bits), _gate(program, population, found, proof)
     if leak is None or gate is None or not _spikes_fit(population, found, program.state_bits):
         return None
     known = tuple(p for p in ports if p is not None)
@@ -92,14 +95,17 @@ def _port(program: Program, population: Population, index: int, proof: Ranges) -
 
 
 def _reads_narrow(program: Program, source: str) -> bool:
-    """Whether narrow.py can read a source; convolutions over groups, over channels or over wide messages it cannot."""
+    """Whether narrow.py can read a source: no convolutions over groups or channels, nothing wider than int16."""
     synapse = program.by_name.get(source)
     if not isinstance(synapse, Synapse):
-        return True
+        return _is_short(program.message_of(source))
     if isinstance(synapse.op, ChannelConv) or (isinstance(synapse.op, Conv2d) and synapse.op.groups > 1):
         return False
-    message = program.message_of(synapse.source)
-    return synapse.weight is None or message.signed or message.bits < 16
+    return _is_short(program.message_of(synapse.source))
+
+
+def _is_short(message: Message) -> bool:
+    return message.signed or message.bits < 16
 
 
 def _leak(population: Population, found: PopulationRange, state_bits: int) -> int | None:
@@ -115,9 +121,11 @@ def _leak(population: Population, found: PopulationRange, state_bits: int) -> in
     return split_for(leaks, state, leaks * state, n.leak_shift) if _reach(found.membrane) <= LARGEST else None
 
 
-def _gate(population: Population, found: PopulationRange, proof: Ranges) -> int | None:
+def _gate(program: Program, population: Population, found: PopulationRange, proof: Ranges) -> int | None:
     if population.gate is None:
         return 0
+    if not _reads_narrow(program, population.gate.source):
+        return None
     scaled = [_reach(p) for p in found.products]
     shifts = [port.shift for port in population.ports]
     ungated = _largest(population.bias) + sum((r >> s) + 1 for r, s in zip(scaled, shifts, strict=True))

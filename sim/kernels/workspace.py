@@ -30,6 +30,9 @@ class Workspace:
         self.scratch = [aligned_zeros(tile, np.int64) for _ in range(4)]
         self.scratch += [aligned_zeros(tile, np.int32) for _ in range(4)]
         self.scratch.append(aligned_zeros(plan.patch_size, np.int32))
+        self.scratch.append(aligned_zeros(plan.events_size, np.int64))
+        self.scratch.append(aligned_zeros(plan.firsts_size, np.int32))
+        self.by_events = np.zeros(len(program.populations) + 2, dtype=np.int64)
         self.counts = aligned_zeros(plan.counts_size * samples, np.int32)
         numbers = (*plan.state_range, program.time_steps, program.classes)
         self.model = Model._make([*map(_address, plan.tables), *numbers])
@@ -51,7 +54,7 @@ class Workspace:
             self.model,
             Arenas._make(map(_address, self.arenas)),
             Scratch._make(map(_address, self.scratch)),
-            Outcome._make(map(_address, (logits, spikes, saturations, sops, self.counts))),
+            Outcome._make(map(_address, (logits, spikes, saturations, sops, self.by_events, self.counts))),
             samples,
             counted,
             0,

@@ -8,12 +8,16 @@ import pytest
 
 from hmdf.sim import reference
 from hmdf.sim.errors import InputError
+from hmdf.sim.kernels.dot import ENVIRONMENT, Portable, choose_path
+from hmdf.sim.kernels.plan import build_plan
+from hmdf.sim.kernels.workspace import Workspace
 from hmdf.sim.nodes import INPUT, Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.simulator import Simulator, simulate
 from programs import random_messages, random_program
 
 SEEDS = range(220)
+PATHS = ["portable"] if isinstance(choose_path(), Portable) else ["portable", ""]
 
 
 def features(program: Program) -> set[str]:
@@ -42,7 +46,19 @@ def assert_same(expected: reference.Taps, got: reference.Taps) -> None:
     assert np.array_equal(expected.logits, got.logits)
 
 
-def test_random_programs_bit_for_bit():
+@pytest.fixture(params=PATHS)
+def path(request, monkeypatch):
+    """Every way in which this processor can run the kernels."""
+    monkeypatch.setenv(ENVIRONMENT, request.param)
+    return request.param
+
+
+def test_the_portable_path_can_be_forced(monkeypatch):
+    monkeypatch.setenv(ENVIRONMENT, "portable")
+    assert isinstance(Simulator().path, Portable)
+
+
+def test_random_programs_bit_for_bit(path):
     simulator, seen = Simulator(threads=1), Counter()
     for seed in SEEDS:
         program = random_program(seed)
@@ -79,7 +95,7 @@ def conv_program(channels: int = 8, size: int = 16, steps: int = 3) -> Program:
     )
 
 
-def test_large_values_need_64_bits():
+def test_large_values_need_64_bits(path):
     """Accumulators beyond 32 bits: a linear layer over 16-bit messages with 8-bit weights."""
     one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
     fire = HybridFiring(32767 * one, 3, 2**31 * one.astype(np.int64) - 1, 0)
@@ -99,6 +115,47 @@ def test_large_values_need_64_bits():
     messages = np.full((2, 3, 2000, 8, 1), 65535)
     messages[1] = np.random.default_rng(0).integers(0, 65536, messages[1].shape)
     assert_same(reference.run(program, messages), Simulator(1).run(program, messages))
+
+
+def wide_network(kernel: int, stride: int, dilation: int) -> Program:
+    """Convolutions with patches long enough to be done event by event, on both kinds of messages."""
+    rng = np.random.default_rng(kernel)
+    op = Conv2d((stride, stride), (1, 1), (dilation, dilation))
+    one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
+    fire = HybridFiring(np.full((1, 1), -1500), 12, rng.integers(100, 900, (3, 1)), 4)
+    first = Synapse("first", INPUT, op, rng.integers(-1, 2, (70, 40, kernel, kernel)).astype(np.int8), 2)
+    shape = first.output_shape((40, 9, 11))
+    features = int(np.prod(shape))
+    return Program(
+        time_steps=3,
+        state_bits=24,
+        accumulator_bits=24,
+        input=Input((40, 9, 11), Message(8, False, 1.0), "frames", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            first,
+            Population("a", shape, (Port("first", 20 * one, 3),), zero, fire, Message(4, False, 1)),
+            Synapse("second", "a", Conv2d(padding=(1, 1)), rng.integers(-8, 8, (33, 70, 3, 3)).astype(np.int8), 4),
+            Population("b", (33, *shape[1:]), (Port("second", 9 * one, 2),), zero, fire, Message(5, False, 1)),
+            Synapse("head", "a", Linear(), rng.integers(-1, 2, (10, features)).astype(np.int8), 2),
+        ),
+        readout=Readout("head", np.zeros(10, np.int64), 1.0),
+    )
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (3, 2, 1), (3, 1, 2), (4, 1, 1)])
+def test_event_by_event_gives_the_same(path, kernel, stride, dilation):
+    """Samples from silent to dense: some go through the lists of events, some do not."""
+    program = wide_network(kernel, stride, dilation)
+    rng = np.random.default_rng(5)
+    shape = (8, 3, 40, 9, 11)
+    densities = np.array([0, 0.002, 0.01, 0.03, 0.06, 0.2, 0.6, 1.0]).reshape(-1, 1, 1, 1, 1)
+    messages = rng.integers(1, 256, shape) * (rng.random(shape) < densities)
+    simulator = Simulator(1)
+    assert_same(reference.run(program, messages), simulator.run(program, messages))
+    workspace = Workspace(program, build_plan(program, simulator.path), simulator.path, len(messages))
+    workspace.run(messages)
+    by_events = workspace.by_events[1]
+    assert 4 <= by_events < 8
 
 
 def test_threads_and_blocks_give_the_same():

@@ -1,0 +1,105 @@
+"""The event-driven way through a convolution: only where a message is not 0 are weights touched.
+
+Messages of 8 bits are looked at four at a time, as the dot product takes them. `gather` lists the non-zero quads of a
+source, with where each pixel's part of the list begins, so that any run of pixels is one stretch of the list. It is
+worth it when few quads are not 0, which `share` measures on the messages at hand; the sums are the same either way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import plan as p
+from .compiling import kernel
+from .dot import OUTPUTS, QUADS, add_events
+from .lanes import WIDTH, address, differs, load, splat, store, total
+from .plan import buffer_row, port_row
+from .pointers import int32s
+from .tiles import LANES
+
+WORTHWHILE = 0.25
+"""Largest share of non-zero quads for which the list is faster; measured by benchmarks/speed.py."""
+SMALLEST_PATCH = 256
+"""Bytes of a patch for which it can be worth it."""
+QUAD = 4
+
+
+@kernel
+def port_with_events(population, model, arenas, sample, scratch):
+    """The first port whose convolution is worth doing event by event for this sample, with its list made; else -1."""
+    for index in range(population.first_port, population.first_port + population.ports):
+        port = port_row(model.ports, index)
+        if port.kind == p.CONVOLUTION and port.dot != 0:
+            source = buffer_row(model.buffers, port.source)
+            # A patch of a few quads is done before a list is begun; a list has 32 bits for a weight's place.
+            large = port.run_count * port.run_length >= SMALLEST_PATCH and source.plane < 1 << 26
+            if source.arena == 0 and large:
+                start = source.offset + sample * source.sample - source.corner
+                if _share(arenas.bytes, start, source) <= WORTHWHILE:
+                    _gather(arenas.bytes, start, source, quad_bytes(port), scratch)
+                    return index
+    return -1
+
+
+@kernel
+def quad_bytes(port):
+    """Bytes of weights that a quad meets."""
+    return OUTPUTS * QUAD * (1 if port.dot == QUADS else 2)
+
+
+@kernel
+def _share(bytes_, start, source):
+    """Non-zero quads among those of all steps, frame included."""
+    messages = int32s(address(bytes_, start))
+    quads = source.steps * source.plane // QUAD
+    none = splat(0)
+    found = none
+    whole = quads // WIDTH * WIDTH
+    for k in range(0, whole, WIDTH):
+        found = found - differs(load(messages, k), none)
+    count = total(found, WIDTH)
+    for k in range(whole, quads):
+        count += messages[k] != 0
+    return count / quads
+
+
+@kernel
+def _gather(bytes_, start, source, weight_bytes, scratch):
+    """List quads as (value, bytes of weights before it in the plane); `firsts`: where each pixel's part begins."""
+    messages = int32s(address(bytes_, start))
+    quads, pixel = source.plane // QUAD, source.pixel // QUAD
+    pixels = source.plane // source.pixel
+    events, firsts = scratch.events, scratch.firsts
+    n = 0
+    for t in range(source.steps):
+        for i in range(pixels):
+            firsts[t * (pixels + 1) + i] = n
+            for k in range(i * pixel, (i + 1) * pixel):
+                quad = messages[t * quads + k]
+                events[n] = (np.int64(quad) << 32) | (k * weight_bytes)
+                n += quad != 0
+        firsts[t * (pixels + 1) + pixels] = n
+
+
+@kernel
+def accumulate(path, port, model, tile, t, scratch):
+    """Accumulators of a tile, from the list."""
+    source = buffer_row(model.buffers, port.source)
+    plane_pixels = source.plane // source.pixel
+    firsts = t * (plane_pixels + 1) if source.steps > 1 else 0
+    weights = address(model.weights, port.weight + tile.channel // LANES * port.weight_row)
+    across, run_count = port.run_length // source.pixel, port.run_count
+    pixel_bytes = source.pixel // QUAD * quad_bytes(port)
+    corner, pixel, pixels, runs = source.corner, source.pixel, port.pixels + tile.pixel, port.runs
+    zero = splat(0)
+    for i in range(tile.pixels):
+        for c in range(0, LANES, WIDTH):
+            store(scratch.accumulator32, i * LANES + c, zero)
+        to = address(scratch.accumulator32, i * LANES)
+        for run in range(run_count):
+            begin = (corner + model.offsets[pixels + i] + model.offsets[runs + run]) // pixel
+            first, last = scratch.firsts[firsts + begin], scratch.firsts[firsts + begin + across]
+            if first < last:
+                # The weights of the plane's quad 0, were it part of the run.
+                row = weights + (run * across - begin) * pixel_bytes
+                add_events(path, address(scratch.events, first), last - first, row, to)
