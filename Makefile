@@ -14,6 +14,7 @@ demo: .venv/.ready ## train on real digits, compile for Loihi 2, verify bit for 
 	$(BIN)/hmdf-train --data digits --net small --weights ternary --neuron mpbn --time-steps 4 --spike-bits 4 --epochs 15 --threads 1 --out $(DEMO)
 	$(BIN)/hmdf-compile $(DEMO)/model.pt --target loihi2 --out $(DEMO)
 	$(BIN)/hmdf-sim $(DEMO)/model.hmdf --data digits --split test --against $(DEMO)/model.pt --verify reference --json $(DEMO)/out.json
+	$(BIN)/hmdf-report $(DEMO) $(DEMO)/out.json -o $(DEMO)/report.html
 
 test: .venv/.ready-dev ## the whole test suite, in real onnxruntime and real Lava
 	$(BIN)/python -m pytest

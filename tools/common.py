@@ -58,6 +58,14 @@ def run_cli(command: click.Command) -> NoReturn:
     except OSError as error:
         _complain(f"error: {error.filename or ''}: {error.strerror or error}")
         code = 3
+    except Exception as error:  # A fault of ours: still one message, with the way to the traceback.
+        if os.environ.get("HMDF_TRACEBACK"):
+            raise
+        _complain(
+            f"error: a fault in hmdf ({type(error).__name__}: {error}); nothing that was complete is lost. Please report "
+            "it with what HMDF_TRACEBACK=1 shows"
+        )
+        code = 1
     sys.exit(code)
 
 
