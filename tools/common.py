@@ -62,8 +62,8 @@ def run_cli(command: click.Command) -> NoReturn:
         if os.environ.get("HMDF_TRACEBACK"):
             raise
         _complain(
-            f"error: a fault in hmdf ({type(error).__name__}: {error}); nothing that was complete is lost. Please report "
-            "it with what HMDF_TRACEBACK=1 shows"
+            f"error: a fault in hmdf ({type(error).__name__}: {error}); nothing that was complete is lost. "
+            "Please report it with what HMDF_TRACEBACK=1 shows"
         )
         code = 1
     sys.exit(code)
