@@ -88,7 +88,8 @@ def _narrower_message(program: Program, population: Population, target: Target) 
         bits = population.message.bits
         if reason is None:
             more = bits * prod(population.shape)
-            fix += f"; or serialise its spikes (exact, --serialize-spikes): {more} more binary neurons, up to {bits} messages per spike"
+            cost = f"{more} more binary neurons, up to {bits} messages per spike"
+            fix += f"; or serialise its spikes (exact, --serialize-spikes): {cost}"
         else:
             fix += f"; it cannot be serialised: {reason}"
     return fix
