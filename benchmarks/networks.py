@@ -97,7 +97,7 @@ def natural_images(count: int, size: int, seed: int = 0) -> np.ndarray:
 
 
 def event_frames(count: int, steps: int, size: int, density: float, seed: int = 0) -> np.ndarray:
-    """Frames of moving edges with about `density` of the pixels active: unsigned 4-bit messages (n, T, 2, size, size)."""
+    """Frames of moving edges, about `density` of the pixels active: unsigned 4-bit messages (n, T, 2, size, size)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size]
     frames = np.zeros((count, steps, 2, size, size), dtype=np.int32)
@@ -155,7 +155,7 @@ class _Builder:
         return self.population(name, [self.port(s, spread / len(sources) ** 0.5) for s in sources], Relay(), message)
 
     def fire(self, name: str, source: str, parallel: bool) -> str:
-        """Neurons of which the wanted share spikes; thresholds and multipliers per channel and, with a leak, per step."""
+        """Neurons of which the wanted share spikes; parameters differ by channel and, with a leak, by step."""
         channels, steps = self.shapes[source][0], 1 if parallel else self.steps
         gains = self.rng.uniform(0.7, 1.3, (steps, channels))
         port = self.port(source, CURRENT, gains)

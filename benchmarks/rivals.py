@@ -12,7 +12,7 @@ from hmdf.sim.program import Program
 
 def torch_network(program: Program, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """The folded network in float32, channels last, inference mode: constant multipliers live in the weights, stateless
-    layers see all steps as one batch, a time-constant stem is computed once. Inputs (n, 1, C, H, W), logits (n, classes).
+    layers see all steps as one batch, a constant stem is computed once. Inputs (n, 1, C, H, W), logits (n, classes).
     """
     import torch
     from torch.nn import functional
@@ -42,9 +42,6 @@ def torch_network(program: Program, threads: int) -> Callable[[np.ndarray], np.n
                 return functional.avg_pool2d(x, kernel, stride) * float(np.prod(kernel))
             case _:
                 return functional.max_pool2d(x, synapse.op.kernel, synapse.op.stride, synapse.op.padding)
-
-    def per_step(x: torch.Tensor) -> torch.Tensor:
-        return x if x.shape[0] % steps == 0 and x.shape[0] > 1 else x
 
     def row(array: np.ndarray, t: int) -> torch.Tensor:
         return torch.from_numpy(array[t % len(array)].astype(np.float32)).reshape(1, -1, 1, 1)

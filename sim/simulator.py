@@ -108,8 +108,12 @@ class Simulator:
         if labels is not None:
             labels = _checked_labels(program, labels)
         run = _Run(program, self._plan(program), self.path, self.counted, taps, progress)
-        threads = min(self.threads, -(-len(x) // run.block)) if isinstance(x, np.ndarray) else self.threads
-        run.work_on(x if not isinstance(x, np.ndarray) else [x], max(1, threads))
+        threads = self.threads
+        if isinstance(x, np.ndarray):
+            threads = max(1, min(threads, len(x)))
+            run.block = max(1, min(run.block, -(-len(x) // threads)))
+            x = [x]
+        run.work_on(x, threads)
         logits = run.logits()
         predictions = np.argmax(logits, axis=1)
         return Result(
