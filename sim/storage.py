@@ -71,7 +71,9 @@ def load(path: str | os.PathLike[str]) -> Program:
         program = _decode(document, tensors)
     except FileNotFoundError as error:
         raise ProgramError(f"{path}: no such file") from error
-    except (safetensors.SafetensorError, ProgramError, msgspec.MsgspecError, TypeError, ValueError) as error:
+    except safetensors.SafetensorError as error:
+        raise ProgramError(f"{path}: not a readable program: no .hmdf file, or damaged ({error})") from error
+    except (ProgramError, msgspec.MsgspecError, TypeError, ValueError) as error:
         raise ProgramError(f"{path}: not a readable program: {error}") from error
     except OSError as error:
         raise ProgramError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -104,8 +106,11 @@ def _encode(program: Program) -> tuple[bytes, dict[str, np.ndarray]]:
             continue
         tensors[name] = pack(array, weight_bits) if weight_bits else array
         references[id(array)] = _ArrayReference(name, array.shape, _PACKING_OF[weight_bits])
-    document = msgspec.json.encode(program, enc_hook=lambda array: references[id(array)])
-    return document, tensors
+
+    def plain(value: Any) -> Any:
+        return value.item() if isinstance(value, np.generic) else references[id(value)]
+
+    return msgspec.json.encode(program, enc_hook=plain), tensors
 
 
 def _decode(document: bytes, tensors: dict[str, np.ndarray]) -> Program:
@@ -133,22 +138,25 @@ def _decode(document: bytes, tensors: dict[str, np.ndarray]) -> Program:
 
 
 def _arrays(program: Program) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Every array with its tensor name and, where it is packed, its weight bits (else 0)."""
+    """Every array with its tensor name and, where it is packed, its weight bits (else 0).
+
+    A node's name has no colon, so a node 'a.gate' and the gate of a node 'a' never share a tensor name.
+    """
     for node in program.nodes:
         if not isinstance(node, Population):
             if node.weight is not None:
-                yield f"{node.name}.weight", node.weight, node.weight_bits
+                yield f"{node.name}:weight", node.weight, node.weight_bits
             continue
         for index, port in enumerate(node.ports):
-            yield f"{node.name}.ports.{index}.multiplier", port.multiplier, 0
-        yield f"{node.name}.bias", node.bias, 0
+            yield f"{node.name}:ports.{index}.multiplier", port.multiplier, 0
+        yield f"{node.name}:bias", node.bias, 0
         if node.gate is not None:
-            yield f"{node.name}.gate.bias", node.gate.bias, 0
+            yield f"{node.name}:gate.bias", node.gate.bias, 0
         for field in node.dynamics.__struct_fields__:
             value = getattr(node.dynamics, field)
             if isinstance(value, np.ndarray):
-                yield f"{node.name}.dynamics.{field}", value, 0
-    yield "readout.bias", program.readout.bias, 0
+                yield f"{node.name}:dynamics.{field}", value, 0
+    yield "readout:bias", program.readout.bias, 0
 
 
 def _with_sorted_header(content: bytes) -> bytes:

@@ -151,7 +151,7 @@ def test_packing_examples_of_the_document():
 
 def test_the_complete_file_of_the_document(tmp_path):
     text = json.dumps(json.loads(re.search(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)[1]), separators=(",", ":"))
-    rows = re.findall(r"^\| `([\w.]+)` \| (\w+) \| ([\dx]+) \| (\d+)\.\.(\d+) \| `([0-9a-f ]+)` \|", DOCUMENT, re.M)
+    rows = re.findall(r"^\| `([\w.:]+)` \| (\w+) \| ([\dx]+) \| (\d+)\.\.(\d+) \| `([0-9a-f ]+)` \|", DOCUMENT, re.M)
     header = {
         name: {"dtype": dtype, "shape": [int(e) for e in shape.split("x")], "data_offsets": [int(begin), int(end)]}
         for name, dtype, shape, begin, end, _ in rows

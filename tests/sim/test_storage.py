@@ -9,6 +9,8 @@ import pytest
 
 from hmdf.sim import reference, storage
 from hmdf.sim.errors import ProgramError
+from hmdf.sim.nodes import Gate, Linear, Message, Population, Port, Relay, Synapse
+from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from programs import random_messages, random_program
 
 
@@ -128,3 +130,33 @@ def test_a_failed_save_leaves_the_old_file(file, tmp_path, monkeypatch):
         storage.save(random_program(4), path)
     assert path.read_bytes() == file.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["model.hmdf"]
+
+
+def test_numbers_of_numpy_are_stored_as_plain_numbers(tmp_path):
+    program = random_program(5)
+    message = msgspec.structs.replace(program.input.message, scale=np.float64(program.input.message.scale))
+    given = msgspec.structs.replace(program.input, message=message)
+    storage.save(msgspec.structs.replace(program, input=given), tmp_path / "a.hmdf")
+    assert storage.load(tmp_path / "a.hmdf").sha256 == program.sha256
+
+
+def test_a_gate_and_a_population_named_gate_keep_their_biases(tmp_path):
+    """'a' with a gate, and 'a.gate': tensor names of the two must not meet."""
+    one, message = np.ones((1, 1), np.int16), Message(8, False, 1.0)
+    bias = [np.full((1, 1), value, np.int32) for value in (-7, 5, 3)]
+    program = Program(
+        time_steps=1,
+        state_bits=24,
+        accumulator_bits=24,
+        input=Input((2,), message, "constant", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            Population("a.gate", (2,), (Port("input", one, 0),), bias[0], Relay(), message),
+            Population("a", (2,), (Port("input", one, 0),), bias[1], Relay(), message, Gate("a.gate", 8, bias[2])),
+            Synapse("head", "a", Linear(), np.ones((2, 2), np.int8), 1),
+        ),
+        readout=Readout("head", np.zeros(2, np.int64), 1.0),
+    )
+    storage.save(program, tmp_path / "a.hmdf")
+    loaded = storage.load(tmp_path / "a.hmdf")
+    assert [int(p.bias[0, 0]) for p in loaded.populations] == [-7, 5]
+    assert int(loaded.populations[1].gate.bias[0, 0]) == 3
