@@ -20,7 +20,6 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ from hmdf.train.neurons import (
     Neuron,
     ParallelFiring,
     reset,
-    set_step,
     temporal_modules,
 )
 from hmdf.train.synapses import LowBit
@@ -59,14 +57,11 @@ from .graph import (
     SumLayer,
     WeightLayer,
 )
+from .symbolic import IN_PLACE, SUPPORTED, innermost_line, lost_value, module_path, symbolic_graph
 
-SUPPORTED = (
-    "supported are HybridFiring, ParallelFiring, LeakyIntegrateAndFire, Ternary/BinaryConv2d, Ternary/BinaryLinear, "
-    "SECA, nn.Conv2d, nn.Linear, nn.BatchNorm1d/2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Flatten, "
-    "nn.Identity, nn.Dropout, +, * and / by a constant, torch.cat over channels, x[:, a:b], x.mean((2, 3)), "
-    "torch.flatten(x, 1)"
-)
-_TORCH = str(Path(torch.__file__).parent)
+_ADDITION = (operator.add, operator.iadd, torch.add, "add", "add_")
+_MULTIPLICATION = (operator.mul, operator.imul, torch.mul, "mul", "mul_")
+_DIVISION = (operator.truediv, operator.itruediv, torch.div, "div", "div_")
 _KINDS: dict[type, FiringKind] = {HybridFiring: "hybrid", ParallelFiring: "parallel", LeakyIntegrateAndFire: "lif"}
 
 
@@ -83,54 +78,9 @@ def trace(module: nn.Module, example_input: Tensor | tuple[Tensor, ...]) -> Laye
     reset(module)
     module = copy.deepcopy(module).eval()
     inputs = tuple(x[:1] for x in (example_input if isinstance(example_input, tuple) else (example_input,)))
-    graph_module = _run_fx(module, inputs)
+    graph_module = symbolic_graph(module, inputs)
     builder = _Builder(module, graph_module, inputs)
     return builder.build()
-
-
-class _Tracer(fx.Tracer):
-    record_stack_traces = True
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = isinstance(m, Neuron | LowBit | SECA)
-        return ours or super().is_leaf_module(m, module_qualified_name)
-
-
-def _run_fx(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
-    tracer = _Tracer()
-    try:
-        graph = tracer.trace(module)
-    except Exception as error:
-        # fx runs the user's own forward with symbols in place of tensors, so anything may be raised here.
-        problem = f"its forward cannot be traced: {str(error).splitlines()[0]}"
-        remedy = "the forward of one time-step must not branch or loop on the values of tensors"
-        where = type(module).__name__
-        raise CompileError([Finding("error", where, problem, remedy, _line_of(error))], SUPPORTED) from error
-    graph_module = fx.GraphModule(tracer.root, graph)
-    set_step(graph_module, 0)
-    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    with torch.no_grad():
-        shapes = _Shapes(graph_module)
-        shapes.extra_traceback = False
-        shapes.run(*(x.to(dtype) for x in inputs))
-    return graph_module
-
-
-class _Shapes(fx.Interpreter):
-    """Runs the example through the graph and notes the shape of every value, without the batch axis."""
-
-    def run_node(self, n: fx.Node) -> Any:
-        try:
-            value = super().run_node(n)
-        except Exception as error:
-            # The user's own layers run here: a size that does not fit may raise anything.
-            problem = f"fails on the example input: {str(error).strip().splitlines()[0]}"
-            remedy = "pass an example input of the shape that the network was made for"
-            where = str(n.target) if n.op == "call_module" else _scope(n)
-            raise CompileError([Finding("error", where, problem, remedy, _last_line(n.stack_trace or ""))]) from error
-        if isinstance(value, Tensor):
-            n.meta["shape"] = tuple(value.shape[1:])
-        return value
 
 
 class _Builder:
@@ -254,7 +204,7 @@ class _Builder:
         if module.running_mean is None:
             self._problem(node, "BatchNorm without running statistics depends on the batch", "track_running_stats=True")
             return
-        if not self._finite(node, module):
+        if not self._finite(node, module) or not self._positive_variance(node, module):
             return
         gain = 1 / np.sqrt(_array(module.running_var) + module.eps)
         if module.affine:
@@ -279,6 +229,8 @@ class _Builder:
         norm = None
         if module.mpbn:
             norms: list[Any] = list(module.norms)
+            if not all(self._positive_variance(node, n) for n in norms):
+                return
             norm = MembraneNorm(
                 alpha=_array(module.alpha()),
                 beta=_array(module.beta()),
@@ -361,11 +313,13 @@ class _Builder:
         target, args = node.target, node.args
         constant = next((a for a in args if isinstance(a, int | float)), None)
         nodes = [a for a in args if isinstance(a, fx.Node)]
-        if target in (operator.add, operator.iadd, torch.add, "add", "add_") and len(nodes) == 2 and not node.kwargs:
+        if target in IN_PLACE and (lost := lost_value(node)):
+            self._problem(node, f"an in-place operation changes {lost}", "write a = a + b, not a += b or a.add_(b)")
+        elif target in _ADDITION and len(nodes) == 2 and not node.kwargs:
             self._sum(node, nodes)
-        elif target in (operator.mul, torch.mul, "mul") and len(nodes) == 1 and constant is not None:
+        elif target in _MULTIPLICATION and len(nodes) == 1 and constant is not None:
             self._scaled(node, nodes[0], float(constant))
-        elif target in (operator.truediv, torch.div, "div") and nodes == [args[0]] and constant:
+        elif target in _DIVISION and nodes == [args[0]] and constant:
             self._scaled(node, nodes[0], 1 / float(constant))
         elif target in (torch.flatten, "flatten"):
             given = dict(zip(("start_dim", "end_dim"), args[1:], strict=False)) | node.kwargs
@@ -455,8 +409,8 @@ class _Builder:
         return name if self.taken[name] == 1 else self._name(f"{name}.call{self.taken[name]}")
 
     def _function_name(self, node: fx.Node, what: str) -> str:
-        scope = _scope(node)
-        return self._name(f"{scope}.{what}" if scope else what)
+        path = module_path(node)
+        return self._name(f"{path}.{what}" if path else what)
 
     def _finite(self, node: fx.Node, module: nn.Module) -> bool:
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
@@ -470,11 +424,20 @@ class _Builder:
                 return False
         return True
 
+    def _positive_variance(self, node: fx.Node, norm: Any) -> bool:
+        variance = _array(norm.running_var) + norm.eps
+        if (variance > 0).all():
+            return True
+        channel = int(np.argmin(variance))
+        problem = f"the variance of channel {channel} plus eps is {variance[channel]:g}"
+        self._problem(node, problem, "give the BatchNorm a positive eps, or train its statistics again")
+        return False
+
     def _problem(self, node: fx.Node | None, problem: str, remedy: str) -> None:
         where, source = type(self.module).__name__, ""
         if node is not None:
-            where = str(node.target) if node.op == "call_module" else (_scope(node) or where)
-            source = _last_line(node.stack_trace or "")
+            where = str(node.target) if node.op == "call_module" else (module_path(node) or where)
+            source = innermost_line(node.stack_trace or "")
         self.findings.append(Finding("error", where, problem, remedy, source))
 
 
@@ -485,27 +448,3 @@ def _array(tensor: Tensor) -> Array:
 def _pair(value: Any) -> tuple[int, int]:
     a, b = value if isinstance(value, tuple | list) else (value, value)
     return int(a), int(b)
-
-
-def _scope(node: fx.Node) -> str:
-    """Path of the module whose forward made this node."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [entry[0] if isinstance(entry, tuple) else key for key, entry in stack.items()]
-    return str(paths[-1]) if paths else ""
-
-
-def _last_line(stack: str) -> str:
-    """The innermost file and line of a stack trace as text, 'net.py:12'."""
-    places = [p for p in re.findall(r'File "([^"]+)", line (\d+)', stack) if not p[0].startswith(_TORCH)]
-    return f"{Path(places[-1][0]).name}:{places[-1][1]}" if places else ""
-
-
-def _line_of(error: BaseException) -> str:
-    """The innermost line outside torch that an exception passed through."""
-    place, step = "", error.__traceback__
-    while step is not None:
-        file = step.tb_frame.f_code.co_filename
-        if not file.startswith(_TORCH) and file != __file__:
-            place = f"{Path(file).name}:{step.tb_lineno}"
-        step = step.tb_next
-    return place

@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from networks import module_logits, randomised, small
@@ -143,3 +144,83 @@ def test_two_inputs_become_channels_of_one():
         expected = module_logits(Stacked(), x, 3).numpy()
     got = evaluate(graph, x.numpy()).logits
     assert abs(got - expected).max() < 1e-9 * abs(expected).max()
+
+
+class Overwrites(nn.Module):
+    """Adds in place, in one of several ways."""
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how, self.same = how, nn.Identity()
+        self.conv, self.classifier = nn.Conv2d(1, 1, 3, padding=1), nn.Linear(1, 3)
+
+    def forward(self, x):
+        current = self.conv(x)
+        other = self.same(current)
+        match self.how:
+            case "operator":
+                current += x
+            case "method":
+                other.add_(x)
+            case "scale":
+                other *= 2
+            case "input":
+                x += current
+                return self.classifier(x.mean((2, 3)))
+        return self.classifier((other if self.how == "operator" else current).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("how", "changed"),
+    [
+        ("operator", "a tensor that is read again under its old name"),
+        ("method", "a tensor that is read again under its old name"),
+        ("scale", "a tensor that is read again under its old name"),
+        ("input", "the input, which the next time-step reads"),
+    ],
+)
+def test_a_lost_in_place_change_is_a_finding(how, changed):
+    (finding,) = findings_of(Overwrites(how), torch.zeros(1, 1, 6, 6))
+    assert changed in finding.problem
+    text = {"operator": "current += x", "method": "add_(x)", "scale": "other *= 2", "input": "x += current"}[how]
+    assert finding.source == f"test_trace.py:{line_of(Overwrites.forward, text)}"
+
+
+class InPlaceResidual(nn.Module):
+    """The usual form, in which nobody reads the old value."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.classifier = nn.Conv2d(1, 1, 3, padding=1), nn.Linear(1, 3)
+
+    def forward(self, x):
+        current = self.conv(x)
+        current += x
+        current *= 0.5
+        return self.classifier(current.mean((2, 3)))
+
+
+def test_an_in_place_residual_is_traced():
+    module = randomised(InPlaceResidual(), 3).double().requires_grad_(False)
+    x = torch.randn(4, 1, 6, 6, dtype=torch.float64)
+    expected = module_logits(module, x, 1)
+    assert np.allclose(evaluate(fold(trace(module, x)), x.numpy()).logits, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0])
+def test_a_variance_without_a_root_is_a_finding(variance):
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, eps=0.0), nn.Flatten(), nn.Linear(64, 3))
+    module[1].running_var[2] = variance
+    (finding,) = findings_of(module, torch.zeros(1, 1, 6, 6))
+    assert finding.where == "1"
+    assert f"the variance of channel 2 plus eps is {variance:g}" in finding.problem
+
+
+class Raises(nn.Module):
+    def forward(self, x):
+        raise NotImplementedError
+
+
+def test_an_error_without_a_message_is_told():
+    (finding,) = findings_of(Raises(), torch.zeros(1, 3))
+    assert "NotImplementedError" in finding.problem
