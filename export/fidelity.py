@@ -15,7 +15,7 @@ from hmdf.sim.program import Program
 from hmdf.sim.simulator import Simulator
 
 from .evaluate import evaluate
-from .graph import Array, FoldedGraph
+from .graph import Array, FoldedGraph, FoldedPopulation
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def measure(
     block: int = 16,
     progress: Callable[[int], None] | None = None,
 ) -> list[Fidelity]:
-    """Run normalised samples through the program and the float network it came from; one row per population.
+    """Run normalised samples through the program and the float network it came from; one row per population of both.
 
     Args:
         x: (N, *shape) or (N, T, *shape).
@@ -56,7 +56,8 @@ def measure(
         _compare(program, graph, part, messages, sums)
         if progress is not None:
             progress(len(part))
-    return [_fidelity(population, sums[population.name]) for population in program.populations]
+    compared = {n.name for n in graph.nodes if isinstance(n, FoldedPopulation)}
+    return [_fidelity(p, sums[p.name]) for p in program.populations if p.name in compared]
 
 
 def _compare(

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hmdf.sim.nodes import Conv2d, Linear, Shape, SumPool
+from hmdf.sim.nodes import Conv2d, Linear, SumPool
 
 from .graph import (
     Array,
@@ -37,14 +37,13 @@ def merge_pools(graph: FoldedGraph) -> FoldedGraph:
         if window is None:
             continue
         readers = [n for n in nodes.values() if _reads(n, relay.name)]
-        shape = nodes[window.source].shape
         if not all(isinstance(r, FoldedSynapse) and _absorbs(r) for r in readers):
             continue
         assert isinstance(relay, FoldedPopulation)
         factor = relay.ports[0].gain
         for reader in readers:
             assert isinstance(reader, FoldedSynapse)
-            nodes[reader.name] = _absorbed(reader, window, shape)
+            nodes[reader.name] = _absorbed(reader, window)
         _rescale(nodes, {r.name for r in readers}, factor)
         graph = _rescaled_readout(graph, {r.name for r in readers}, float(factor[0, 0]))
         del nodes[window.name], nodes[relay.name]
@@ -78,7 +77,7 @@ def _absorbs(reader: FoldedSynapse) -> bool:
     return isinstance(reader.op, Linear)
 
 
-def _absorbed(reader: FoldedSynapse, window: FoldedSynapse, shape: Shape) -> FoldedSynapse:
+def _absorbed(reader: FoldedSynapse, window: FoldedSynapse) -> FoldedSynapse:
     assert isinstance(window.op, SumPool)
     assert reader.weight is not None
     kh, kw = window.op.kernel

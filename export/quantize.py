@@ -14,6 +14,7 @@ choice is the finest one that is still safe:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor, isfinite, log2, prod
@@ -120,15 +121,12 @@ def _input(
     graph: FoldedGraph, statistics: Statistics, quantizer: _Quantizer, framed: bool, preprocessing: Preprocessing
 ) -> Input:
     low, high = statistics.input_low, statistics.input_high
-    if preprocessing.divisor > 1:
-        # Raw values run from 0 to the divisor; calibration samples may not show the extremes.
-        scale = np.array(preprocessing.std)
-        low = min(low, float((-np.array(preprocessing.mean) / scale).min()))
-        high = max(high, float(((1 - np.array(preprocessing.mean)) / scale).max()))
-    counts = statistics.integral and low >= 0
+    counts = statistics.integral and low >= 0 and preprocessing.divisor == 1
     wanted = quantizer.config.bits.get(INPUT, quantizer.config.input_bits)
     if counts:
         wanted = max(wanted, int(high).bit_length())
+    if preprocessing.divisor > 1:
+        low, high = _raw_range(statistics, quantizer, preprocessing)
 
     def message(bits: int) -> Message:
         if counts and high < 2**bits:
@@ -136,9 +134,28 @@ def _input(
         top = 2**bits - 1 if low >= 0 else 2 ** (bits - 1) - 1
         return Message(bits, low < 0, max(abs(low), high, 1e-12) / top)
 
-    return Input(
-        graph.input_shape, quantizer.fit(INPUT, message, wanted, 2), "frames" if framed else "constant", preprocessing
+    least = 2 if low < 0 else 1
+    chosen = quantizer.fit(INPUT, message, wanted, least)
+    return Input(graph.input_shape, chosen, "frames" if framed else "constant", preprocessing)
+
+
+def _raw_range(statistics: Statistics, quantizer: _Quantizer, preprocessing: Preprocessing) -> tuple[float, float]:
+    """The range of normalised inputs: that of raw values 0..divisor, whose extremes calibration samples may not show.
+
+    Where these use less than half of it (0 and 1 in uint8), theirs with head-room: else their low bits are lost.
+    """
+    low, high = statistics.input_low, statistics.input_high
+    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    least, most = min(low, float((-mean / std).min())), max(high, float(((1 - mean) / std).max()))
+    used = (high - low) / (most - least)
+    if used == 0 or used >= 1 / 2:
+        return least, most
+    problem = (
+        f"calibration samples use {used:.2%} of the range of raw values, 0..{preprocessing.divisor:g}: "
+        f"its LSB is chosen for {HEAD_ROOM:g} times what they use, more is clipped"
     )
+    quantizer.notes.append(Finding("note", INPUT, problem))
+    return HEAD_ROOM * low, HEAD_ROOM * high
 
 
 class _Quantizer:
@@ -196,7 +213,8 @@ class _Quantizer:
     # --------------------------------------------------------------------------- synapses
 
     def _folds_readout_gain(self) -> bool:
-        return self.graph.readout_gain.size > 1
+        """Whether the logits' gain goes into the weights: it differs between classes, or is not positive."""
+        return self.graph.readout_gain.size > 1 or float(self.graph.readout_gain[0]) <= 0
 
     def _weights(self, node: FoldedSynapse) -> None:
         """Integer weights and the real value of one unit, (1,) or (C_out,)."""
@@ -207,7 +225,7 @@ class _Quantizer:
             return
         if node.name == self.graph.readout and self._folds_readout_gain():
             # Classes are compared with each other: one scale for all, so the gain goes into the weights.
-            weight, bits = weight * self.graph.readout_gain[:, None], None
+            weight, bits = weight * self.graph.readout_gain.reshape(-1, 1), None
         if bits is None:
             bits, top = self.config.weight_bits, 2 ** (self.config.weight_bits - 1) - 1
             per_channel = weight.ndim > 1 and node.name != self.graph.readout
@@ -219,6 +237,10 @@ class _Quantizer:
 
     def fit(self, name: str, message: Callable[[int], Message], wanted: int, least: int) -> Message:
         """The message with the most bits, up to `wanted`, for which every reader's accumulator is provably safe."""
+        if wanted < least:
+            problem = f"its message is set to {wanted} bit, but it has a sign and needs {least}"
+            self.errors.append(Finding("error", name, problem, f"set {least} bits or more"))
+            return message(least)
         carried = self.registers.input_message_bits if name == INPUT else self.registers.message_bits
         asked, wanted = wanted, min(wanted, carried)
         limit = 2 ** (self.registers.accumulator_bits - 1)
@@ -303,7 +325,7 @@ class _Quantizer:
 
         def message(bits: int) -> Message:
             top = 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1
-            return Message(bits, not unsigned, max(largest / top, finest, np.finfo(np.float64).tiny))
+            return Message(bits, not unsigned, max(largest / top, finest, sys.float_info.min))
 
         wanted = self.config.bits.get(node.name, self.config.message_bits)
         chosen = self.fit(node.name, message, wanted, 1 if unsigned else 2)
@@ -329,7 +351,7 @@ class _Quantizer:
         reach = HEAD_ROOM * max(self.statistics.peaks[node.name], 1 / 16)
         raster = 2.0 ** -floor(log2(128 / reach))
         message = Message(bits, False, 2.0**-bits)
-        entries = 1 / (1 + np.exp(-np.arange(-128, 128) * raster))
+        entries = 1 / (1 + np.exp(np.clip(-np.arange(-128, 128) * raster, -700, 700)))
         table = np.clip(np.rint(entries / message.scale), *message.range).astype(np.int64)
         population = self._build(node, LookupTable(table, INDEX_SHIFT), message, raster * 2.0**-INDEX_SHIFT)
         assert population is not None

@@ -55,6 +55,13 @@ def encode(program: Program, x: NDArray) -> NDArray[np.int32]:
     return np.clip(np.rint(x.astype(np.float64) / program.input.message.scale), low, high).astype(np.int32)
 
 
+def clipped_share(program: Program, x: NDArray) -> float:
+    """Share of the values of `x` (normalised) that lie beyond the input's message range, where `encode` limits them."""
+    low, high = program.input.message.range
+    units = np.asarray(x) / program.input.message.scale
+    return float(np.mean((units < low - 0.5) | (units > high + 0.5))) if units.size else 0.0
+
+
 def _with_steps(program: Program, x: NDArray) -> NDArray:
     """x with its step axis; a constant input may leave it out."""
     shape, steps = program.input.shape, program.input_steps

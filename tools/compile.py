@@ -100,6 +100,8 @@ def _forms(emit: str) -> list[str]:
     for form in forms:
         if form not in WRITERS:
             raise click.BadParameter(f"'{form}' cannot be written; there are {', '.join(WRITERS)}", param_hint="--emit")
+    if not forms:
+        raise click.BadParameter(f"name what to write: any of {', '.join(WRITERS)}", param_hint="--emit")
     return forms
 
 

@@ -68,19 +68,19 @@ def _build(factory: str) -> nn.Module:
     from torch import nn
 
     name, separator, function = factory.partition(":")
-    if not separator:
+    if not (name and separator and function) or name.startswith("."):
         raise InputError(f"--network must be package.module:function (got '{factory}')")
     sys.path.insert(0, os.getcwd())
     try:
-        build = getattr(importlib.import_module(name), function)
-    except ImportError as error:
-        raise InputError(f"--network {factory}: cannot import '{name}': {error}") from error
-    except AttributeError as error:
-        raise InputError(f"--network {factory}: '{name}' has no '{function}'") from error
+        imported = importlib.import_module(name)
+    except Exception as error:  # the user's own code may raise anything
+        raise InputError(f"--network {factory}: cannot import '{name}': {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
+    if not hasattr(imported, function):
+        raise InputError(f"--network {factory}: '{name}' has no '{function}'")
     try:
-        module = build()
+        module = getattr(imported, function)()
     except Exception as error:  # the user's own code may raise anything
         raise InputError(f"--network {factory}: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):

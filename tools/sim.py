@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from hmdf.sim import storage
-from hmdf.sim.encoder import encode
+from hmdf.sim.encoder import clipped_share, encode
 from hmdf.sim.errors import InputError, Mismatch, ProgramError
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove, unproven
@@ -24,12 +24,14 @@ from hmdf.sim.verify import Verdict, compare
 from .common import check_labels, console, load_data, normalised, print_table, progress, run_cli, table
 from .compare import baseline_document, check_same_data, data_document, read_baseline
 from .costs import cost_document, own_target, print_costs, targets_of
-from .model import load_model
+from .model import TrainedModel, load_model
 from .sample import sample_document
 from .summary import document, print_fidelity, print_layers, write_json
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from hmdf.export.graph import FoldedGraph
 
 FIDELITY_SAMPLES = 128
 """Samples that the table of quantization noise is measured on, at most."""
@@ -89,15 +91,21 @@ def sim_command(
     x = normalised(dataset, program.input.preprocessing)
     messages = encode(program, x)
     screen = console()
+    clipped = clipped_share(program, x)
+    if clipped:
+        _note(screen, f"{clipped:.2%} of the input values are beyond the range of the input's messages and are clipped")
     simulator = Simulator(threads)
     with progress("simulating", len(x)) as advance:
         result = simulator.simulate(program, messages, labels=dataset.labels, progress=advance)
     accuracy: dict[str, float | None] = {"integer": result.accuracy}
     fidelity: list[dict[str, Any]] = []
     if against is not None:
-        module = load_model(against, network).module
-        accuracy |= _float_accuracy(module, x, dataset.labels, result.predictions)
-        fidelity = _fidelity(program, module, x[:FIDELITY_SAMPLES])
+        trained = load_model(against, network)
+        graph = _float_graph(program, against, trained, x)
+        if program.metadata.source_sha256 not in ("", trained.sha256):
+            _note(screen, f"{against} is not the file that the program was compiled from")
+        accuracy |= _float_accuracy(trained.module, x, dataset.labels, result.predictions)
+        fidelity = _fidelity(program, graph, x[:FIDELITY_SAMPLES])
     verdicts = _verify(program, messages[:verify_samples], simulator, wanted, lava_python) if wanted else {}
     report = document(
         program,
@@ -123,6 +131,10 @@ def sim_command(
     print_costs(screen, report)
     _print_outcome(screen, report, result)
     _print_verdicts(screen, verdicts)
+
+
+def _note(screen: Console, text: str) -> None:
+    screen.print(f"note: {text}", soft_wrap=True)
 
 
 def _executors(text: str) -> list[str]:
@@ -208,23 +220,37 @@ def _float_predictions(module: nn.Module, x: NDArray, batch: int = 64) -> NDArra
     return np.concatenate(predictions)
 
 
-def _fidelity(program: Program, module: nn.Module, x: NDArray) -> list[dict[str, Any]]:
-    """The noise of every population; null decibels where the program is exact."""
+def _float_graph(program: Program, path: Path, trained: TrainedModel, x: NDArray) -> FoldedGraph:
+    """The float network whose populations the program has; it may have more of them (its spikes in single bits).
+
+    Raises:
+        InputError: it is another network.
+    """
     import torch
 
-    from hmdf.export.fidelity import measure
     from hmdf.export.fold import fold
+    from hmdf.export.graph import FoldedPopulation
     from hmdf.export.merge_pools import merge_pools
     from hmdf.export.trace import trace
 
+    if trained.input_shape not in (None, program.input.shape):
+        raise InputError(f"{path}: takes samples of {trained.input_shape}, the program {program.input.shape}")
     example = torch.from_numpy(x[:1].astype(np.float32))
-    graph = fold(trace(module, example[:, 0] if program.input.timing == "frames" else example))
-    names = [n.name for n in program.nodes]
-    same = [g for g in (graph, merge_pools(graph)) if [n.name for n in g.nodes] == names]
-    if not same:
-        raise InputError("--against is not the network that the program was compiled from: their layers differ")
+    graph = fold(trace(trained.module, example[:, 0] if program.input.timing == "frames" else example))
+    own = {(p.name, p.shape) for p in program.populations}
+    for form in (graph, merge_pools(graph)):
+        populations = {(n.name, n.shape) for n in form.nodes if isinstance(n, FoldedPopulation)}
+        if populations <= own and (form.time_steps, form.readout_classes) == (program.time_steps, program.classes):
+            return form
+    raise InputError(f"{path}: is not the network that the program was compiled from: their layers differ")
+
+
+def _fidelity(program: Program, graph: FoldedGraph, x: NDArray) -> list[dict[str, Any]]:
+    """The noise of every population; null decibels where the program is exact."""
+    from hmdf.export.fidelity import measure
+
     with progress("quantization noise", len(x)) as advance:
-        rows = measure(program, same[0], x, progress=advance)
+        rows = measure(program, graph, x, progress=advance)
     return [
         {
             "population": row.population,

@@ -13,9 +13,10 @@ from hmdf.export.config import Config, ConfigError, load_config
 from hmdf.export.evaluate import evaluate
 from hmdf.export.findings import CompileError
 from hmdf.sim import ranges, reference
-from hmdf.sim.encoder import encode
+from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
 from hmdf.sim.nodes import HybridFiring, LookupTable, Relay
+from hmdf.sim.program import Preprocessing
 from hmdf.train.neurons import GradedSpike, ParallelFiring
 from hmdf.train.synapses import TernaryConv2d
 
@@ -218,6 +219,13 @@ def test_a_wrong_setting_is_named(tmp_path, text, named):
         load_config(path)
 
 
+@pytest.mark.parametrize("name", ["input", "stem_norm"])
+def test_one_bit_for_a_message_with_a_sign_is_refused(name):
+    module, x = network()
+    with pytest.raises(CompileError, match=f"{name}: its message is set to 1 bit, but it has a sign and needs 2"):
+        compiled(module, x, config=Config(bits={name: 1}))
+
+
 def test_bits_for_a_population_that_is_not_there_are_refused():
     module, x = network(neuron="plain")
     with pytest.raises(CompileError, match=r"'nowhere', which is no population.*block\.act1"):
@@ -239,6 +247,50 @@ def test_event_counts_are_taken_as_they_are():
     assert (program.input.timing, program.input.message.signed, program.input.message.scale) == ("frames", False, 1.0)
     assert np.array_equal(encode(program, x), x)
     assert program.carries_spikes(program.synapses[0])
+
+
+@pytest.mark.parametrize(("highest", "noted"), [(1, True), (16, True), (200, False)])
+def test_raw_values_that_use_little_of_their_range_keep_their_bits(highest, noted):
+    """uint8 images of 0 and 1, or of a few grey levels, would lose their low bits to a range of 0..255."""
+    raw = np.random.default_rng(0).integers(0, highest + 1, (16, 2, 8, 8))
+    preprocessing = Preprocessing(255.0, (raw.mean() / 255,), (raw.std() / 255,))
+    x = normalise(raw, preprocessing)
+    compilation = compiled(network(neuron="plain")[0], x, preprocessing=preprocessing)
+    encoded = encode(compilation.program, x)
+    assert len(np.unique(encoded)) >= min(len(np.unique(raw)), 100)
+    assert clipped_share(compilation.program, x) == 0
+    assert any("range of raw values" in str(note) for note in compilation.notes) == noted
+
+
+@pytest.mark.parametrize("gain", [-1.0, 0.0])
+def test_logits_with_a_gain_that_is_not_positive(gain):
+    module, x = network(neuron="plain")
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x):
+            return self.inner(x) * gain
+
+    program, plain = compiled(Scaled(), x).program, compiled(module, x).program
+    logits, expected = (reference.run(p, encode(p, x)).logits * p.readout.scale for p in (program, plain))
+    assert np.allclose(logits, gain * expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_a_dead_layer_compiles_and_is_stored(tmp_path):
+    module, x = network(neuron="plain")
+    for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.zeros_(norm.weight)
+        nn.init.zeros_(norm.bias)
+    compilation = compiled(module, x)
+    hmdf.save(compilation.program, tmp_path / "dead.hmdf")
+    program = hmdf.load(tmp_path / "dead.hmdf")
+    assert program.sha256 == compilation.program.sha256
+    assert any("its current is 0 on every calibration sample" in str(note) for note in compilation.notes)
+    taps = reference.run(program, encode(program, x))
+    assert not any(message.any() for message in taps.messages.values())
 
 
 def test_best_lsb_beats_its_neighbours():

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hmdf.sim.encoder import encode, normalise
+from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
 from hmdf.sim.nodes import INPUT, Conv2d, Linear, Message, Population, Port, Relay, Synapse
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
@@ -99,3 +99,12 @@ def test_unsigned_messages():
     assert encode(program(signed=False), np.full((1, 2, 3, 4), -3.0)).max() == 0
     flat = msgspec.structs.replace(program(), input=program().input)
     assert encode(flat, np.zeros((0, 2, 3, 4))).shape == (0, 1, 2, 3, 4)
+
+
+def test_the_share_of_clipped_values_is_told():
+    low, high = program().input.message.range
+    scale = program().input.message.scale
+    x = np.zeros((1, 2, 3, 4))
+    x.flat[:4] = np.array([low - 1, low - 0.4, high + 0.4, high + 2]) * scale
+    assert clipped_share(program(), x) == 2 / x.size
+    assert clipped_share(program(), x[:0]) == 0

@@ -110,12 +110,24 @@ def test_an_unknown_form(call, demo):
         ("torch.nn:build_me", "'torch.nn' has no 'build_me'"),
         ("math:pi", "not callable"),
         ("builtins:dict", "gave a dict, not a torch.nn.Module"),
+        (":build", "package.module:function"),
+        (".relative:build", "package.module:function"),
+        ("broken:build", "cannot import 'broken': ZeroDivisionError: division by zero"),
+        ("unreadable:build", "cannot import 'unreadable': SyntaxError"),
     ],
 )
-def test_a_network_that_cannot_be_built(call, demo, network, message):
+def test_a_network_that_cannot_be_built(call, demo, network, message, tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "unreadable.py").write_text("def build(:\n")
     outcome = call("compile", demo.model, "--network", network, "--check")
     assert outcome.code == 3
     assert message in outcome.err
+
+
+def test_nothing_to_write(call, demo, tmp_path):
+    outcome = call("compile", demo.model, "--emit", "", "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert "any of hmdf, onnx, lava" in outcome.err
 
 
 def test_no_folder_and_no_check(call, demo):
@@ -141,6 +153,37 @@ def test_labels_beyond_the_classes(call, demo, tmp_path):
     outcome = call("sim", demo.program, "--data", data)
     assert outcome.code == 3
     assert "label 10 of sample 10 is outside the 10 classes" in outcome.err
+
+
+def test_inputs_out_of_range_are_told(call, demo, tmp_path):
+    data = digits(tmp_path / "bright.npz", x_test=np.full((60, 8, 8), 255, np.float32))
+    outcome = call("sim", demo.program, "--data", data, "--samples", "2")
+    assert outcome.code == 0
+    assert "note: 100.00% of the input values are beyond the range of the input's messages" in outcome.out
+
+
+# ------------------------------------------------------------------------------ another network
+
+
+@pytest.mark.parametrize("change", [("--width", "4"), ("--time-steps", "3"), ("--net", "resnet18", "--width", "8")])
+def test_against_another_network(call, demo, tmp_path, change):
+    trained = call("train", "--data", "digits", "--width", "8", "--time-steps", "2", "--epochs", "1", "--threads", "1",
+                   *change, "--out", tmp_path)  # fmt: skip
+    assert trained.code == 0, trained.err
+    outcome = call("sim", demo.program, "--data", demo.data, "--against", tmp_path / "model.pt")
+    assert outcome.code == 3
+    assert f"{tmp_path / 'model.pt'}: is not the network that the program was compiled from" in outcome.err
+
+
+def test_against_the_same_network_with_other_weights(call, demo, tmp_path):
+    content = torch.load(demo.model, weights_only=True)
+    content["state"]["classifier.bias"] += 1
+    torch.save(content, tmp_path / "other.pt")
+    outcome = call("sim", demo.program, "--data", demo.data, "--samples", "4", "--against", tmp_path / "other.pt")
+    assert outcome.code == 0
+    assert f"note: {tmp_path / 'other.pt'} is not the file that the program was compiled from" in outcome.out
+    outcome = call("sim", demo.program, "--data", demo.data, "--samples", "4", "--against", demo.model)
+    assert "is not the file" not in outcome.out
 
 
 def test_a_negative_label(call, demo, tmp_path):
