@@ -293,7 +293,8 @@ class _PopulationProof:
         return self.meet("leak", state.times(self.at(t, leak))).shifted(shift)
 
     def above(self, m: Bounds, theta: NDArray) -> Bounds:
-        return Bounds(np.maximum(m.low - theta, 0), np.maximum(m.high - theta, 0))
+        above = self.meet("above", Bounds(m.low - theta, m.high - theta))
+        return Bounds(np.maximum(above.low, 0), np.maximum(above.high, 0))
 
     def fire(self, m: Bounds, theta: NDArray) -> Bounds:
         """y = [m >= theta], v <- m - y * theta: the hull of the firing and of the silent part of m's interval."""
