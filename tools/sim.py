@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from hmdf.sim import storage
-from hmdf.sim.encoder import clipped_share, encode
 from hmdf.sim.errors import InputError, Mismatch, ProgramError
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove, unproven
@@ -21,11 +20,12 @@ from hmdf.sim.reference import Executor
 from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
 
-from .common import check_labels, console, load_data, normalised, print_table, progress, run_cli, table
+from .common import check_labels, console, load_data, print_table, progress, run_cli, table
 from .compare import baseline_document, check_same_data, data_document, read_baseline
 from .costs import cost_document, own_target, print_costs, targets_of
 from .model import TrainedModel, load_model
 from .sample import sample_document
+from .samples import Samples
 from .summary import document, print_fidelity, print_layers, write_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ EXECUTORS = ("reference", "onnx", "lava")
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", required=True, help="Data set by name, or an .npz file of images and labels.")
+@click.option("--data", help="Data set by name, an .npz or a folder [default: the one it was trained on].")
 @click.option("--split", type=click.Choice(["train", "test", "all"]), default="test", show_default=True)
 @click.option("--samples", type=click.IntRange(1), help="Only the first N samples.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.")
@@ -62,7 +62,7 @@ EXECUTORS = ("reference", "onnx", "lava")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers to this file.")
 def sim_command(
     model: Path,
-    data: str,
+    data: str | None,
     split: str,
     samples: int | None,
     data_root: Path | None,
@@ -86,27 +86,29 @@ def sim_command(
         raise ProgramError(f"{model}: not proven safe: {'; '.join(reasons)}; compile the network with hmdf-compile")
     targets = targets_of(target or own_target(program))
     other = None if baseline is None else read_baseline(baseline)
-    dataset = load_data(data, split, data_root, samples)
+    if not (data or program.metadata.data_set):
+        raise click.UsageError("the program does not say what it was trained on: give --data")
+    dataset = load_data(data or program.metadata.data_set, split, data_root, samples)
     check_labels(dataset, program.classes)
-    x = normalised(dataset, program.input.preprocessing)
-    messages = encode(program, x)
+    x = Samples(program, dataset)
     screen = console()
-    clipped = clipped_share(program, x)
-    if clipped:
-        _note(screen, f"{clipped:.2%} of the input values are beyond the range of the input's messages and are clipped")
     simulator = Simulator(threads)
     with progress("simulating", len(x)) as advance:
-        result = simulator.simulate(program, messages, labels=dataset.labels, progress=advance)
+        result = simulator.simulate(program, x.blocks(), labels=dataset.labels, progress=advance)
+    if x.clipped:
+        _note(screen, f"{x.clipped:.2%} of the input values are beyond the range of the input's messages: clipped")
     accuracy: dict[str, float | None] = {"integer": result.accuracy}
     fidelity: list[dict[str, Any]] = []
     if against is not None:
         trained = load_model(against, network)
-        graph = _float_graph(program, against, trained, x)
+        graph = _float_graph(program, against, trained, x.x(0, 1))
         if program.metadata.source_sha256 not in ("", trained.sha256):
             _note(screen, f"{against} is not the file that the program was compiled from")
         accuracy |= _float_accuracy(trained.module, x, dataset.labels, result.predictions)
-        fidelity = _fidelity(program, graph, x[:FIDELITY_SAMPLES])
-    verdicts = _verify(program, messages[:verify_samples], simulator, wanted, lava_python) if wanted else {}
+        fidelity = _fidelity(program, graph, x.x(0, FIDELITY_SAMPLES))
+    verdicts: dict[str, Verdict] = {}
+    if wanted:
+        verdicts = _verify(program, x.messages(verify_samples or len(x)), simulator, wanted, lava_python)
     report = document(
         program,
         result.counters,
@@ -117,7 +119,7 @@ def sim_command(
     )
     report["data"] = data_document(dataset, split)
     report["fidelity"] = fidelity
-    report["sample"] = sample_document(program, simulator, dataset, messages)
+    report["sample"] = sample_document(program, simulator, dataset, x.messages(1))
     report |= cost_document(program, result.counters, targets, chips)
     report["baseline"] = None
     if other is not None and baseline is not None:
@@ -199,12 +201,12 @@ def _print_verdicts(screen: Console, verdicts: dict[str, Verdict]) -> None:
 # -------------------------------------------------------------------------------- accuracy
 
 
-def _float_accuracy(module: nn.Module, x: NDArray, labels: NDArray, predictions: NDArray) -> dict[str, float | None]:
+def _float_accuracy(module: nn.Module, x: Samples, labels: NDArray, predictions: NDArray) -> dict[str, float | None]:
     expected = _float_predictions(module, x)
     return {"float": float(np.mean(expected == labels)), "agreement": float(np.mean(expected == predictions))}
 
 
-def _float_predictions(module: nn.Module, x: NDArray, batch: int = 64) -> NDArray:
+def _float_predictions(module: nn.Module, x: Samples, batch: int = 64) -> NDArray:
     """Classes that the trained float model gives for normalised samples."""
     import torch
 
@@ -214,7 +216,7 @@ def _float_predictions(module: nn.Module, x: NDArray, batch: int = 64) -> NDArra
     predictions = []
     with torch.inference_mode(), progress("float model", len(x)) as advance:
         for start in range(0, len(x), batch):
-            part = torch.from_numpy(x[start : start + batch].astype(np.float32))
+            part = torch.from_numpy(x.x(start, start + batch).astype(np.float32))
             predictions.append(run(module, part, steps).sum(0).argmax(1).numpy())
             advance(len(part))
     return np.concatenate(predictions)
@@ -235,7 +237,7 @@ def _float_graph(program: Program, path: Path, trained: TrainedModel, x: NDArray
 
     if trained.input_shape not in (None, program.input.shape):
         raise InputError(f"{path}: takes samples of {trained.input_shape}, the program {program.input.shape}")
-    example = torch.from_numpy(x[:1].astype(np.float32))
+    example = torch.from_numpy(x.astype(np.float32))
     graph = fold(trace(trained.module, example[:, 0] if program.input.timing == "frames" else example))
     own = {(p.name, p.shape) for p in program.populations}
     for form in (graph, merge_pools(graph)):
