@@ -4,6 +4,9 @@ The variants are chosen so that every pair of (network, neuron), (network, atten
 input kind occurs; widths are small, the structure is the full one.
 """
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,10 @@ from hmdf.export.compiler import Compilation, compile_network
 from hmdf.export.config import Config
 from hmdf.export.lava import Lava
 from hmdf.export.onnx import OnnxRuntime
+from hmdf.sim import storage
 from hmdf.sim.encoder import encode
+from hmdf.sim.program import Program
+from hmdf.sim.reference import Taps, run
 from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import compare
 from hmdf.train.networks import NETWORKS, NetworkSpec, build
@@ -64,9 +70,23 @@ def case(options: dict, config: Config | None = None, samples: int = 3, size: in
     return compilation, x.numpy().astype(np.float64)
 
 
+class Unstored:
+    """The reference on the program as it was compiled, before it went through its file."""
+
+    name = "unstored"
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def run(self, _stored: Program, messages: np.ndarray) -> Taps:
+        return run(self.program, messages)
+
+
 def assert_exact(compilation: Compilation, x: np.ndarray, *executors) -> None:
-    program = compilation.program
-    for verdict in compare(program, encode(program, x), executors):
+    with TemporaryDirectory() as folder:
+        storage.save(compilation.program, Path(folder) / "model.hmdf")
+        program = storage.load(Path(folder) / "model.hmdf")
+    for verdict in compare(program, encode(program, x), [Unstored(compilation.program), *executors]):
         assert verdict.bit_exact, f"{verdict.executor}: {verdict.first_mismatch}"
         assert verdict.compared > 0
 
