@@ -13,6 +13,7 @@ from .errors import ProgramError
 
 _TRITS = 5
 _POWERS = np.array([3**i for i in range(_TRITS)], dtype=np.uint8)
+_TRITS_OF_BYTE = (np.arange(256, dtype=np.uint8)[:, None] // _POWERS % 3).view(np.int8)
 _PER_BYTE = {1: 8, 2: _TRITS, 4: 2, 8: 1}
 
 
@@ -65,7 +66,7 @@ def unpack(packed: NDArray[np.uint8], count: int, weight_bits: int) -> NDArray[n
         case 2:
             if packed.size and packed.max() > 242:
                 raise ProgramError(f"byte {int(packed.max())} holds no five trits (0..242)")
-            digits = (packed[:, None] // _POWERS % 3).reshape(-1).view(np.int8)
+            digits = _TRITS_OF_BYTE[packed].reshape(-1)
             weights = digits - 1
         case _:
             digits = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1).view(np.int8)

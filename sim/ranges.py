@@ -186,9 +186,13 @@ def accumulator_bounds(synapse: Synapse, source: Bounds, source_shape: tuple[int
 
 def _weighted_taps(weight: NDArray, source: Bounds) -> Bounds:
     """Bounds of sum w*x for weight (O, I, taps): each tap of an input channel takes its worst value on its own."""
+    positive, negative = np.zeros(weight.shape[:2], np.int64), np.zeros(weight.shape[:2], np.int64)
+    for tap in range(weight.shape[2]):  # Several times faster than sums along a short last axis.
+        weights = np.ascontiguousarray(weight[:, :, tap])
+        positive += np.maximum(weights, 0)
+        negative += np.minimum(weights, 0)
     # Float64 products are exact here (sums below 2^53, see reference._dot) and use BLAS.
-    positive = np.maximum(weight, 0).sum(axis=2, dtype=np.int64).T.astype(np.float64)
-    negative = np.minimum(weight, 0).sum(axis=2, dtype=np.int64).T.astype(np.float64)
+    positive, negative = positive.T.astype(np.float64), negative.T.astype(np.float64)
     low, high = source.low.astype(np.float64), source.high.astype(np.float64)
     return Bounds(
         (low @ positive + high @ negative).astype(np.int64), (high @ positive + low @ negative).astype(np.int64)
