@@ -60,6 +60,8 @@ def load(path: str | os.PathLike[str]) -> Program:
             the message names the file and the reason.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ProgramError(f"{path}: is a folder, not a program")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -52,7 +52,12 @@ def load_model(path: Path, factory: str | None = None) -> TrainedModel:
         return TrainedModel(module.eval(), factory, "", (), None, None, _sha256(path))
     from hmdf.train import checkpoint
 
-    loaded = checkpoint.load(path)
+    try:
+        loaded = checkpoint.load(path)
+    except ModelError as error:
+        if "'format'" not in str(error):
+            raise
+        raise ModelError(f"{error}; for a plain state_dict give --network PACKAGE.MODULE:FUNCTION") from None
     return TrainedModel(
         module=loaded.build(),
         network=loaded.network.name,

@@ -118,6 +118,7 @@ def sim_command(
         verify={name: msgspec.to_builtins(verdict) for name, verdict in verdicts.items()},
     )
     report["data"] = data_document(dataset, split)
+    report["input"]["clipped_share"] = x.clipped
     report["fidelity"] = fidelity
     report["sample"] = sample_document(program, simulator, dataset, x.messages(1))
     report |= cost_document(program, result.counters, targets, chips)

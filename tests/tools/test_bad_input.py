@@ -41,7 +41,15 @@ def test_missing_file(call, command):
 
 def test_a_folder_instead_of_a_file(call, tmp_path):
     assert call("compile", tmp_path, "--check").code == 3
-    assert call("sim", tmp_path, "--data", "digits").code == 3
+    outcome = call("sim", tmp_path, "--data", "digits")
+    assert (outcome.code, outcome.err) == (3, f"error: {tmp_path}: is a folder, not a program\n")
+
+
+def test_a_state_dict_without_its_network(call, demo, tmp_path):
+    torch.save(torch.load(demo.model, weights_only=True)["state"], tmp_path / "weights.pt")
+    outcome = call("compile", tmp_path / "weights.pt", "--check")
+    assert outcome.code == 3
+    assert "for a plain state_dict give --network PACKAGE.MODULE:FUNCTION" in outcome.err
 
 
 def test_a_checkpoint_with_an_object_in_it(call, tmp_path):
