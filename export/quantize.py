@@ -457,5 +457,8 @@ def _largest_shift(real: Array, most: int) -> int:
         return 0
     if not isfinite(largest):
         return -1
-    n = min(most, floor(log2(LARGEST_MULTIPLIER / largest)))
-    return n if n < 0 or np.rint(largest * 2.0**n) <= LARGEST_MULTIPLIER else n - 1
+    # One more than the quotient says: what is rounded down to the limit fits as well.
+    n = min(most, floor(log2(LARGEST_MULTIPLIER / largest)) + 1)
+    while n >= 0 and np.rint(largest * 2.0**n) > LARGEST_MULTIPLIER:
+        n -= 1
+    return max(n, -1)

@@ -12,12 +12,14 @@ from hmdf.export.compiler import compile_network
 from hmdf.export.config import Config, ConfigError, load_config
 from hmdf.export.evaluate import evaluate
 from hmdf.export.findings import CompileError
+from hmdf.export.quantize import _largest_shift
 from hmdf.sim import ranges, reference
 from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
 from hmdf.sim.nodes import HybridFiring, LookupTable, Relay
 from hmdf.sim.program import Preprocessing
 from hmdf.train.neurons import GradedSpike, ParallelFiring
+from hmdf.train.neurons import HybridFiring as HybridFiringNeuron
 from hmdf.train.synapses import TernaryConv2d
 
 T = 4
@@ -291,6 +293,27 @@ def test_a_dead_layer_compiles_and_is_stored(tmp_path):
     assert any("its current is 0 on every calibration sample" in str(note) for note in compilation.notes)
     taps = reference.run(program, encode(program, x))
     assert not any(message.any() for message in taps.messages.values())
+
+
+def test_a_current_far_below_one_unit_of_its_source_compiles():
+    """Its LSB is the finest that the largest multiplier can express; with this seed a rounding beyond it."""
+    torch.manual_seed(19)
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), HybridFiringNeuron(4, 1), TernaryConv2d(4, 4, 3), nn.BatchNorm2d(4),
+        nn.Flatten(), nn.Linear(64, 3),
+    )  # fmt: skip
+    nn.init.constant_(module[1].bias, -9)  # no spike ever
+    module[4].running_mean.uniform_(-1e-6, 1e-6)
+    program = compiled(module.eval(), np.random.default_rng(19).normal(size=(8, 1, 8, 8))).program
+    largest = [int(np.abs(port.multiplier).max()) for p in program.populations for port in p.ports]
+    assert 2**15 - 1 in largest
+
+
+@pytest.mark.parametrize("real", [32767.0, 32767.49, 32767.51, 1.0, 0.99999, 16383.74, 16383.76, 1e-12, 1e9])
+def test_the_shift_of_a_multiplier_is_the_largest_that_fits(real):
+    shift = _largest_shift(np.array([[real, -real / 3]]), 30)
+    fits = [n for n in range(31) if np.rint(real * 2.0**n) <= 2**15 - 1]
+    assert shift == max(fits, default=-1)
 
 
 def test_best_lsb_beats_its_neighbours():
