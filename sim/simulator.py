@@ -17,6 +17,7 @@ from .counters import Counters, Tally, collect
 from .encoder import blocks, encode
 from .errors import InputError
 from .kernels.dot import Path, choose_path
+from .kernels.events import WORTHWHILE
 from .kernels.plan import Plan, build_plan
 from .kernels.workspace import Workspace
 from .program import Program
@@ -78,12 +79,15 @@ class Simulator:
     Args:
         threads: defaults to the processor's number.
         counted: whether to count spikes and operations; they cost a few percent.
+        event_share: a convolution goes event by event where no more than this share of the groups of four messages
+            that it reads is not 0: below 0 never, from 1 always. The integers are the same.
     """
 
     name = "numba"
 
-    def __init__(self, threads: int | None = None, counted: bool = True) -> None:
+    def __init__(self, threads: int | None = None, counted: bool = True, event_share: float = WORTHWHILE) -> None:
         self.threads, self.counted = threads or os.cpu_count() or 1, counted
+        self.event_share = event_share
         self.path = choose_path()
         self._prepared: tuple[Program, Plan] | None = None
 
@@ -107,7 +111,7 @@ class Simulator:
         began = time.perf_counter()
         if labels is not None:
             labels = _checked_labels(program, labels)
-        run = _Run(program, self._plan(program), self.path, self.counted, taps, progress)
+        run = _Run(program, self._plan(program), self.path, self.counted, self.event_share, taps, progress)
         threads = self.threads
         if isinstance(x, np.ndarray):
             threads = max(1, min(threads, len(x)))
@@ -140,11 +144,12 @@ class _Run:
         plan: Plan,
         path: Path,
         counted: bool,
+        event_share: float,
         keep_taps: bool,
         progress: Callable[[int], None] | None,
     ) -> None:
         self.program, self.plan, self.path = program, plan, path
-        self.counted, self.keep_taps, self.progress = counted, keep_taps, progress
+        self.counted, self.event_share, self.keep_taps, self.progress = counted, event_share, keep_taps, progress
         per_sample = sum(size * (1, 2, 4)[arena] for arena, size in enumerate(plan.arena_sizes))
         self.block = max(1, min(MAX_BLOCK, BLOCK_BYTES // max(1, per_sample)))
         self.done: dict[int, tuple[Integers, Tally, dict[str, NDArray]]] = {}
@@ -187,7 +192,7 @@ class _Run:
                 index += 1
 
     def _work(self, queue: Iterator[tuple[int, NDArray]]) -> None:
-        workspace = Workspace(self.program, self.plan, self.path, self.block)
+        workspace = Workspace(self.program, self.plan, self.path, self.block, self.event_share)
         try:
             while (taken := self._take(queue)) is not None:
                 index, samples = taken

@@ -35,7 +35,7 @@ def port_with_events(population, model, arenas, sample, scratch):
             large = port.run_count * port.run_length >= SMALLEST_PATCH and source.plane < 1 << 26
             if source.arena == 0 and large:
                 start = source.offset + sample * source.sample - source.corner
-                if _share(arenas.bytes, start, source) <= WORTHWHILE:
+                if _share(arenas.bytes, start, source) <= model.event_share:
                     _gather(arenas.bytes, start, source, quad_bytes(port), scratch)
                     return index
     return -1

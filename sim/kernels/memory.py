@@ -27,6 +27,7 @@ class Model(NamedTuple):
     state_high: int
     time_steps: int
     classes: int
+    event_share: float
 
 
 class Arenas(NamedTuple):
@@ -94,6 +95,7 @@ def bind(model, arenas, scratch, outcome):
             model.state_high,
             model.time_steps,
             model.classes,
+            model.event_share,
         ),
         Arenas(uint8s(arenas.bytes), int16s(arenas.shorts), int32s(arenas.words)),
         Scratch(

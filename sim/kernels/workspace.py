@@ -9,7 +9,7 @@ from ..arithmetic import Integers
 from ..counters import Tally
 from ..nodes import INPUT
 from ..program import Program
-from . import engine
+from . import engine, events
 from .dot import Path
 from .lanes import WIDTH
 from .memory import Arenas, Model, Outcome, Scratch
@@ -18,9 +18,15 @@ from .tiles import LANES, PIXELS
 
 
 class Workspace:
-    """Runs blocks of up to `samples` samples of one program; not shared between threads."""
+    """Runs blocks of up to `samples` samples of one program; not shared between threads.
 
-    def __init__(self, program: Program, plan: Plan, path: Path, samples: int) -> None:
+    Args:
+        event_share: a convolution goes event by event where no more than this share of its source's quads is not 0.
+    """
+
+    def __init__(
+        self, program: Program, plan: Plan, path: Path, samples: int, event_share: float = events.WORTHWHILE
+    ) -> None:
         self.program, self.plan, self.path, self.samples = program, plan, path, samples
         # Vectors are read whole, hence WIDTH elements past the end. Zeroed once: kernels write inside the frames only.
         self.arenas = [
@@ -34,7 +40,7 @@ class Workspace:
         self.scratch.append(aligned_zeros(plan.firsts_size, np.int32))
         self.by_events = np.zeros(len(program.populations) + 2, dtype=np.int64)
         self.counts = aligned_zeros(plan.counts_size * samples, np.int32)
-        numbers = (*plan.state_range, program.time_steps, program.classes)
+        numbers = (*plan.state_range, program.time_steps, program.classes, float(event_share))
         self.model = Model._make([*map(_address, plan.tables), *numbers])
 
     def run(self, messages: NDArray, counted: bool = True) -> tuple[Integers, Tally]:

@@ -158,6 +158,18 @@ def test_event_by_event_gives_the_same(path, kernel, stride, dilation):
     assert 4 <= by_events < 8
 
 
+@pytest.mark.parametrize(("share", "by_events"), [(-1, 0), (1, 8)])
+def test_one_way_can_be_forced(path, share, by_events):
+    program = wide_network(3, 1, 1)
+    rng = np.random.default_rng(7)
+    messages = rng.integers(0, 256, (8, 3, 40, 9, 11)) * rng.integers(0, 2, (8, 1, 1, 1, 1))
+    simulator = Simulator(1, event_share=share)
+    assert_same(reference.run(program, messages), simulator.run(program, messages))
+    workspace = Workspace(program, build_plan(program, simulator.path), simulator.path, len(messages), share)
+    workspace.run(messages)
+    assert workspace.by_events[1] == by_events
+
+
 def test_threads_and_blocks_give_the_same():
     program = conv_program()
     messages = random_messages(program, 150, 0)
