@@ -7,6 +7,8 @@ spikes.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from hmdf.sim.nodes import (
@@ -33,6 +35,8 @@ SPIKE_SHIFT = 10
 SPIKES = Message(4, False, 0.25)
 RESIDUAL = Message(16, True, 1.0)
 LEAK_SHIFT = 12
+CONTRAST = 40
+"""Message of an input one standard deviation above the mean."""
 
 
 def resnet(
@@ -84,6 +88,22 @@ def vgg_snn(size: int, steps: int, frames: np.ndarray, density: float, classes: 
     return build.program(x, classes)
 
 
+def images(count: int, seed: int = 0) -> tuple[np.ndarray, str]:
+    """32x32 images as messages (n, 1, 3, 32, 32), and what they are: CIFAR-10's where HMDF_DATA has them, or synthetic.
+
+    Count no more than CIFAR-10's test set has.
+    """
+    if not os.environ.get("HMDF_DATA"):
+        return natural_images(count, 32, seed), "synthetic images (1/f spectrum)"
+    from hmdf.train.data import load
+
+    pixels = load("cifar10", "test").inputs
+    chosen = np.random.default_rng(seed).choice(len(pixels), count, replace=False)
+    raw = np.asarray(pixels[np.sort(chosen)], dtype=np.float64)
+    scaled = (raw - raw.mean(axis=(0, 2, 3), keepdims=True)) / raw.std(axis=(0, 2, 3), keepdims=True)
+    return _messages(scaled), "CIFAR-10 test images"
+
+
 def natural_images(count: int, size: int, seed: int = 0) -> np.ndarray:
     """Synthetic images with the 1/f spectrum of natural ones, 3 correlated channels: messages (n, 1, 3, size, size)."""
     rng = np.random.default_rng(seed)
@@ -93,7 +113,7 @@ def natural_images(count: int, size: int, seed: int = 0) -> np.ndarray:
     noise = 0.8 * noise[:, :1] + 0.6 * noise
     images = np.fft.ifft2(np.fft.fft2(noise) / frequency).real
     images /= images.std(axis=(1, 2, 3), keepdims=True)
-    return np.clip(np.rint(images * 40), -128, 127).astype(np.int32)[:, None]
+    return _messages(images)
 
 
 def event_frames(count: int, steps: int, size: int, density: float, seed: int = 0) -> np.ndarray:
@@ -109,6 +129,10 @@ def event_frames(count: int, steps: int, size: int, density: float, seed: int = 
                 edge = np.abs(distance - 3 * polarity) < density * size / 2
                 frames[n, t, polarity] = edge * rng.integers(0, 4, (size, size))
     return frames
+
+
+def _messages(images: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(images * CONTRAST), -128, 127).astype(np.int32)[:, None]
 
 
 _AS_IS = Preprocessing(1.0, (0.0,), (1.0,))

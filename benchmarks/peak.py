@@ -13,7 +13,7 @@ CHAINS = 24
 LANES = 16
 MACS = 64
 """Of one instruction."""
-ROUNDS = 2_000_000
+ROUNDS = 20_000_000
 
 
 def gigamacs(threads: int) -> float:

@@ -1,8 +1,12 @@
-"""What the simulator is measured against: the same network in PyTorch float32, its convolutions in onnxruntime int8."""
+"""What the simulator is measured against: the same network in PyTorch float32, our exported integer graph in
+onnxruntime, its convolutions alone in onnxruntime int8, and Lava."""
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -144,3 +148,38 @@ def quantised_convolutions(program: Program, threads: int) -> Callable[[np.ndarr
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     return lambda messages: session.run(None, {"x": messages})[0]
+
+
+def integer_graph(program: Program, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The exported integer graph in onnxruntime, without taps. Inputs (n, 1, C, H, W), logits (n, classes)."""
+    import onnxruntime
+
+    from hmdf.export.onnx import export_onnx
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    model = export_onnx(program).SerializeToString()
+    session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    name, scale = session.get_inputs()[0].name, np.float32(program.input.message.scale)
+    return lambda messages: session.run(None, {name: messages[:, 0].astype(np.float32) * scale})[0]
+
+
+def lava_seconds(program: Program, messages: np.ndarray, samples: int, lava_conv: bool) -> tuple[float, float]:
+    """Seconds per sample in Lava: once it runs, and of a run of `samples` with its start and end.
+
+    Args:
+        lava_conv: Lava's own model of Conv instead of ours with the same output.
+    """
+    from hmdf.export.lava import export_bundle
+    from hmdf.export.lava.executor import run_bundle
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = export_bundle(program, Path(folder) / "bundle")
+        seconds = []
+        for count in (1, samples):
+            began = time.perf_counter()
+            run_bundle(bundle, messages[:count], lava_conv=lava_conv)
+            seconds.append(time.perf_counter() - began)
+    return (seconds[1] - seconds[0]) / (samples - 1), seconds[1] / samples
