@@ -14,7 +14,6 @@ choice is the finest one that is still safe:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor, isfinite, log2, prod
@@ -60,8 +59,10 @@ MAX_SPIKE_SHIFT = 12
 LEAST_PROVEN_SHIFT = 6
 """Below 64 membrane steps per spike LSB, precision is worth more than a proof that no state can saturate."""
 LARGEST_MULTIPLIER = 2**15 - 1
+LEAST_LSB = 2.0**-100
+"""LSB of a current that is always 0: small beside every other, and far from what a float cannot hold."""
 INDEX_SHIFT = 8
-"""Fraction bits of a lookup table's current below one table entry."""
+"""Fraction bits of a lookup table's current below one table entry, where a multiplier of 16 bits can express them."""
 
 
 @dataclass(frozen=True)
@@ -325,7 +326,7 @@ class _Quantizer:
 
         def message(bits: int) -> Message:
             top = 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1
-            return Message(bits, not unsigned, max(largest / top, finest, sys.float_info.min))
+            return Message(bits, not unsigned, max(largest / top, finest, LEAST_LSB))
 
         wanted = self.config.bits.get(node.name, self.config.message_bits)
         chosen = self.fit(node.name, message, wanted, 1 if unsigned else 2)
@@ -353,8 +354,14 @@ class _Quantizer:
         message = Message(bits, False, 2.0**-bits)
         entries = 1 / (1 + np.exp(np.clip(-np.arange(-128, 128) * raster, -700, 700)))
         table = np.clip(np.rint(entries / message.scale), *message.range).astype(np.int64)
-        population = self._build(node, LookupTable(table, INDEX_SHIFT), message, raster * 2.0**-INDEX_SHIFT)
-        assert population is not None
+        for shift in range(INDEX_SHIFT, -1, -1):
+            population = self._build(node, LookupTable(table, shift), message, raster * 2.0**-shift)
+            if population is not None:
+                break
+        else:  # one unit of what it reads crosses the whole table
+            population = self._build(node, LookupTable(table, 0), message, np.inf)
+            assert population is not None
+            self._too_coarse(node)
         self._prove(population)
         return population
 
@@ -457,6 +464,8 @@ def _largest_shift(real: Array, most: int) -> int:
         return 0
     if not isfinite(largest):
         return -1
+    if largest * 2.0**most <= LARGEST_MULTIPLIER:
+        return most
     # One more than the quotient says: what is rounded down to the limit fits as well.
     n = min(most, floor(log2(LARGEST_MULTIPLIER / largest)) + 1)
     while n >= 0 and np.rint(largest * 2.0**n) > LARGEST_MULTIPLIER:

@@ -309,7 +309,7 @@ def test_a_current_far_below_one_unit_of_its_source_compiles():
     assert 2**15 - 1 in largest
 
 
-@pytest.mark.parametrize("real", [32767.0, 32767.49, 32767.51, 1.0, 0.99999, 16383.74, 16383.76, 1e-12, 1e9])
+@pytest.mark.parametrize("real", [32767.0, 32767.49, 32767.51, 1.0, 0.99999, 16383.74, 16383.76, 1e-12, 5e-324, 1e9])
 def test_the_shift_of_a_multiplier_is_the_largest_that_fits(real):
     shift = _largest_shift(np.array([[real, -real / 3]]), 30)
     fits = [n for n in range(31) if np.rint(real * 2.0**n) <= 2**15 - 1]
