@@ -133,6 +133,8 @@ def _read(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path}: is a folder; give the model.pt in it") from None
     except zipfile.BadZipFile:
         raise ModelError(f"{path}: not a checkpoint, or truncated (no zip directory at its end)") from None
     except pickle.UnpicklingError:

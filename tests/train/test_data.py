@@ -188,3 +188,19 @@ def test_dataset_checks_what_it_is_given():
 def test_invalid_preprocessing(constants):
     with pytest.raises(DataError):
         Preprocessing(*constants)
+
+
+def test_an_npz_with_too_few_samples_for_a_test_split_says_so(tmp_path):
+    path = tmp_path / "few.npz"
+    np.savez(path, images=np.zeros((8, 4, 4), np.uint8), labels=np.arange(8) % 4)
+    with pytest.raises(DataError, match="no class has five"):
+        load(path, "train")
+
+
+def test_frames_of_uint8_are_counts_and_stay_as_they_are(tmp_path):
+    path = tmp_path / "events.npz"
+    frames = np.random.default_rng(0).poisson(0.2, (20, 3, 2, 4, 4)).astype(np.uint8)
+    np.savez(path, images=frames, labels=np.arange(20) % 2)
+    data = load(path, "train")
+    assert (data.preprocessing.divisor, data.preprocessing.mean, data.preprocessing.std) == (1.0, (0.0,), (1.0,))
+    assert np.array_equal(normalise(data.inputs, data.preprocessing), data.inputs)

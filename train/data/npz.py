@@ -22,6 +22,7 @@ def load_npz(path: Path, split: str) -> Dataset:
     """Read split "train", "test" or "all" of ``path``.
 
     Mean and standard deviation are per channel over the training samples, the divisor is 255 for uint8 and else 1.
+    Frames of uint8 are event counts and stay as they are: a pixel without events must stay 0.
     Raises DataError naming the file, the key, the index and the value that is wrong.
     """
     arrays = NpzArrays(path)
@@ -29,7 +30,7 @@ def load_npz(path: Path, split: str) -> Dataset:
     class_names = _class_names(arrays, path, splits)
     for key, (_, labels) in splits.items():
         check_labels(labels, len(class_names), f"{path}: {_label_key(arrays, key)}")
-    preprocessing = channel_statistics(splits["train" if "train" in splits else "test"][0])
+    preprocessing = _preprocessing(splits["train" if "train" in splits else "test"][0])
     if split == "all":
         inputs, labels = (np.concatenate(parts) for parts in zip(*splits.values(), strict=True))
     elif split in splits:
@@ -39,11 +40,19 @@ def load_npz(path: Path, split: str) -> Dataset:
     return Dataset(inputs, labels, class_names, preprocessing, path.stem, split)
 
 
+def _preprocessing(inputs: NDArray[Any]) -> Preprocessing:
+    if inputs.ndim == 5 and inputs.dtype == np.uint8:
+        return Preprocessing(1.0, (0.0,), (1.0,))
+    return channel_statistics(inputs)
+
+
 def read_splits(arrays: NpzArrays, path: Path) -> dict[str, tuple[NDArray[Any], NDArray[np.int64]]]:
     """{split: (inputs, labels)} of what the file has, converted to our layout."""
     if "images" in arrays and "labels" in arrays:
         inputs, labels = _read_pair(arrays, "images", "labels")
         test = every_fifth(labels)
+        if not test.any():
+            raise DataError(f"{path}: every fifth sample of a class is for testing, and no class has five; add samples")
         return {"train": (inputs[~test], labels[~test]), "test": (inputs[test], labels[test])}
     splits = {
         split: _read_pair(arrays, f"x_{split}", f"y_{split}")
