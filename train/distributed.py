@@ -4,14 +4,15 @@ Every process computes the loss of its share of a mini-batch, weighted by its nu
 processes is then the loss of the joint mini-batch, and so is its gradient.
 """
 
-from collections.abc import Iterator, Sequence
+import atexit
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn import functional as collective
 
-__all__ = ["JointBatchNorm2d", "join_batch_norms", "processes", "separate_batches", "sum_gradients", "total_of"]
+__all__ = ["JointBatchNorm2d", "join_batch_norms", "leave_at_exit", "processes", "separate_batches", "total_of"]
 
 
 class JointBatchNorm2d(nn.BatchNorm2d):
@@ -74,20 +75,9 @@ def separate_batches(model: nn.Module) -> Iterator[None]:
             norm.joint = True
 
 
-def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Sum the gradients over all processes, in place and in one message.
-
-    A parameter that no process used has no gradient afterwards, as without processes.
-    """
-    if processes() == 1:
-        return
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    used = gradients[0].new_tensor([parameter.grad is not None for parameter in parameters])
-    message = torch.cat([*(gradient.flatten() for gradient in gradients), used])
-    distributed.all_reduce(message)
-    *sums, users = message.split([*(parameter.numel() for parameter in parameters), len(used)])
-    for parameter, total, number in zip(parameters, sums, users.tolist(), strict=True):
-        parameter.grad = total.view_as(parameter) if number else None
+def leave_at_exit() -> None:
+    """End the communication before the interpreter ends: threads of it that still run then abort the process."""
+    atexit.register(lambda: distributed.is_initialized() and distributed.destroy_process_group())
 
 
 def total_of(figures: Tensor) -> Tensor:

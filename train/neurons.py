@@ -189,7 +189,7 @@ class Neuron(Temporal):
             return m
         norm = self.norms[step]
         normalised = norm(m) if m.dim() == 4 else norm(m[:, :, None, None])[:, :, 0, 0]
-        return self.alpha_logit[step].sigmoid() * m + self.beta_logit[step].sigmoid() * normalised
+        return (self.alpha_logit[step].sigmoid() * m).add_(self.beta_logit[step].sigmoid() * normalised)
 
     def _current_step(self) -> int:
         if self.step is None:
@@ -245,7 +245,7 @@ class HybridFiring(MembraneNeuron):
             self.v = torch.minimum(m.detach(), theta.detach().to(m.dtype))
         else:
             self.v = torch.where(m > theta, theta.to(m.dtype), m)
-        return self.spike(torch.relu(m - theta))
+        return self.spike((m - theta).relu_())
 
 
 class ParallelFiring(Neuron):
@@ -259,13 +259,15 @@ class ParallelFiring(Neuron):
 
     def forward(self, current: Tensor) -> Tensor:
         if self.step is not None:
-            theta = self.threshold_logit[self.step].sigmoid()
-            return self.spike(torch.relu(self._normalise(current, self.step) - theta))
+            return self._fire(current, self.step)
         steps = current.unflatten(0, (self.time_steps, -1))
-        theta = self.threshold_logit.sigmoid().view(-1, *[1] * current.dim())
         if self.mpbn:
-            steps = torch.stack([self._normalise(steps[t], t) for t in range(self.time_steps)])
-        return self.spike(torch.relu(steps - theta).flatten(0, 1))
+            return torch.cat([self._fire(steps[step], step) for step in range(self.time_steps)])
+        theta = self.threshold_logit.sigmoid().view(-1, *[1] * current.dim())
+        return self.spike((steps - theta).relu_().flatten(0, 1))
+
+    def _fire(self, current: Tensor, step: int) -> Tensor:
+        return self.spike((self._normalise(current, step) - self.threshold_logit[step].sigmoid()).relu_())
 
 
 class LeakyIntegrateAndFire(MembraneNeuron):

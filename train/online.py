@@ -46,8 +46,8 @@ def run_folded(model: nn.Module, x: Tensor, time_steps: int) -> Tensor:
 
 
 def frame_at(x: Tensor, step: int) -> Tensor:
-    """The input of one time-step: the image itself, or frame ``step`` of (N, T, C, H, W)."""
-    if x.dim() == 4:
+    """The input of one time-step: (N, C, H, W) or (N, F) itself, or frame ``step`` of (N, T, C, H, W) or (N, T, F)."""
+    if x.dim() in (2, 4):
         return x
     if step >= x.shape[1]:
         raise ModelError(f"time-step {step} needs more frames than the {x.shape[1]} of the input")
@@ -60,15 +60,18 @@ def backward_every(
     """Accumulate the online gradient of the mean loss over the steps; returns (loss, logits summed over T)."""
     reset(model)
     set_online(model, True)
-    losses, total = [], torch.zeros(())
+    # sums in place: a small tensor kept from every step would lie among its activations and leave the heap in pieces
+    total_loss = x.new_zeros((), dtype=torch.float32)
+    total: Tensor | None = None
     for step in range(time_steps):
         set_step(model, step)
         logits = model(frame_at(x, step))
         loss = criterion(logits, labels)
         backward(loss / time_steps)
-        losses.append(loss.detach())
-        total = total.to(logits.device) + logits.detach()
-    return torch.stack(losses).mean(), total
+        total_loss += loss.detach()
+        total = logits.detach().clone() if total is None else total.add_(logits.detach())
+    assert total is not None
+    return total_loss / time_steps, total
 
 
 def backward_random(

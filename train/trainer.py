@@ -22,14 +22,15 @@ from .augment import make_augmentation
 from .batches import MiniBatch, mini_batches
 from .config import TrainingConfig
 from .data import Dataset, normalise
-from .distributed import join_batch_norms, separate_batches, sum_gradients, total_of
+from .distributed import join_batch_norms, leave_at_exit, separate_batches, total_of
 from .errors import DataError, ModelError, TrainingError
+from .gradients import Gradients
 from .networks import NetworkSpec, build
 from .online import backward_every, backward_random, backward_stbp, find_divergence, run
 from .progress import EpochMetrics, Progress, write_metrics
 from .synapses import quantised_once
 
-__all__ = ["RESUME_FILE", "EpochMetrics", "Progress", "TrainingConfig", "evaluate", "train"]
+__all__ = ["RESUME_FILE", "EpochMetrics", "Progress", "TrainingConfig", "TrainingRun", "evaluate", "train"]
 
 RESUME_FILE = "resume.pt"
 # Seconds between two saves within an epoch.
@@ -63,16 +64,21 @@ def train(
     """
     check_fit(spec, config, train_data, test_data)
     parallel = config.devices * config.nodes > 1
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.nodes,
-        precision=config.precision,
-        strategy="ddp" if parallel else "auto",
-    )
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            precision=config.precision,
+            strategy="ddp" if parallel else "auto",
+        )
+    except Exception as error:  # Fabric has kinds of its own for what this machine lacks.
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"accelerator '{config.accelerator}' with {config.devices} devices: {reason}") from error
     if parallel:
         fabric.launch()
-    this_run = _Run(fabric, spec, config, train_data, test_data, out, progress or Progress(), save_interval)
+        leave_at_exit()
+    this_run = TrainingRun(fabric, spec, config, train_data, test_data, out, progress or Progress(), save_interval)
     if resume:
         this_run.restore()
     return this_run.to_the_end()
@@ -104,8 +110,8 @@ def check_fit(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, te
         )
 
 
-class _Run:
-    """One training run: the model, its optimiser, and the point that has been reached."""
+class TrainingRun:
+    """One training run: the model, its optimiser, and the point that has been reached. ``train`` is what drives it."""
 
     def __init__(
         self,
@@ -131,7 +137,7 @@ class _Run:
         join_batch_norms(self.model)
         self.network = _Autocast(self.model, fabric)
         self.optimizer = _optimizer(self.model, config)
-        self.parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.gradients = Gradients([p for group in self.optimizer.param_groups for p in group["params"]])
         self.augmentation = make_augmentation(spec, config, train_data.preprocessing)
         self.history: list[EpochMetrics] = []
         self.next_batch = 0
@@ -157,7 +163,7 @@ class _Run:
         self.model.train()
         ranks = self.fabric.global_rank, self.fabric.world_size
         for batch in mini_batches(self.train_data, self.config, self.epoch, self.next_batch, *ranks):
-            self._train_on(batch)
+            self.train_on(batch)
             self.next_batch = batch.number + 1
             loss, correct, samples = self.sums.tolist()
             total = len(self.train_data)
@@ -165,12 +171,12 @@ class _Run:
             if self.out is not None and time.perf_counter() - self.last_save >= self.save_interval:
                 self._save_resume()
 
-    def _train_on(self, batch: MiniBatch) -> None:
+    def train_on(self, batch: MiniBatch) -> None:
         """One optimiser step on the joint mini-batch."""
         rate = self.config.learning_rate_at(self.epoch - 1 + batch.before / len(self.train_data))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad()
+        self.gradients.clear()
         figures = torch.zeros(3, dtype=torch.float64, device=self.fabric.device)
         x = None
         with quantised_once(self.model):
@@ -181,7 +187,7 @@ class _Run:
                 hard_labels = labels if labels.dim() == 1 else labels.argmax(1)
                 correct = (logits.argmax(1) == hard_labels).sum()
                 figures += torch.stack([loss.double() * len(labels), correct.double(), correct.new_tensor(len(labels))])
-        sum_gradients(self.parameters)
+        self.gradients.finish()
         figures = total_of(figures).cpu()
         if not math.isfinite(float(figures[0])):
             assert x is not None
