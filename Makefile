@@ -25,6 +25,7 @@ lint: .venv/.ready-dev ## ruff and mypy
 
 bench: .venv/.ready-dev ## the performance tables, also as JSON in build/bench
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/training.py
 
 soak: .venv/.ready-dev ## 10,000 random programs against onnxruntime
 	$(BIN)/python benchmarks/soak.py

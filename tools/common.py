@@ -23,7 +23,9 @@ from hmdf.sim.program import Preprocessing
 from hmdf.train.data import Dataset, load
 from hmdf.train.errors import DataError, ModelError, TrainingError
 
-EXTRAS = {"torch": "train", "lightning": "train", "sklearn": "train", "PIL": "train", "onnx": "onnx"}
+EXTRAS = {
+    "torch": "train", "lightning": "train", "sklearn": "train", "PIL": "train", "onnx": "onnx", "matplotlib": "report",
+}  # fmt: skip
 """Which extra brings a module that may be missing."""
 
 

@@ -102,6 +102,9 @@ TRAINING_OPTIONS = _options(
 
 DATA_HELP = "A data set by name (nmnist:4:count = 4 frames by count), an .npz file, or a folder of class folders."
 DATA_ROOT_HELP = "Folder in which named data sets are looked up  [default: the variable HMDF_DATA]"
+INSPECT_HELP = (
+    "Train nothing: tables and plots of this model's parameters, membranes, spikes and gradients, on the test split."
+)
 CONFIG_HELP = "Settings of a file, or of the papers by name; options given beside it take precedence."
 
 
@@ -114,13 +117,17 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; 1 is fastest for small images  [default: all]")
 @click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
 @click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt, where there is one, with the same options.")
+@click.option("--inspect", metavar="MODEL.pt", type=click.Path(path_type=Path), help=INSPECT_HELP)
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
 @click.pass_context
 def train_command(
     ctx: click.Context, data: str | None, data_root: Path | None, config: str | None, threads: int | None,
-    tensorboard: bool, resume: bool, out: Path, **options: Any,
+    tensorboard: bool, resume: bool, inspect: Path | None, out: Path, **options: Any,
 ) -> None:  # fmt: skip
     """Train a network and write OUT/model.pt and OUT/metrics.csv after every epoch."""
+    if inspect is not None:
+        _inspect(ctx, inspect, data, data_root, threads, out)
+        return
     from hmdf.train.config import RunConfig, TrainingConfig, read_config
 
     settings = RunConfig() if config is None else read_config(config)
@@ -153,6 +160,24 @@ def train_command(
     display.console.print(f"wrote {out / 'model.pt'} and {out / 'metrics.csv'}")
 
 
+WITH_INSPECT = ("inspect", "data", "data_root", "batch_size", "threads", "out")
+
+
+def _inspect(
+    ctx: click.Context, model: Path, data: str | None, data_root: Path | None, threads: int | None, out: Path
+) -> None:
+    from hmdf.tools.insight import inspect_model
+
+    for name in ctx.params:
+        if name not in WITH_INSPECT and ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} has no meaning with --inspect.")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    inspect_model(model, data, data_root, ctx.params["batch_size"], out, make_console())
+
+
 def _chosen(ctx: click.Context, options: Mapping[str, Any], kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the fields of ``kind``: as given on the command line, else by the settings, else the default."""
     values = {"name" if key == "net" else key: (key, value) for key, value in options.items()}
@@ -176,13 +201,11 @@ def _time_steps(ctx: click.Context, options: Mapping[str, Any], settings: RunCon
 def _load_data(name: str | None, root: Path | None, time_steps: int) -> tuple[Dataset, Dataset]:
     """Both splits; event recordings are cut into one frame per time-step."""
     from hmdf.train.data import load
-    from hmdf.train.data.registry import RECORDINGS
+    from hmdf.train.data.registry import one_frame_per_step
 
     if name is None:
         raise click.UsageError("Missing option '--data', or '--config' with settings that name the data.")
-    family, _, framing = name.partition(":")
-    if family in RECORDINGS:
-        name = ":".join([family, str(time_steps), *framing.split(":")[1:]])
+    name = one_frame_per_step(name, time_steps)
     return load(name, "train", root), load(name, "test", root)
 
 

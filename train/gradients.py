@@ -53,4 +53,3 @@ class Gradients:
             used = self.users.cpu() > 0
         for parameter, view, is_used in zip(self.parameters, self.views, used.tolist(), strict=True):
             parameter.grad = view if is_used else None
-

@@ -37,6 +37,14 @@ RECORDINGS: dict[str, Callable[[str, str, Root], Dataset]] = {
 }
 
 
+def one_frame_per_step(name: str, time_steps: int) -> str:
+    """The name under which event recordings come as one frame per time-step; any other name is unchanged."""
+    family, _, framing = name.partition(":")
+    if family not in RECORDINGS:
+        return name
+    return ":".join([family, str(time_steps), *framing.split(":")[1:]])
+
+
 def load(name_or_path: str | Path, split: str, root: str | Path | None = None) -> Dataset:
     """Load a split ("train", "test" or "all") of a named data set, of an ``.npz`` file or of a folder of images.
 

@@ -1,0 +1,272 @@
+"""Memory and time of training, and of running a float network with all time-steps in one batch. Table and JSON.
+
+    python benchmarks/training.py
+
+ResNet-18 of width 32 on 32x32 images, ternary weights, 4-bit spikes, MPBN, in the trainer that hmdf-train uses. Every
+figure is a median of several rounds; in a round all rivals run one after the other.
+
+Time is processor time of one thread: what an idle machine takes, whatever else runs on this one.
+
+Memory is measured in a process of its own for every figure, in two ways. *Resident*: the peak of the resident set less
+what was resident before the first mini-batch; the model is left out on both sides, which makes the growth look larger,
+never smaller. Every process trains for the same number of time-steps, so that its heap has had the same time to become
+fragmented. *Tensors*: the most bytes that torch had allocated at one moment of a mini-batch, which has no noise.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.table import Table
+
+from hmdf.train.batches import MiniBatch
+from hmdf.train.config import TrainingConfig
+from hmdf.train.data import Dataset, Preprocessing
+from hmdf.train.networks import NetworkSpec
+from hmdf.train.online import run, run_folded
+from hmdf.train.progress import Progress
+from hmdf.train.synapses import quantised_once
+from hmdf.train.trainer import TrainingRun
+
+ROUNDS = 5
+OUT = Path("build/bench/training.json")
+STEPS = 4
+BATCH = 32
+SHORT, LONG = 2, 16
+INFERENCE_BATCHES = (1, 4, 32)
+BACKPROP = ("every", "random", "stbp")
+STATUS = Path("/proc/self/status")
+RESET_PEAK = Path("/proc/self/clear_refs")
+
+
+def main() -> None:
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    figures = {"machine": machine(), **time_figures(), **memory_figures()}
+    print_figures(Console(width=150), figures)
+    beside = OUT.with_suffix(".json.new")
+    beside.write_text(json.dumps(figures, indent=1))
+    beside.replace(OUT)
+
+
+def time_figures() -> dict[str, Any]:
+    """Iterations with one differentiated step against all of them; inference step by step against folded."""
+    runs = {
+        (parallel, backprop): training_run(backprop, STEPS, parallel)
+        for parallel in ("none", "all")
+        for backprop in ("every", "random")
+    }
+    trains = {key: iterations_of(this_run) for key, this_run in runs.items()}
+    seconds = interleaved({key: (lambda train=train: train()) for key, train in trains.items()})
+    every, random, every_parallel, random_parallel = (
+        [value / len(draws(key[1])) for value in values] for key, values in seconds.items()
+    )
+    return {
+        "random_speedup": ratio(every, random),
+        "random_parallel_speedup": ratio(every_parallel, random_parallel),
+        "iteration_seconds": {
+            "every": median(every),
+            "random": median(random),
+            "every_parallel": median(every_parallel),
+            "random_parallel": median(random_parallel),
+        },
+        **inference_figures(runs["all", "every"].model),
+    }
+
+
+def training_run(backprop: str, time_steps: int, parallel: str) -> TrainingRun:
+    """A training of the trainer, ready for its first mini-batch."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (BATCH, 3, 32, 32), dtype=np.uint8)
+    names = tuple(str(label) for label in range(10))
+    preprocessing = Preprocessing(255.0, (0.5,), (0.25,))
+    data = Dataset(images, np.arange(BATCH) % 10, names, preprocessing, "noise", "train")
+    spec = NetworkSpec("resnet18", (3, 32, 32), 10, time_steps, width=32, neuron="mpbn", parallel=parallel)  # type: ignore[arg-type]
+    config = TrainingConfig(batch_size=BATCH, backprop=backprop, learning_rate=0.01)  # type: ignore[arg-type]
+    this_run = TrainingRun(Fabric(accelerator="cpu", devices=1), spec, config, data, data, None, Progress(), np.inf)
+    this_run.model.train()
+    return this_run
+
+
+def draws(backprop: str) -> range:
+    """The draws that make up one measurement: random BP takes longer the later the drawn step."""
+    return range(STEPS if backprop == "random" else 1)
+
+
+def iterations_of(this_run: TrainingRun) -> Callable[[], None]:
+    """One mini-batch for each draw."""
+    batches = [mini_batch(this_run.train_data, draw) for draw in draws(this_run.config.backprop)]
+
+    def iterate() -> None:
+        for batch in batches:
+            this_run.train_on(batch)
+
+    return iterate
+
+
+def mini_batch(data: Dataset, draw: int) -> MiniBatch:
+    part = torch.from_numpy(data.inputs), torch.from_numpy(data.labels), 0
+    return MiniBatch(0, 0, len(data), (part,), draw)
+
+
+def inference_figures(model: torch.nn.Module) -> dict[str, Any]:
+    """Step by step against all steps in one batch, for a network whose neurons all are parallel."""
+    model.eval()
+    x = torch.randn(BATCH, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    speedups = {}
+    with torch.no_grad(), quantised_once(model):
+        for size in INFERENCE_BATCHES:
+            samples, repeats = x[:size], BATCH // size
+            seconds = interleaved(
+                {
+                    "sequential": lambda samples=samples, n=repeats: [run(model, samples, STEPS) for _ in range(n)],
+                    "folded": lambda samples=samples, n=repeats: [run_folded(model, samples, STEPS) for _ in range(n)],
+                }
+            )
+            speedups[size] = ratio(seconds["sequential"], seconds["folded"])
+    return {
+        "parallel_inference_speedup": speedups[1],
+        "parallel_inference_speedups": speedups,
+        "parallel_difference": difference(model, x),
+        "parallel_difference_double": difference(copy.deepcopy(model).double(), x.double()),
+    }
+
+
+def difference(model: torch.nn.Module, x: torch.Tensor) -> float:
+    """The largest difference of any logit at any step between sequential and folded, samples alone and together."""
+    with torch.no_grad(), quantised_once(model):
+        pairs = [(run(model, part, STEPS), run_folded(model, part, STEPS)) for part in (x[:1], x[1:8], x[8:])]
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def interleaved(runs: dict[Any, Callable[[], object]]) -> dict[Any, list[float]]:
+    """Processor seconds of every run, by round."""
+    for warm_up in runs.values():
+        warm_up()
+    seconds: dict[Any, list[float]] = {key: [] for key in runs}
+    for _ in range(ROUNDS):
+        for key, rival in runs.items():
+            began = time.process_time()
+            rival()
+            seconds[key].append(time.process_time() - began)
+    return seconds
+
+
+def ratio(a: list[float], b: list[float]) -> float:
+    """Median over the rounds of a / b."""
+    return median(x / y for x, y in zip(a, b, strict=True))
+
+
+def memory_figures() -> dict[str, Any]:
+    """Peak memory with T = 16 against T = 2, each in its own process."""
+    rounds: dict[tuple[str, int], list[dict[str, int]]] = {(b, t): [] for b in BACKPROP for t in (SHORT, LONG)}
+    for _ in range(ROUNDS):
+        for (backprop, steps), found in rounds.items():
+            command = [sys.executable, __file__, "memory", backprop, str(steps)]
+            found.append(json.loads(subprocess.check_output(command, stderr=subprocess.DEVNULL)))
+    peaks = {
+        kind: {key: median(one[kind] for one in found) for key, found in rounds.items()}
+        for kind in ("resident", "tensors")
+    }
+    growth = {kind: {b: peak[b, LONG] / peak[b, SHORT] for b in BACKPROP} for kind, peak in peaks.items()}
+    return {
+        "online_memory_growth": growth["resident"]["every"],
+        "random_memory_growth": growth["resident"]["random"],
+        "stbp_memory_growth": growth["resident"]["stbp"],
+        "online_tensor_growth": growth["tensors"]["every"],
+        "random_tensor_growth": growth["tensors"]["random"],
+        "stbp_tensor_growth": growth["tensors"]["stbp"],
+        "memory_bytes": {f"{b} T={t} {kind}": peak[b, t] for kind, peak in peaks.items() for b, t in peak},
+    }
+
+
+def measure_memory(backprop: str, steps: int) -> None:
+    """Train for 32 time-steps and print the peaks as JSON; random BP draws the last step, which needs the most."""
+    this_run = training_run(backprop, steps, "none")
+    batch = mini_batch(this_run.train_data, steps - 1)
+    torch.nn.functional.conv2d(torch.zeros(1, 3, 8, 8), torch.zeros(3, 3, 3, 3))  # loads what a convolution loads
+    before = in_status("VmRSS")
+    RESET_PEAK.write_text("5")
+    for _ in range(32 // steps):
+        this_run.train_on(batch)
+    resident = in_status("VmHWM") - before
+    print(json.dumps({"resident": resident, "tensors": most_allocated(lambda: this_run.train_on(batch))}))
+
+
+def in_status(key: str) -> int:
+    """Bytes, from Linux's account of this process."""
+    found = re.search(rf"^{key}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def most_allocated(work: Callable[[], None]) -> int:
+    """The most bytes of tensors, made during ``work``, that there were at one moment."""
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            work()
+        profile.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    return max(event["args"]["Total Allocated"] for event in events if event.get("name") == "[memory]")
+
+
+def machine() -> dict[str, Any]:
+    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {"processor": found[1] if found else platform.processor(), "threads": 1, "torch": torch.__version__}
+
+
+BARS = {
+    "online_memory_growth": ("<= 1.15", "peak training memory T = 16 / T = 2, online (every), resident"),
+    "online_tensor_growth": ("<= 1.15", "the same, tensors alone"),
+    "random_memory_growth": ("", "the same, one random step, resident"),
+    "random_tensor_growth": ("", "the same, tensors alone"),
+    "stbp_memory_growth": ("", "the same, full unroll (STBP), resident"),
+    "stbp_tensor_growth": ("", "the same, tensors alone"),
+    "random_speedup": (">= 1.7", "time of an iteration, every / random, T = 4"),
+    "random_parallel_speedup": (">= 2.2", "the same with all-parallel neurons"),
+    "parallel_inference_speedup": (">= 1.1", "inference time, sequential / folded, T = 4, sample by sample"),
+    "parallel_difference": ("<= 1e-6", "largest difference of a logit, sequential and folded"),
+    "parallel_difference_double": ("<= 1e-6", "the same in double precision"),
+}
+
+
+def print_figures(console: Console, figures: dict[str, Any]) -> None:
+    about = f"{figures['machine']['processor']}, one thread, batch {BATCH}"
+    table = Table("key", "figure", "value", "bar", title=f"ResNet-18 of width 32, {about}")
+    for key, (bar, meaning) in BARS.items():
+        table.add_row(key, meaning, f"{figures[key]:.3g}", bar)
+    console.print(table)
+    by_batch = ", ".join(f"{speed:.2f} at batch {n}" for n, speed in figures["parallel_inference_speedups"].items())
+    console.print(f"inference, sequential / folded: {by_batch}")
+    seconds = ", ".join(f"{name} {value:.2f} s" for name, value in figures["iteration_seconds"].items())
+    console.print(f"an iteration: {seconds}")
+    for kind in ("resident", "tensors"):
+        peaks = {k: v for k, v in figures["memory_bytes"].items() if k.endswith(kind)}
+        listed = ", ".join(f"{key.removesuffix(' ' + kind)} {value / 2**20:.0f} MiB" for key, value in peaks.items())
+        console.print(f"peak memory, {kind}: {listed}")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1:2] == ["memory"]:
+        measure_memory(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()
