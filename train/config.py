@@ -20,6 +20,7 @@ CONFIG_FOLDER = Path(__file__).with_name("configs")
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "backprop": ("random", "every", "stbp"),
+    "optimizer": ("sgd", "muon"),
     "auto_augment": ("none", "cifar10", "imagenet", "svhn"),
     "precision": ("32-true", "bf16-mixed"),
 }
@@ -38,6 +39,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "warmup_epochs": (0.0, math.inf),
     "momentum": (0.0, 1.0),
     "weight_decay": (0.0, math.inf),
+    "muon_learning_rate": (0.0, math.inf),
+    "muon_weight_decay": (0.0, math.inf),
     "label_smoothing": (0.0, 1.0),
     "mixup": (0.0, 1.0),
 }
@@ -54,6 +57,9 @@ class TrainingConfig:
         learning_rate: peak, reached after ``warmup_epochs`` (linear), then a cosine to 0 at the end.
         momentum: of SGD with Nesterov.
         weight_decay: of convolution and linear weights; norms, biases and neuron parameters have none.
+        optimizer: "sgd", or "muon": Muon for the weights of low-bit convolutions, SGD for all others.
+        muon_learning_rate: peak, of Muon; it follows the same schedule.
+        muon_weight_decay: of the weights that Muon updates.
         label_smoothing: of the cross-entropy.
         backprop: "random" (one time-step per mini-batch), "every" (all, online) or "stbp" (full unroll).
         crop: move each image by up to this many pixels in both directions; black comes in.
@@ -78,6 +84,9 @@ class TrainingConfig:
     warmup_epochs: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    optimizer: Literal["sgd", "muon"] = "sgd"
+    muon_learning_rate: float = 0.02
+    muon_weight_decay: float = 0.05
     label_smoothing: float = 0.0
     backprop: Literal["random", "every", "stbp"] = "random"
     crop: int = 0
@@ -113,12 +122,16 @@ class TrainingConfig:
         numbers = self.crop, self.cutout, self.mixup, self.roll
         return any(numbers) or self.flip or self.resized_crop or self.auto_augment != "none"
 
+    def schedule(self, epoch: float) -> float:
+        """Share of the peak learning rate at a point in time counted in epochs (fractions allowed)."""
+        if epoch < self.warmup_epochs:
+            return (epoch + 1e-3) / self.warmup_epochs
+        progress = (epoch - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
+        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
     def learning_rate_at(self, epoch: float) -> float:
         """Learning rate at a point in time counted in epochs (fractions allowed)."""
-        if epoch < self.warmup_epochs:
-            return self.learning_rate * (epoch + 1e-3) / self.warmup_epochs
-        progress = (epoch - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return self.learning_rate * self.schedule(epoch)
 
 
 @dataclass(frozen=True)

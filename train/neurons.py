@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import fused
 from .errors import ModelError
 
 __all__ = [
@@ -191,6 +192,10 @@ class Neuron(Temporal):
         normalised = norm(m) if m.dim() == 4 else norm(m[:, :, None, None])[:, :, 0, 0]
         return (self.alpha_logit[step].sigmoid() * m).add_(self.beta_logit[step].sigmoid() * normalised)
 
+    def _fuses(self, current: Tensor) -> bool:
+        """Whether `fused` has this neuron: without MPBN's own norms, with a fixed LSB, on a current of its kind."""
+        return not self.mpbn and not self.spike.learn_lsb and fused.fits(current)
+
     def _current_step(self) -> int:
         if self.step is None:
             raise ModelError(f"{type(self).__name__} has a membrane and cannot run all time-steps in one batch")
@@ -219,6 +224,11 @@ class MembraneNeuron(Neuron):
     def leak(self) -> Tensor:
         return _probability(self.leak_logit)
 
+    def _membrane(self, step: int) -> tuple[Tensor | None, Tensor]:
+        """(v, lambda) of a step; lambda takes no part, nor does its gradient, before there is a membrane."""
+        leak = self.leak_logit[step].sigmoid()
+        return self.v, leak.detach() if self.v is None else leak
+
     def _integrate(self, current: Tensor, step: int) -> Tensor:
         """m_t = lambda_t v_{t-1} + I_t (eq. 3), followed by MPBN."""
         if self.v is None:
@@ -239,8 +249,11 @@ class HybridFiring(MembraneNeuron):
 
     def forward(self, current: Tensor) -> Tensor:
         step = self._current_step()
-        m = self._integrate(current, step)
         theta = self.threshold_logit[step].sigmoid()
+        if self.detach_state and self._fuses(current):
+            spikes, self.v = fused.fire(current, *self._membrane(step), theta, self.spike.lsb_value(), self.spike.bits)
+            return spikes
+        m = self._integrate(current, step)
         if self.detach_state:
             self.v = torch.minimum(m.detach(), theta.detach().to(m.dtype))
         else:
@@ -267,7 +280,11 @@ class ParallelFiring(Neuron):
         return self.spike((steps - theta).relu_().flatten(0, 1))
 
     def _fire(self, current: Tensor, step: int) -> Tensor:
-        return self.spike((self._normalise(current, step) - self.threshold_logit[step].sigmoid()).relu_())
+        theta = self.threshold_logit[step].sigmoid()
+        if self._fuses(current):
+            lsb, bits = self.spike.lsb_value(), self.spike.bits
+            return fused.fire(current, None, torch.zeros(()), theta, lsb, bits, membrane=False)[0]
+        return self.spike((self._normalise(current, step) - theta).relu_())
 
 
 class LeakyIntegrateAndFire(MembraneNeuron):
@@ -281,8 +298,11 @@ class LeakyIntegrateAndFire(MembraneNeuron):
 
     def forward(self, current: Tensor) -> Tensor:
         step = self._current_step()
-        m = self._integrate(current, step)
         theta = self.threshold_logit[step].sigmoid()
+        if self.detach_state and self._fuses(current):
+            spike, self.v = fused.fire_binary(current, *self._membrane(step), theta)
+            return spike
+        m = self._integrate(current, step)
         spike = _TriangleSpike.apply(m - theta)
         v = m - spike * theta
         self.v = v.detach() if self.detach_state else v

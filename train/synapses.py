@@ -6,17 +6,44 @@ The stored ``weight`` is real-valued; each forward uses ``scale * integer`` with
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import fused
 from .errors import ModelError
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "LowBit", "TernaryConv2d", "TernaryLinear", "quantised_once"]
 
 ScalePer = Literal["tensor", "channel"]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """A low-bit weight as it is used: ``weight = scale * integer``, all of the weight's dtype; no gradient."""
+
+    integer: Tensor
+    scale: Tensor
+    packed: dict[Any, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        return self.integer * self.scale
+
+    def packed_for(self, conv: nn.Conv2d) -> Tensor:
+        """The integers in the layout that `fused.convolve` takes."""
+        geometry = conv.stride, conv.padding, conv.dilation
+        if geometry not in self.packed:
+            self.packed[geometry] = fused.pack(self.integer, *geometry)
+        return self.packed[geometry]
+
+    def scale_per_channel(self) -> Tensor:
+        """(C_out,), float32."""
+        return self.scale.flatten().expand(self.integer.shape[0]).float().contiguous()
 
 
 class LowBit:
@@ -31,7 +58,7 @@ class LowBit:
     weight_bits: int
     scale_per: ScalePer
     default_scale_per: ScalePer = "tensor"
-    held: Tensor | None = None  # scale * integer, for as long as quantised_once holds it
+    held: Quantised | None = None  # for as long as quantised_once holds it
 
     def quantized(self) -> tuple[Tensor, Tensor]:
         """(integer, scale): int8 of the weight's shape, float64 (C_out,); the weight in use is scale * integer."""
@@ -42,12 +69,19 @@ class LowBit:
         """scale * integer, with the straight-through gradient to ``weight``."""
         raise NotImplementedError
 
-    def quantise(self) -> Tensor:
-        """scale * integer of the weight as it is now, or as it was at the start of ``quantised_once``; no gradient."""
-        if self.held is not None:
-            return self.held
-        integer, scale = self._factors(self.weight.detach())
-        return integer.mul_(scale)
+    @contextmanager
+    def _quantised(self) -> Iterator[Quantised]:
+        """Quantises once within the block."""
+        before = self.held
+        self.held = self.quantise()
+        try:
+            yield self.held
+        finally:
+            self.held = before
+
+    def quantise(self) -> Quantised:
+        """The weight as it is now, or as it was at the start of ``quantised_once``."""
+        return Quantised(*self._factors(self.weight.detach())) if self.held is None else self.held
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Integer weights (in the weight's dtype) and the scale, shaped to broadcast against them."""
@@ -90,7 +124,7 @@ class _Ternary(LowBit):
     weight_bits = 2
 
     def low_bit_weight(self) -> Tensor:
-        return _StraightThrough.apply(self.weight, self.quantise())
+        return _StraightThrough.apply(self.weight, self.quantise().weight)
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         magnitude = weight.abs()
@@ -110,7 +144,7 @@ class _Binary(LowBit):
     default_scale_per: ScalePer = "channel"
 
     def low_bit_weight(self) -> Tensor:
-        return _StraightThrough.apply(self.weight.clamp(-1, 1), self.quantise())
+        return _StraightThrough.apply(self.weight.clamp(-1, 1), self.quantise().weight)
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         sign = torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)
@@ -134,7 +168,15 @@ class _LowBitConv2d(LowBit, nn.Conv2d):
         self._set_scale_per(scale_per)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.low_bit_weight(), self.bias)
+        if not self._runs_in_integers(x):
+            return self._conv_forward(x, self.low_bit_weight(), self.bias)
+        with self._quantised() as quantised:
+            packed, scale = quantised.packed_for(self), quantised.scale_per_channel()
+            return fused.convolve(x, self.low_bit_weight(), packed, scale, self.stride, self.padding, self.dilation)
+
+    def _runs_in_integers(self, x: Tensor) -> bool:
+        plain = self.groups == 1 and self.bias is None and self.padding_mode == "zeros"
+        return plain and fused.messages_of(x) is not None and fused.fits(x)
 
 
 class _LowBitLinear(LowBit, nn.Linear):

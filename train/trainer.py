@@ -27,6 +27,7 @@ from .errors import DataError, ModelError, TrainingError
 from .gradients import Gradients
 from .networks import NetworkSpec, build
 from .online import backward_every, backward_random, backward_stbp, find_divergence, run
+from .optimiser import Optimiser
 from .progress import EpochMetrics, Progress, write_metrics
 from .synapses import quantised_once
 
@@ -136,8 +137,8 @@ class TrainingRun:
         self.model.to(fabric.device)
         join_batch_norms(self.model)
         self.network = _Autocast(self.model, fabric)
-        self.optimizer = _optimizer(self.model, config)
-        self.gradients = Gradients([p for group in self.optimizer.param_groups for p in group["params"]])
+        self.optimiser = Optimiser(self.model, config)
+        self.gradients = Gradients([*self.optimiser.weights, *self.optimiser.scalars])
         self.augmentation = make_augmentation(spec, config, train_data.preprocessing)
         self.history: list[EpochMetrics] = []
         self.next_batch = 0
@@ -173,9 +174,7 @@ class TrainingRun:
 
     def train_on(self, batch: MiniBatch) -> None:
         """One optimiser step on the joint mini-batch."""
-        rate = self.config.learning_rate_at(self.epoch - 1 + batch.before / len(self.train_data))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.optimiser.set_rate(self.config.schedule(self.epoch - 1 + batch.before / len(self.train_data)))
         self.gradients.clear()
         figures = torch.zeros(3, dtype=torch.float64, device=self.fabric.device)
         x = None
@@ -192,7 +191,7 @@ class TrainingRun:
         if not math.isfinite(float(figures[0])):
             assert x is not None
             raise self._diverged(batch, x)
-        self.optimizer.step()
+        self.optimiser.step()
         self.sums += figures
 
     def _backprop(self, batch: MiniBatch) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -252,7 +251,7 @@ class TrainingRun:
 
     def _save_resume(self) -> None:
         """Write the point that has been reached; a diverged model never replaces a good one."""
-        weights, scalars = (group["params"] for group in self.optimizer.param_groups)
+        weights, scalars = self.optimiser.weights, self.optimiser.scalars
         # the neurons' parameters may be infinite: a mixture of exactly 0 or 1
         if not all(weight.isfinite().all() for weight in weights) or any(scalar.isnan().any() for scalar in scalars):
             raise TrainingError(f"training diverged in epoch {self.epoch}: a weight is not finite; {self._advice()}")
@@ -264,7 +263,7 @@ class TrainingRun:
             "sums": self.sums.tolist(),
             "seconds": self.seconds_before + now - self.started if self.next_batch else 0.0,
             "history": [dataclasses.asdict(metrics) for metrics in self.history],
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimiser.state_dict(),
         }
         checkpoint.save(self.resume_path, dataclasses.replace(self._checkpoint(), resume=point))
         self.saved = self._where(self.resume_path)
@@ -285,7 +284,7 @@ class TrainingRun:
         self.model.load_state_dict(found.state)
         try:
             point: Mapping[str, Any] = found.resume or {}
-            self.optimizer.load_state_dict(point["optimizer"])
+            self.optimiser.load_state_dict(point["optimizer"])
             self.history = [EpochMetrics(**metrics) for metrics in point["history"]]
             self.next_batch, self.seconds_before = int(point["next_batch"]), float(point["seconds"])
             self.sums = torch.tensor(point["sums"], dtype=torch.float64)
@@ -353,16 +352,3 @@ def _test_sums(
     model.train(was_training)
     return loss, correct
 
-
-def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Weight decay only where a scale is free: convolution and linear weights.
-
-    Decay would pull the neurons' logits to 0.5 whatever the data say, and turn an infinite one (alpha = 1) into NaN.
-    """
-    decayed = [p for p in model.parameters() if p.dim() >= 2]
-    free = [p for p in model.parameters() if p.dim() < 2]
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
