@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +108,7 @@ DATA_ROOT_HELP = "Folder in which named data sets are looked up  [default: the v
 INSPECT_HELP = (
     "Train nothing: tables and plots of this model's parameters, membranes, spikes and gradients, on the test split."
 )
+SLIM_HELP = "Train nothing: write this model with its low-bit weights packed, computing the same; OUT may be a file."
 CONFIG_HELP = "Settings of a file, or of the papers by name; options given beside it take precedence."
 
 
@@ -121,13 +122,19 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
 @click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt, where there is one, with the same options.")
 @click.option("--inspect", metavar="MODEL.pt", type=click.Path(path_type=Path), help=INSPECT_HELP)
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
+@click.option("--slim", metavar="MODEL.pt", type=click.Path(path_type=Path), help=SLIM_HELP)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.pass_context
 def train_command(
     ctx: click.Context, data: str | None, data_root: Path | None, config: str | None, threads: int | None,
-    tensorboard: bool, resume: bool, inspect: Path | None, out: Path, **options: Any,
+    tensorboard: bool, resume: bool, inspect: Path | None, slim: Path | None, out: Path, **options: Any,
 ) -> None:  # fmt: skip
     """Train a network and write OUT/model.pt and OUT/metrics.csv after every epoch."""
+    if slim is not None:
+        _slim(ctx, slim, out)
+        return
+    if out.is_file():
+        raise click.UsageError(f"--out {out}: is a file; give a folder.")
     if inspect is not None:
         _inspect(ctx, inspect, data, data_root, threads, out)
         return
@@ -137,6 +144,8 @@ def train_command(
     training = TrainingConfig(**_chosen(ctx, options, TrainingConfig, settings.training))
     options["time_steps"] = _time_steps(ctx, options, settings, data)
     splits = _load_data(data or settings.data, data_root, options["time_steps"])
+    if resume:
+        _refuse_slim(out)
     import torch
 
     from hmdf.train.networks import NetworkSpec
@@ -171,14 +180,46 @@ def _inspect(
 ) -> None:
     from hmdf.tools.insight import inspect_model
 
-    for name in ctx.params:
-        if name not in WITH_INSPECT and ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no meaning with --inspect.")
+    _refuse_others(ctx, "inspect", WITH_INSPECT)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
     inspect_model(model, data, data_root, ctx.params["batch_size"], out, make_console())
+
+
+def _slim(ctx: click.Context, model: Path, out: Path) -> None:
+    """Write the slim form of a checkpoint to OUT, or to OUT/model.pt."""
+    from hmdf.train import checkpoint
+
+    _refuse_others(ctx, "slim", ("slim", "out"))
+    path = out if out.suffix == ".pt" and not out.is_dir() else out / "model.pt"
+    found = checkpoint.load(model)
+    if path.exists() and path.samefile(model):
+        raise click.UsageError(f"--out {out}: {model} would be replaced, and could not be got back; give another name.")
+    checkpoint.save(path, dataclasses.replace(found, slim=True, resume=None))
+    sizes = f"{path.stat().st_size / 1e6:.2f} MB instead of {model.stat().st_size / 1e6:.2f} MB"
+    make_console().print(f"wrote {path}: {sizes}; it computes the same and cannot be resumed", soft_wrap=True)
+
+
+def _refuse_slim(out: Path) -> None:
+    """A slim checkpoint in the place of what a run goes on from is a mistake, not a folder to begin anew in."""
+    from hmdf.train import checkpoint
+    from hmdf.train.errors import ModelError
+
+    path = out / "resume.pt" if (out / "resume.pt").exists() else out / "model.pt"
+    if checkpoint.is_slim(path):
+        raise ModelError(
+            f"{path}: a slim checkpoint cannot be resumed, it lacks the real-valued weights and the optimizer's state; "
+            "resume where the run was, or train to another folder"
+        )
+
+
+def _refuse_others(ctx: click.Context, mode: str, allowed: Sequence[str]) -> None:
+    """A usage error for an option that is given beside ``--mode`` and means nothing there."""
+    for name in ctx.params:
+        if name not in allowed and ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} has no meaning with --{mode}.")
 
 
 def _chosen(ctx: click.Context, options: Mapping[str, Any], kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:

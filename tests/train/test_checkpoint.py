@@ -114,7 +114,7 @@ def test_missing_key(path, key):
 
 def test_wrong_version(path):
     rewrite(path, version=99)
-    refused(path, "version 99, this program reads version 1")
+    refused(path, "version 99, this program reads versions 1 and 2")
 
 
 def test_wrong_type(path):
