@@ -17,6 +17,7 @@ from hmdf.hw_targets.fit import check as find
 from hmdf.hw_targets.target import Target, load_target
 from hmdf.sim.errors import HmdfError, InputError
 from hmdf.sim.program import Program
+from hmdf.train.data.folds import short_name
 from hmdf.train.errors import DataError
 
 from .common import Advance, console, load_data, normalised, progress, run_cli, to_program
@@ -83,7 +84,7 @@ def compile_command(
     settings = Config() if config is None else load_config(config)
     if merge_pools:
         settings = msgspec.structs.replace(settings, merge_pools=True)
-    source = Path(calibration or trained.data_set).name
+    source = short_name(calibration or trained.data_set)
     macs = inf if samples else CALIBRATION_MACS
     compilation = _fitted(screen, trained, data, chip, settings, source, macs, chips)
     if serialize_spikes:

@@ -19,6 +19,8 @@ from hmdf.sim.ranges import prove, unproven
 from hmdf.sim.reference import Executor
 from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
+from hmdf.train.data import Dataset
+from hmdf.train.data.folds import split_fold
 
 from .common import check_labels, console, load_data, print_table, progress, run_cli, table
 from .compare import baseline_document, check_same_data, data_document, read_baseline
@@ -92,6 +94,7 @@ def sim_command(
     check_labels(dataset, program.classes)
     x = Samples(program, dataset)
     screen = console()
+    _note_training_samples(screen, program, dataset)
     simulator = Simulator(threads)
     with progress("simulating", len(x)) as advance:
         result = simulator.simulate(program, x.blocks(), labels=dataset.labels, progress=advance)
@@ -138,6 +141,16 @@ def sim_command(
 
 def _note(screen: Console, text: str) -> None:
     screen.print(f"note: {text}", soft_wrap=True)
+
+
+def _note_training_samples(screen: Console, program: Program, data: Dataset) -> None:
+    """The splits of a data set and of its folds overlap: say so where the program was trained on another division."""
+    trained, own = split_fold(program.metadata.data_set), split_fold(data.name)
+    if trained[0] == own[0] and trained[1] != own[1]:
+        of = program.metadata.data_set
+        _note(
+            screen, f"trained on {of}, run on {data.name}: only the test split of {of} is sure to be new to the program"
+        )
 
 
 def _executors(text: str) -> list[str]:

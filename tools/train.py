@@ -20,6 +20,7 @@ from hmdf.tools.common import run_cli
 if TYPE_CHECKING:
     from hmdf.train.config import RunConfig
     from hmdf.train.data import Dataset
+    from hmdf.train.data.folds import Fold
     from hmdf.train.networks import NetworkSpec
     from hmdf.train.progress import EpochMetrics
 
@@ -38,6 +39,21 @@ class SpikeBits(click.ParamType):
         if str(value) not in list("12345678"):
             self.fail(f"{value!r} is neither 1..8 nor 'float'", param, ctx)
         return int(value)
+
+
+class FoldText(click.ParamType):
+    """K/N: number K of N folds."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from hmdf.train.data.folds import Fold
+        from hmdf.train.errors import DataError
+
+        try:
+            return value if isinstance(value, Fold) else Fold.from_text(value)
+        except DataError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _options(*options: Callable) -> Callable:
@@ -108,6 +124,7 @@ DATA_ROOT_HELP = "Folder in which named data sets are looked up  [default: the v
 INSPECT_HELP = (
     "Train nothing: tables and plots of this model's parameters, membranes, spikes and gradients, on the test split."
 )
+FOLD_HELP = "Test on part K of N of both splits pooled, train on the others: short for --data DATA@K/N."
 SLIM_HELP = "Train nothing: write this model with its low-bit weights packed, computing the same; OUT may be a file."
 CONFIG_HELP = "Settings of a file, or of the papers by name; options given beside it take precedence."
 
@@ -115,6 +132,7 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @click.command()
 @click.option("--data", metavar="NAME|FILE.npz|FOLDER", help=DATA_HELP)
 @click.option("--data-root", type=click.Path(path_type=Path), help=DATA_ROOT_HELP)
+@click.option("--fold", type=FoldText(), help=FOLD_HELP)
 @click.option("--config", metavar="NAME|FILE.toml", help=CONFIG_HELP)
 @NETWORK_OPTIONS
 @TRAINING_OPTIONS
@@ -126,8 +144,9 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.pass_context
 def train_command(
-    ctx: click.Context, data: str | None, data_root: Path | None, config: str | None, threads: int | None,
-    tensorboard: bool, resume: bool, inspect: Path | None, slim: Path | None, out: Path, **options: Any,
+    ctx: click.Context, data: str | None, data_root: Path | None, fold: Fold | None, config: str | None,
+    threads: int | None, tensorboard: bool, resume: bool, inspect: Path | None, slim: Path | None, out: Path,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Train a network and write OUT/model.pt and OUT/metrics.csv after every epoch."""
     if slim is not None:
@@ -143,7 +162,7 @@ def train_command(
     settings = RunConfig() if config is None else read_config(config)
     training = TrainingConfig(**_chosen(ctx, options, TrainingConfig, settings.training))
     options["time_steps"] = _time_steps(ctx, options, settings, data)
-    splits = _load_data(data or settings.data, data_root, options["time_steps"])
+    splits = _load_data(data or settings.data, fold, data_root, options["time_steps"])
     if resume:
         _refuse_slim(out)
     import torch
@@ -236,20 +255,25 @@ def _chosen(ctx: click.Context, options: Mapping[str, Any], kind: type, settings
 
 def _time_steps(ctx: click.Context, options: Mapping[str, Any], settings: RunConfig, data: str | None) -> int:
     """T: as given, else as many frames as the name of the data says, else by the settings, else the default."""
-    frames = (data or "").partition(":")[2].partition(":")[0]
+    from hmdf.train.data.folds import split_fold
+
+    frames = split_fold(data or "")[0].partition(":")[2].partition(":")[0]
     if ctx.get_parameter_source("time_steps") == ParameterSource.COMMANDLINE:
         return options["time_steps"]
     return int(frames) if frames.isdigit() else settings.network.get("time_steps", options["time_steps"])
 
 
-def _load_data(name: str | None, root: Path | None, time_steps: int) -> tuple[Dataset, Dataset]:
+def _load_data(name: str | None, fold: Fold | None, root: Path | None, time_steps: int) -> tuple[Dataset, Dataset]:
     """Both splits; event recordings are cut into one frame per time-step."""
     from hmdf.train.data import load
+    from hmdf.train.data.folds import split_fold, with_fold
     from hmdf.train.data.registry import one_frame_per_step
 
     if name is None:
         raise click.UsageError("Missing option '--data', or '--config' with settings that name the data.")
-    name = one_frame_per_step(name, time_steps)
+    if fold is not None and split_fold(name)[1] is not None:
+        raise click.UsageError(f"--fold {fold}: the data {name} are a fold already.")
+    name = one_frame_per_step(with_fold(name, fold), time_steps)
     return load(name, "train", root), load(name, "test", root)
 
 

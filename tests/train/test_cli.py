@@ -96,6 +96,8 @@ def test_resume_goes_on_where_there_is_something(monkeypatch, capsys, tmp_path, 
         ("nmnist", ["--time-steps", "3"], "3:time"),
         ("nmnist:2:count", [], "2:count"),
         ("nmnist:2:count", ["--time-steps", "3"], "3:count"),
+        ("nmnist:2:count", ["--fold", "1/2"], "2:count@1/2"),
+        ("nmnist:2@2/2", [], "2:time@2/2"),
     ],
 )
 def test_recordings_are_cut_into_one_frame_per_time_step(monkeypatch, tmp_path, name, arguments, frames):
@@ -132,6 +134,12 @@ def test_recordings_are_cut_into_one_frame_per_time_step(monkeypatch, tmp_path, 
         (["--data", "digits", "--batch-size", "4", "--accumulate", "3", "--out", "x"], 3, "at least 6 samples"),
         (["--data", "digits", "--out", "x", "--spike-bits", "9"], 2, "neither 1..8 nor 'float'"),
         (["--data", "digits", "--out", "x", "--epochs", "0"], 2, "--epochs"),
+        (["--data", "digits", "--out", "x", "--fold", "6/5"], 2, "a fold is K/N with K in 1..N"),
+        (["--data", "digits", "--out", "x", "--fold", "1/1"], 2, "a fold is K/N with K in 1..N"),
+        (["--data", "digits", "--out", "x", "--fold", "2"], 2, "a fold is K/N, for example 2/5 (got '2')"),
+        (["--data", "digits@1/5", "--out", "x", "--fold", "2/5"], 2, "the data digits@1/5 are a fold already"),
+        (["--data", "digits@9/5", "--out", "x"], 3, "a fold is K/N with K in 1..N"),
+        (["--data", "digits", "--out", "x", "--fold", "1/500"], 3, "which has 178 samples; take fewer folds"),
     ],
 )
 def test_bad_input_ends_with_one_message(monkeypatch, capsys, tmp_path, arguments, code, message):

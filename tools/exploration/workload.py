@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from hmdf.sim.program import Metadata, Preprocessing
 from hmdf.tools.common import normalised, to_program
 from hmdf.tools.model import TrainedModel
 from hmdf.train.data import Dataset
+from hmdf.train.data.folds import short_name
 
 from .points import Pools
 
@@ -114,7 +114,7 @@ def prepare(
         source_sha256=trained.sha256,
         data_set=trained.data_set,
         class_names=trained.class_names,
-        calibration_data=Path(calibration.name).name,
+        calibration_data=short_name(calibration.name),
         calibration_samples=len(x),
     )
     return Workload(

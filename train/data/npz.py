@@ -30,7 +30,7 @@ def load_npz(path: Path, split: str) -> Dataset:
     class_names = _class_names(arrays, path, splits)
     for key, (_, labels) in splits.items():
         check_labels(labels, len(class_names), f"{path}: {_label_key(arrays, key)}")
-    preprocessing = _preprocessing(splits["train" if "train" in splits else "test"][0])
+    preprocessing = statistics(splits["train" if "train" in splits else "test"][0])
     if split == "all":
         inputs, labels = (np.concatenate(parts) for parts in zip(*splits.values(), strict=True))
     elif split in splits:
@@ -40,7 +40,8 @@ def load_npz(path: Path, split: str) -> Dataset:
     return Dataset(inputs, labels, class_names, preprocessing, path.stem, split)
 
 
-def _preprocessing(inputs: NDArray[Any]) -> Preprocessing:
+def statistics(inputs: NDArray[Any]) -> Preprocessing:
+    """How a model that is trained on these inputs normalises: see `load_npz`."""
     if inputs.ndim == 5 and inputs.dtype == np.uint8:
         return Preprocessing(1.0, (0.0,), (1.0,))
     return channel_statistics(inputs)

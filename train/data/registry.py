@@ -10,6 +10,7 @@ from .cifar import CIFAR10, CIFAR100, load_cifar
 from .dataset import Dataset
 from .digits import load_digits
 from .folders import load_folder
+from .folds import split_fold, take_fold, with_fold
 from .imagenet import load_imagenet, load_tiny_imagenet
 from .mnist import load_mnist
 from .npz import load_npz
@@ -39,28 +40,35 @@ RECORDINGS: dict[str, Callable[[str, str, Root], Dataset]] = {
 
 def one_frame_per_step(name: str, time_steps: int) -> str:
     """The name under which event recordings come as one frame per time-step; any other name is unchanged."""
-    family, _, framing = name.partition(":")
+    base, fold = split_fold(name)
+    family, _, framing = base.partition(":")
     if family not in RECORDINGS:
         return name
-    return ":".join([family, str(time_steps), *framing.split(":")[1:]])
+    return with_fold(":".join([family, str(time_steps), *framing.split(":")[1:]]), fold)
 
 
 def load(name_or_path: str | Path, split: str, root: str | Path | None = None) -> Dataset:
     """Load a split ("train", "test" or "all") of a named data set, of an ``.npz`` file or of a folder of images.
 
     ``root`` is the folder in which a named data set is looked up; without it the environment variable HMDF_DATA says
-    where. Event data sets take the number of frames and how to cut them behind a colon: "nmnist:4:count". Raises
+    where. Event data sets take the number of frames and how to cut them behind a colon: "nmnist:4:count". Behind an @
+    a fold may follow, "nmnist:4:count@2/5": both splits pooled, the second of five parts is the test split. Raises
     DataError; for an unknown name it suggests the nearest known one.
     """
     if split not in SPLITS:
         raise DataError(f"split must be one of {', '.join(SPLITS)} (got {split!r})")
-    name = str(name_or_path)
+    name, fold = split_fold(str(name_or_path))
+    if fold is not None:
+        if split_fold(name)[1] is not None:
+            raise DataError(f"{name_or_path}: names two folds, give one")
+        named = name.partition(":")[0] in DATASETS
+        return take_fold(load(name, "all", root), fold, split, own_statistics=not named)
     if name in DATASETS:
         return DATASETS[name](split, root)
     family, _, framing = name.partition(":")
     if family in RECORDINGS and framing:
         return RECORDINGS[family](framing, split, root)
-    path = Path(name_or_path)
+    path = Path(name)
     if path.suffix == ".npz":
         return load_npz(path, split)
     if path.is_dir():
