@@ -107,6 +107,8 @@ TRAINING_OPTIONS = _options(
     _number("--crop", click.IntRange(0), 0, "Augmentation: move images by up to this many pixels."),
     click.option("--resized-crop/--no-resized-crop", default=False, help="Augmentation: cut out a part of the image."),
     click.option("--flip/--no-flip", default=False, help="Augmentation: mirror left and right."),
+    _number("--small-size", click.IntRange(0), 0, "Shrink images to this many pixels in the first epochs, for speed."),
+    _number("--small-epochs", click.IntRange(0), 0, "How many epochs that lasts."),
     _choice("--auto-augment", "none cifar10 imagenet svhn", "none", "Augmentation: a learned policy."),
     _number("--cutout", click.IntRange(0), 0, "Augmentation: blank a square of this size."),
     _number("--mixup", click.FloatRange(0, 1), 0.0, "Augmentation: share of images that are mixed."),

@@ -32,6 +32,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "crop": (0, 1024),
     "cutout": (0, 1024),
     "roll": (0, 1024),
+    "small_size": (0, 1024),
+    "small_epochs": (0, math.inf),
     "seed": (0, 2**63 - 1),
     "devices": (1, math.inf),
     "nodes": (1, math.inf),
@@ -65,6 +67,8 @@ class TrainingConfig:
         crop: move each image by up to this many pixels in both directions; black comes in.
         resized_crop: cut 8 to 100 % of the image's area, scaled to the network's input.
         flip: mirror every second sample, left to right.
+        small_size: shrink training images to this many pixels (both sides) during the first ``small_epochs`` epochs, when
+            what they teach is coarse anyway; a step then takes that much less time.
         auto_augment: the learned policy for "cifar10", "imagenet" or "svhn", or "none".
         cutout: blank a square of this many pixels, 0 for none.
         mixup: probability with which an image is mixed with another one, in a share drawn from 0..1.
@@ -92,6 +96,8 @@ class TrainingConfig:
     crop: int = 0
     resized_crop: bool = False
     flip: bool = False
+    small_size: int = 0
+    small_epochs: int = 0
     auto_augment: Literal["none", "cifar10", "imagenet", "svhn"] = "none"
     cutout: int = 0
     mixup: float = 0.0

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn import functional as collective
 
+from . import fused
+
 __all__ = ["JointBatchNorm2d", "join_batch_norms", "leave_at_exit", "processes", "separate_batches", "total_of"]
 
 
@@ -24,6 +26,10 @@ class JointBatchNorm2d(nn.BatchNorm2d):
     joint = True
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and fused.fits(x):
+            y, statistics = fused.batch_norm(x, self._norm())
+            self._update_by(statistics)
+            return y
         if not (self.training and self.joint and processes() > 1):
             return super().forward(x)
         values = x.float()
@@ -35,6 +41,21 @@ class JointBatchNorm2d(nn.BatchNorm2d):
         self._update(total[:-1].detach() / count, variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+    def fire(
+        self, x: Tensor, v: Tensor | None, leak: Tensor, theta: Tensor, lsb: float, bits: int | None, membrane: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """`fused.fire` of the normalised ``x`` that fits, in training: (spikes, new v)."""
+        spikes, v, statistics = fused.batch_norm_and_fire(x, self._norm(), v, leak, theta, lsb, bits, membrane)
+        self._update_by(statistics)
+        return spikes, v
+
+    def _norm(self) -> fused.Norm:
+        return fused.Norm(self.weight, self.bias, self.eps, self.joint and processes() > 1)
+
+    def _update_by(self, statistics: fused.Statistics) -> None:
+        mean, variance, count = statistics
+        self._update(mean, variance * (count / (count - 1)))
 
     @torch.no_grad()
     def _update(self, mean: Tensor, unbiased_variance: Tensor) -> None:

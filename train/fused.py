@@ -13,7 +13,7 @@ as fast as 32-bit floats. Gradients are computed in 32-bit floats as ever.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -21,11 +21,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
-__all__ = ["attach_messages", "batch_norm", "convolve", "fire", "fire_binary", "fits", "messages_of", "pack"]
+__all__ = [
+    "Norm",
+    "Statistics",
+    "attach_messages",
+    "batch_norm",
+    "batch_norm_and_fire",
+    "convolve",
+    "fire",
+    "fire_binary",
+    "fits",
+    "messages_of",
+    "pack",
+]
 
-# Elements of a neuron layer, or rows (pixels) of a BatchNorm, that a thread takes at a time.
-ELEMENTS = 1 << 13
-ROWS = 256
+# Elements that a thread takes at a time: what it reads and writes of them stays in the first-level cache.
+ELEMENTS = 1 << 12
+# The same where coefficients are per channel, about; and how many such runs are added in single precision.
+RUN = 1 << 11
+RUNS = 16
 # Below this size a call into a compiled function costs more than it saves.
 SMALLEST = 1 << 12
 # Sums may be taken in any order; NaN must stay NaN.
@@ -110,31 +124,11 @@ class _Fire(torch.autograd.Function):
         bits: int | None,
         membrane: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        spikes = torch.empty_like(current)
-        messages = None if bits is None else torch.empty_like(current, dtype=torch.uint8)
-        v_new = torch.empty_like(current) if membrane else None
-        fired = torch.empty_like(current, dtype=torch.uint8)
+        result = _Fired(current, bits, membrane)
         _use_threads()
-        strange = _fire(
-            _flat(current),
-            _flat(current if v is None else v),
-            v is not None,
-            np.float32(leak.item()),
-            np.float32(theta.item()),
-            np.float32(lsb),
-            np.float32(1 / lsb),
-            np.float32(0 if bits is None else 2**bits - 1),
-            _flat(spikes),
-            _flat(fired if messages is None else messages),
-            _flat(spikes if v_new is None else v_new),
-            membrane,
-            _flat(fired),
-        )
-        ctx.save_for_backward(fired, v)
-        not_differentiable = [tensor for tensor in (messages, v_new) if tensor is not None]
-        ctx.mark_non_differentiable(*not_differentiable)
-        # a message cannot be NaN: a layer that is not finite passes on its spikes alone
-        return spikes, None if strange else messages, v_new
+        strange = _fire(_flat(current), *_membrane(current, v, leak), *_quantiser(theta, lsb, bits), *result.arrays())
+        ctx.save_for_backward(result.fired, v)
+        return result.outputs(ctx, strange)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: object) -> tuple[Tensor | None, ...]:
@@ -142,10 +136,40 @@ class _Fire(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_current = torch.empty_like(grad)
         _use_threads()
-        total, with_v = _fire_backward(
-            _flat(grad), _flat(fired), _flat(grad if v is None else v), v is not None, _flat(grad_current)
-        )
+        total, with_v = _fire_backward(_flat(grad), _flat(fired), *_membrane(grad, v), _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total), None, None, None
+
+
+class _Fired:
+    """What `fire` writes, as tensors like the current: spikes, messages, new v, and where the neurons fired."""
+
+    def __init__(self, current: Tensor, bits: int | None, membrane: bool) -> None:
+        self.spikes = torch.empty_like(current)
+        self.messages = None if bits is None else torch.empty_like(current, dtype=torch.uint8)
+        self.v = torch.empty_like(current) if membrane else None
+        self.fired = torch.empty_like(current, dtype=torch.uint8)
+
+    def arrays(self) -> tuple[Any, ...]:
+        """In the order of the kernels; what is not wanted is replaced by what is there anyway."""
+        messages = self.fired if self.messages is None else self.messages
+        v = self.spikes if self.v is None else self.v
+        return _flat(self.spikes), _flat(messages), _flat(v), self.v is not None, _flat(self.fired)
+
+    def outputs(self, ctx: Any, strange: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        ctx.mark_non_differentiable(*(tensor for tensor in (self.messages, self.v) if tensor is not None))
+        # a message cannot be NaN: a layer that is not finite passes on its spikes alone
+        return self.spikes, None if strange else self.messages, self.v
+
+
+def _membrane(like: Tensor, v: Tensor | None, *leak: Tensor) -> tuple[Any, ...]:
+    """(v or anything of its size, whether it is v, leak if given) for the kernels."""
+    return _flat(like if v is None else v), v is not None, *(np.float32(value.item()) for value in leak)
+
+
+def _quantiser(theta: Tensor, lsb: float, bits: int | None) -> tuple[np.float32, ...]:
+    """(theta, LSB, 1 / LSB, largest message or 0 for spikes without one) for the kernels."""
+    top = 0 if bits is None else 2**bits - 1
+    return np.float32(theta.item()), np.float32(lsb), np.float32(1 / lsb), np.float32(top)
 
 
 class _FireBinary(torch.autograd.Function):
@@ -157,16 +181,8 @@ class _FireBinary(torch.autograd.Function):
         messages = torch.empty_like(current, dtype=torch.uint8)
         threshold = np.float32(theta.item())
         _use_threads()
-        strange = _fire_binary(
-            _flat(current),
-            _flat(current if v is None else v),
-            v is not None,
-            np.float32(leak.item()),
-            threshold,
-            _flat(spikes),
-            _flat(messages),
-            _flat(v_new),
-        )
+        results = _flat(spikes), _flat(messages), _flat(v_new)
+        strange = _fire_binary(_flat(current), *_membrane(current, v, leak), threshold, *results)
         ctx.save_for_backward(spikes, v_new, v)
         ctx.theta = threshold
         ctx.mark_non_differentiable(messages, v_new)
@@ -178,79 +194,157 @@ class _FireBinary(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_current = torch.empty_like(grad)
         _use_threads()
-        total, with_v = _fire_binary_backward(
-            _flat(grad),
-            _flat(spikes),
-            _flat(v_new),
-            ctx.theta,
-            _flat(grad if v is None else v),
-            v is not None,
-            _flat(grad_current),
-        )
+        saved = _flat(spikes), _flat(v_new), ctx.theta, *_membrane(grad, v)
+        total, with_v = _fire_binary_backward(_flat(grad), *saved, _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total)
 
 
 # ----------------------------------------------------------------------------- BatchNorm
 
 
-def batch_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, eps: float, joint: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """BatchNorm in training: (normalised x, mean (C,), biased variance (C,), number of values per channel).
+class Norm(NamedTuple):
+    """What a BatchNorm in training needs besides its input: weight and bias (C,), eps, and whether its statistics are
+    those of all processes' inputs together; the gradients of weight and bias then are this process's share."""
 
-    ``x`` is (N, C, H, W) that `fits`. With ``joint`` the statistics are those of all processes' inputs; the gradients
-    of weight and bias are this process's share of the sum.
-    """
-    return _BatchNorm.apply(x, weight, bias, eps, joint)
+    weight: Tensor
+    bias: Tensor
+    eps: float
+    joint: bool
+
+
+class Statistics(NamedTuple):
+    """Of the input of a BatchNorm: mean and biased variance (C,), float32, and the number of values per channel."""
+
+    mean: Tensor
+    variance: Tensor
+    count: float
+
+
+def batch_norm(x: Tensor, norm: Norm) -> tuple[Tensor, Statistics]:
+    """BatchNorm in training of ``x`` (N, C, H, W) that `fits`: (normalised x, statistics)."""
+    moments = _moments_of(x, norm)
+    return _BatchNorm.apply(x, *norm[:2], moments), moments.statistics()
+
+
+def batch_norm_and_fire(
+    x: Tensor, norm: Norm, v: Tensor | None, leak: Tensor, theta: Tensor, lsb: float, bits: int | None, membrane: bool
+) -> tuple[Tensor, Tensor | None, Statistics]:
+    """`fire` of the current `batch_norm` of x, which is never written to memory: (spikes, new v, statistics)."""
+    moments = _moments_of(x, norm)
+    spikes, messages, v_new = _BatchNormAndFire.apply(x, *norm[:2], moments, v, leak, theta, lsb, bits, membrane)
+    if messages is not None:
+        attach_messages(spikes, messages, lsb)
+    return spikes, v_new, moments.statistics()
+
+
+class _Moments(NamedTuple):
+    """Per channel, float64: mean, biased variance and 1 / standard deviation; values per channel; see Norm.joint."""
+
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+    count: float
+    joint: bool
+
+    def statistics(self) -> Statistics:
+        return Statistics(torch.from_numpy(self.mean).float(), torch.from_numpy(self.variance).float(), self.count)
+
+    def affine(self, weight: Tensor, bias: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(gain, offset): the normalised x is gain x + offset."""
+        gain = weight.detach().numpy() * self.inverse
+        return gain.astype(np.float32), (bias.detach().numpy() - gain * self.mean).astype(np.float32)
+
+    def backward(self, weight: Tensor, sums: NDArray[np.float64]) -> tuple[list[NDArray[np.float32]], Tensor, Tensor]:
+        """From the sums over g and g (x - mean): what makes dL/dx of g, x and 1, and the gradients of weight and bias.
+
+        dL/dx = gain (g - mean(g) - x^ mean(g x^)) with x^ = (x - mean) / standard deviation.
+        """
+        channels = len(self.mean)
+        sums[channels:] *= self.inverse
+        own = torch.from_numpy(sums.astype(np.float32))
+        if self.joint:
+            distributed.all_reduce(torch.from_numpy(sums))
+        gain = weight.detach().numpy() * self.inverse
+        of_x = -gain * self.inverse * sums[channels:] / self.count
+        constant = -gain * sums[:channels] / self.count - of_x * self.mean
+        return [values.astype(np.float32) for values in (gain, of_x, constant)], own[channels:], own[:channels]
+
+
+def _moments_of(x: Tensor, norm: Norm) -> _Moments:
+    channels = x.shape[1]
+    sums = np.empty(2 * channels + 1)
+    sums[-1] = x.numel() // channels
+    _use_threads()
+    _sum_moments(_flat(x), channels, sums)
+    if norm.joint:
+        distributed.all_reduce(torch.from_numpy(sums))
+    mean = sums[:channels] / sums[-1]
+    variance = np.maximum(sums[channels:-1] / sums[-1] - mean**2, 0)
+    return _Moments(mean, variance, 1 / np.sqrt(variance + norm.eps), float(sums[-1]), norm.joint)
 
 
 class _BatchNorm(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, joint: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        channels = x.shape[1]
-        _use_threads()
-        sums = np.empty(2 * channels + 1)
-        sums[-1] = x.numel() // channels
-        _moments(_rows(x), sums[:channels], sums[channels:-1])
-        if joint:
-            distributed.all_reduce(torch.from_numpy(sums))
-        count = sums[-1]
-        mean = sums[:channels] / count
-        variance = np.maximum(sums[channels:-1] / count - mean**2, 0)
-        inverse = 1 / np.sqrt(variance + eps)
-        gain = weight.detach().numpy() * inverse
-        offset = bias.detach().numpy() - gain * mean
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, moments: _Moments) -> Tensor:
         y = torch.empty_like(x)
-        _affine(_rows(x), gain.astype(np.float32), offset.astype(np.float32), _rows(y))
+        _use_threads()
+        _affine(_flat(x), *moments.affine(weight, bias), _flat(y))
         ctx.save_for_backward(x, weight)
-        ctx.statistics = mean, inverse, count, joint
-        statistics = torch.from_numpy(mean).float(), torch.from_numpy(variance).float(), torch.tensor(count)
-        ctx.mark_non_differentiable(*statistics)
-        return y, *statistics
+        ctx.moments = moments
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        grad_x = torch.empty_like(x)
+        sums = np.zeros(2 * len(weight))
+        _use_threads()
+        _sum_products(_flat(grad), _flat(x), ctx.moments.mean.astype(np.float32), sums)
+        factors, grad_weight, grad_bias = ctx.moments.backward(weight, sums)
+        _affine_of_two(_flat(grad), _flat(x), *factors, _flat(grad_x))
+        return grad_x, grad_weight, grad_bias, None
+
+
+class _BatchNormAndFire(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        moments: _Moments,
+        v: Tensor | None,
+        leak: Tensor,
+        theta: Tensor,
+        lsb: float,
+        bits: int | None,
+        membrane: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        result = _Fired(x, bits, membrane)
+        gain, offset = moments.affine(weight, bias)
+        _use_threads()
+        strange = _affine_and_fire(
+            _flat(x), gain, offset, *_membrane(x, v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
+        )
+        ctx.save_for_backward(x, weight, result.fired, v)
+        ctx.moments = moments
+        return result.outputs(ctx, strange)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: object) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        mean, inverse, count, joint = ctx.statistics
-        channels = x.shape[1]
+        x, weight, fired, v = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        _use_threads()
-        sums = np.empty(2 * channels)
-        _products(_rows(grad), _rows(x), mean.astype(np.float32), sums[:channels], sums[channels:])
-        sums[channels:] *= inverse
-        own = torch.from_numpy(sums.astype(np.float32))
-        if joint:
-            distributed.all_reduce(torch.from_numpy(sums))
-        # dL/dx = gain (g - mean(g) - x^ mean(g x^)) with x^ = (x - mean) inverse
-        gain = weight.detach().numpy() * inverse
-        slope = -gain * inverse * sums[channels:] / count
-        offset = -gain * sums[:channels] / count - slope * mean
         grad_x = torch.empty_like(x)
-        of_grad, of_x, constant = (values.astype(np.float32) for values in (gain, slope, offset))
-        _affine_of_two(_rows(grad), _rows(x), of_grad, of_x, constant, _rows(grad_x))
-        return grad_x, own[channels:], own[:channels], None, None
+        masked = _flat(grad_x)
+        sums = np.zeros(2 * len(weight))
+        _use_threads()
+        total, with_v = _fire_backward(_flat(grad), _flat(fired), *_membrane(x, v), masked)
+        _sum_products(masked, _flat(x), ctx.moments.mean.astype(np.float32), sums)
+        factors, grad_weight, grad_bias = ctx.moments.backward(weight, sums)
+        _affine_of_two(masked, _flat(x), *factors, masked)
+        of_scalars = torch.tensor(with_v), torch.tensor(-total)
+        return grad_x, grad_weight, grad_bias, None, None, *of_scalars, None, None, None
 
 
 # -------------------------------------------------------------------------- convolutions
@@ -318,11 +412,6 @@ class _Convolution(torch.autograd.Function):
 def _flat(x: Tensor) -> NDArray[Any]:
     """All elements of a dense tensor in the order of memory; no copy."""
     return x.detach().as_strided((x.numel(),), (1,)).numpy()
-
-
-def _rows(x: Tensor) -> NDArray[Any]:
-    """(N, C, H, W) in the channels-last layout as (N H W, C); no copy."""
-    return x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1]).numpy()
 
 
 def _use_threads() -> None:
@@ -479,61 +568,140 @@ def _by_triangle(grad, spikes, v_new, theta, result):
         result[i] = grad[i] * (np.float32(0) if slope <= 0 else slope)
 
 
-@_kernel
-def _moments(x, total, squares):
-    """Per channel: sums of x and of its squares; in double precision over every ROWS rows."""
-    rows, channels = x.shape
-    blocks = (rows + ROWS - 1) // ROWS
-    partial = np.empty((blocks, 2, channels), np.float32)
-    for block in numba.prange(blocks):
-        partial[block] = 0
-        first, second = partial[block, 0], partial[block, 1]
-        for row in range(np.int64(block) * ROWS, min((np.int64(block) + 1) * ROWS, rows)):
-            for c in range(channels):
-                first[c] += x[row, c]
-                second[c] += x[row, c] * x[row, c]
-    total[:] = 0
-    squares[:] = 0
-    for block in range(blocks):
-        for c in range(channels):
-            total[c] += partial[block, 0, c]
-            squares[c] += partial[block, 1, c]
+# Per channel: all elements lie in the order (pixel, channel), so the coefficients of a run of pixels are those of one
+# pixel, repeated. Whole runs are long loops, however few channels there are.
 
 
 @_kernel
-def _products(grad, x, mean, total, products):
-    """Per channel: sums of grad and of grad (x - mean)."""
-    rows, channels = x.shape
-    blocks = (rows + ROWS - 1) // ROWS
-    partial = np.empty((blocks, 2, channels), np.float32)
-    for block in numba.prange(blocks):
-        partial[block] = 0
-        first, second = partial[block, 0], partial[block, 1]
-        for row in range(np.int64(block) * ROWS, min((np.int64(block) + 1) * ROWS, rows)):
-            for c in range(channels):
-                first[c] += grad[row, c]
-                second[c] += grad[row, c] * (x[row, c] - mean[c])
-    total[:] = 0
-    products[:] = 0
-    for block in range(blocks):
-        for c in range(channels):
-            total[c] += partial[block, 0, c]
-            products[c] += partial[block, 1, c]
+def _affine_and_fire(
+    x, gain, offset, v, has_v, leak, theta, lsb, per_lsb, top, spikes, messages, v_new, membrane, fired
+):
+    """`_fire` of gain x + offset."""
+    run = _run_length(gain.size)
+    gains, offsets = _repeated(gain, run), _repeated(offset, run)
+    strange = 0
+    for block in numba.prange((x.size + run - 1) // run):
+        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
+        m = np.empty(x[part].size, np.float32)
+        _affine_part(x[part], gains, offsets, m)
+        if has_v:
+            _add_leaked(v[part], leak, m)
+        strange += _spikes_of(m, theta, lsb, per_lsb, top, spikes[part], messages[part], fired[part])
+        if membrane:
+            _reset(m, theta, v_new[part])
+    return strange
 
 
 @_kernel
 def _affine(x, gain, offset, y):
-    rows, channels = x.shape
-    for block in numba.prange((rows + ROWS - 1) // ROWS):
-        for row in range(np.int64(block) * ROWS, min((np.int64(block) + 1) * ROWS, rows)):
-            for c in range(channels):
-                y[row, c] = gain[c] * x[row, c] + offset[c]
+    """y = gain x + offset."""
+    run = _run_length(gain.size)
+    gains, offsets = _repeated(gain, run), _repeated(offset, run)
+    for block in numba.prange((x.size + run - 1) // run):
+        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
+        _affine_part(x[part], gains, offsets, y[part])
 
 
 @_kernel
 def _affine_of_two(a, b, of_a, of_b, offset, y):
-    rows, channels = a.shape
-    for block in numba.prange((rows + ROWS - 1) // ROWS):
-        for row in range(np.int64(block) * ROWS, min((np.int64(block) + 1) * ROWS, rows)):
-            for c in range(channels):
-                y[row, c] = of_a[c] * a[row, c] + of_b[c] * b[row, c] + offset[c]
+    """y = of_a a + of_b b + offset; y may be a."""
+    run = _run_length(offset.size)
+    of_as, of_bs, offsets = _repeated(of_a, run), _repeated(of_b, run), _repeated(offset, run)
+    for block in numba.prange((a.size + run - 1) // run):
+        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
+        _affine_of_two_part(a[part], b[part], of_as, of_bs, offsets, y[part])
+
+
+@_kernel
+def _sum_moments(x, channels, sums):
+    """sums[:2 channels] = per channel, the sums of x and of its squares."""
+    run = _run_length(channels)
+    blocks = (x.size + RUNS * run - 1) // (RUNS * run)
+    partial = np.zeros((blocks, 2, channels))
+    for block in numba.prange(blocks):
+        totals, squares = np.zeros(run, np.float32), np.zeros(run, np.float32)
+        for start in range(np.int64(block) * RUNS * run, min((np.int64(block) + 1) * RUNS * run, x.size), run):
+            _add_moments(x[start : start + run], totals, squares)
+        _fold(totals, partial[block, 0])
+        _fold(squares, partial[block, 1])
+    _total(partial, sums)
+
+
+@_kernel
+def _sum_products(grad, x, mean, sums):
+    """sums = per channel, the sums of grad and of grad (x - mean)."""
+    run = _run_length(mean.size)
+    means = _repeated(mean, run)
+    blocks = (x.size + RUNS * run - 1) // (RUNS * run)
+    partial = np.zeros((blocks, 2, mean.size))
+    for block in numba.prange(blocks):
+        totals, products = np.zeros(run, np.float32), np.zeros(run, np.float32)
+        for start in range(np.int64(block) * RUNS * run, min((np.int64(block) + 1) * RUNS * run, x.size), run):
+            _add_products(grad[start : start + run], x[start : start + run], means, totals, products)
+        _fold(totals, partial[block, 0])
+        _fold(products, partial[block, 1])
+    _total(partial, sums)
+
+
+@_inner
+def _run_length(channels):
+    """Elements of a run: whole pixels."""
+    return channels * max(1, RUN // channels)
+
+
+@_inner
+def _repeated(values, length):
+    result = np.empty(length, np.float32)
+    for i in range(length):
+        result[i] = values[i % values.size]
+    return result
+
+
+@_inner
+def _affine_part(x, gain, offset, y):
+    for i in range(x.size):
+        y[i] = gain[i] * x[i] + offset[i]
+
+
+@_inner
+def _add_leaked(v, leak, m):
+    for i in range(m.size):
+        m[i] += leak * v[i]
+
+
+@_inner
+def _affine_of_two_part(a, b, of_a, of_b, offset, y):
+    for i in range(a.size):
+        y[i] = of_a[i] * a[i] + of_b[i] * b[i] + offset[i]
+
+
+@_inner
+def _add_moments(x, total, squares):
+    for i in range(x.size):
+        total[i] += x[i]
+        squares[i] += x[i] * x[i]
+
+
+@_inner
+def _add_products(grad, x, mean, total, products):
+    for i in range(x.size):
+        total[i] += grad[i]
+        products[i] += grad[i] * (x[i] - mean[i])
+
+
+@_inner
+def _fold(values, channels):
+    """Add up what belongs to the same channel."""
+    for i in range(values.size):
+        channels[i % channels.size] += values[i]
+
+
+@_inner
+def _total(partial, sums):
+    blocks, kinds, channels = partial.shape
+    for kind in range(kinds):
+        for c in range(channels):
+            total = 0.0
+            for block in range(blocks):
+                total += partial[block, kind, c]
+            sums[kind * channels + c] = total

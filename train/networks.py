@@ -182,6 +182,13 @@ class CurrentLayer(nn.Module):
             return self.seca(current, previous + current), current
         return self.seca(current), current
 
+    def spikes(self, neuron: Neuron, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """(spikes of ``neuron``, ungated current where a SECA may need it) for the same input as forward."""
+        if self.seca is None:
+            return neuron.after(self.norm, self.conv(x)), None
+        gated, current = self(x, previous)
+        return neuron(gated), current
+
 
 class ResidualBlock(nn.Module):
     """Pre-activation block on a real-valued residual stream (fig. 2f when act2 is parallel)::
@@ -204,8 +211,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.act1(x)
-        h, current = self.layer1(spikes, x)
-        y, _ = self.layer2(self.act2(h), current)
+        graded, current = self.layer1.spikes(self.act2, spikes, x)
+        y, _ = self.layer2(graded, current)
         if self.shortcut is None:
             return y + x
         return y + self.shortcut(spikes if self.shortcut_reads_spikes else x)
@@ -250,9 +257,8 @@ class VGGLayer(nn.Module):
         self.act = act
         self.pool = pool
 
-    def forward(self, x: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
-        gated, current = self.currents(x, previous)
-        spikes = self.act(gated)
+    def forward(self, x: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        spikes, current = self.currents.spikes(self.act, x, previous)
         return (spikes if self.pool is None else self.pool(spikes)), current
 
 
@@ -316,8 +322,8 @@ class SmallNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.block(self.stem_norm(self.stem(x)))
-        current, _ = self.layer3(self.pool(self.act3(x)))
-        pooled = self.global_pool(self.act4(current))
+        graded, _ = self.layer3.spikes(self.act4, self.pool(self.act3(x)))
+        pooled = self.global_pool(graded)
         return self.classifier(torch.flatten(pooled, 1))
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from . import fused
+from .distributed import JointBatchNorm2d
 from .errors import ModelError
 
 __all__ = [
@@ -192,9 +193,26 @@ class Neuron(Temporal):
         normalised = norm(m) if m.dim() == 4 else norm(m[:, :, None, None])[:, :, 0, 0]
         return (self.alpha_logit[step].sigmoid() * m).add_(self.beta_logit[step].sigmoid() * normalised)
 
+    def after(self, norm: nn.Module, x: Tensor) -> Tensor:
+        """The spikes for the current ``norm(x)``: in one pass over memory where `fused` has it."""
+        return self(norm(x))
+
+    def _fuses_after(self, norm: nn.Module, x: Tensor) -> bool:
+        # what traces or observes the two modules wants to see each of them called
+        return (
+            isinstance(x, Tensor)
+            and isinstance(norm, JointBatchNorm2d)
+            and norm.training
+            and self._fuses(x)
+            and not (self._forward_hooks or norm._forward_hooks)
+        )
+
     def _fuses(self, current: Tensor) -> bool:
         """Whether `fused` has this neuron: without MPBN's own norms, with a fixed LSB, on a current of its kind."""
         return not self.mpbn and not self.spike.learn_lsb and fused.fits(current)
+
+    def _quantiser(self) -> tuple[float, int | None]:
+        return self.spike.lsb_value(), self.spike.bits
 
     def _current_step(self) -> int:
         if self.step is None:
@@ -247,11 +265,19 @@ class HybridFiring(MembraneNeuron):
     ds/dm is 1 above the threshold and 0 below: no surrogate gradient.
     """
 
+    def after(self, norm: nn.Module, x: Tensor) -> Tensor:
+        if not (self.detach_state and self._fuses_after(norm, x)):
+            return super().after(norm, x)
+        step = self._current_step()
+        theta = self.threshold_logit[step].sigmoid()
+        spikes, self.v = norm.fire(x, *self._membrane(step), theta, *self._quantiser(), membrane=True)
+        return spikes
+
     def forward(self, current: Tensor) -> Tensor:
         step = self._current_step()
         theta = self.threshold_logit[step].sigmoid()
         if self.detach_state and self._fuses(current):
-            spikes, self.v = fused.fire(current, *self._membrane(step), theta, self.spike.lsb_value(), self.spike.bits)
+            spikes, self.v = fused.fire(current, *self._membrane(step), theta, *self._quantiser())
             return spikes
         m = self._integrate(current, step)
         if self.detach_state:
@@ -270,6 +296,12 @@ class ParallelFiring(Neuron):
 
     foldable = True
 
+    def after(self, norm: nn.Module, x: Tensor) -> Tensor:
+        if self.step is None or not self._fuses_after(norm, x):
+            return super().after(norm, x)
+        theta = self.threshold_logit[self.step].sigmoid()
+        return norm.fire(x, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
+
     def forward(self, current: Tensor) -> Tensor:
         if self.step is not None:
             return self._fire(current, self.step)
@@ -282,8 +314,7 @@ class ParallelFiring(Neuron):
     def _fire(self, current: Tensor, step: int) -> Tensor:
         theta = self.threshold_logit[step].sigmoid()
         if self._fuses(current):
-            lsb, bits = self.spike.lsb_value(), self.spike.bits
-            return fused.fire(current, None, torch.zeros(()), theta, lsb, bits, membrane=False)[0]
+            return fused.fire(current, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
         return self.spike((self._normalise(current, step) - theta).relu_())
 
 

@@ -1,6 +1,6 @@
 """SGD with Nesterov momentum, and Muon for the low-bit weights, as one optimiser."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from .config import TrainingConfig
 from .synapses import LowBit
 
-__all__ = ["Optimiser"]
+__all__ = ["Muon", "Optimiser", "orthogonal"]
+
+# Of Muon's author: they make small singular values grow fastest.
+NEWTON_SCHULZ = 3.4445, -4.775, 2.0315
 
 
 class Optimiser:
@@ -34,9 +37,9 @@ class Optimiser:
         parameters = list(model.parameters())
         self.weights = [p for p in parameters if p.dim() >= 2]
         self.scalars = [p for p in parameters if p.dim() < 2]
-        by_muon = []
+        by_muon: list[Tensor] = []
         if config.optimizer == "muon":
-            by_muon = [m.weight for m in model.modules() if isinstance(m, LowBit) and isinstance(m, nn.Conv2d)]
+            by_muon = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and isinstance(m, LowBit)]
         self.matrices = [(weight, nn.Parameter(_matrix(weight.detach()))) for weight in by_muon]
         taken = {id(weight) for weight in by_muon}
         groups: list[dict[str, Any]] = [
@@ -48,7 +51,7 @@ class Optimiser:
         self.parts: list[tuple[torch.optim.Optimizer, float]] = [(sgd, rate)]
         if self.matrices:
             matrices = [matrix for _, matrix in self.matrices]
-            muon = torch.optim.Muon(matrices, lr=config.muon_learning_rate, weight_decay=config.muon_weight_decay)
+            muon = Muon(matrices, config.muon_learning_rate, config.muon_weight_decay)
             self.parts.append((muon, config.muon_learning_rate))
 
     def set_rate(self, share: float) -> None:
@@ -72,6 +75,55 @@ class Optimiser:
         """The inverse of state_dict; raises KeyError or ValueError for the state of another optimiser."""
         for (part, _), found in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(found)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan 2024) for matrices, in their own precision::
+
+        buffer = momentum buffer + (1 - momentum) gradient
+        W = (1 - rate decay) W - rate sqrt(max(1, rows / columns)) orthogonal((1 - momentum) gradient + momentum buffer)
+
+    torch.optim.Muon is the same in bfloat16, which is slower than everything else in a step where the processor has no
+    instructions for it.
+    """
+
+    def __init__(self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                if matrix.grad is None:
+                    continue
+                state = self.state[matrix]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(matrix)
+                buffer = state["momentum_buffer"].lerp_(matrix.grad, 1 - group["momentum"])
+                update = orthogonal(matrix.grad.lerp(buffer, group["momentum"]))
+                rows, columns = matrix.shape
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                matrix.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """Roughly U V^T of the singular value decomposition: singular values come to lie within about 0.7 to 1.2.
+
+    Five steps X <- (a + b A + c A^2) X, A = X X^T, of Newton and Schulz with the published coefficients. All that
+    happens to X is a factor from the left that commutes with A; only these square matrices are iterated.
+    """
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = wide / wide.norm().clamp(min=1e-7)
+    gram = wide @ wide.T
+    one = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    factor = one
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(5):
+        step = torch.addmm(a * one + b * gram, gram, gram, alpha=c)
+        factor = step @ factor
+        gram = step @ gram @ step
+    wide = factor @ wide
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
 
 
 def _matrix(weight: Tensor) -> Tensor:

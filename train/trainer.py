@@ -103,6 +103,8 @@ def check_fit(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, te
             raise DataError(
                 f"{data.name}: {data.frames} frames per sample, the network needs {spec.time_steps} time-steps"
             )
+    if config.small_size and (spec.event or spec.name == "vgg-snn"):
+        raise DataError("small_size is for images and for networks that end in a global average pool")
     parts = config.devices * config.nodes * config.accumulate
     if min(config.batch_size, len(train_data)) < 2 * parts:
         raise DataError(
@@ -181,6 +183,7 @@ class TrainingRun:
         with quantised_once(self.model):
             backprop = self._backprop(batch)
             for x, labels in batch.prepared(self.train_data, self.augmentation, self.fabric.device):
+                x = self._sized(x)
                 share = len(labels) / batch.size
                 loss, logits = backprop(self.network, x, labels, lambda value, share=share: (value * share).backward())
                 hard_labels = labels if labels.dim() == 1 else labels.argmax(1)
@@ -193,6 +196,13 @@ class TrainingRun:
             raise self._diverged(batch, x)
         self.optimiser.step()
         self.sums += figures
+
+    def _sized(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) as they are, or shrunk in the first epochs where the options say so."""
+        size = self.config.small_size
+        if not size or self.epoch > self.config.small_epochs:
+            return x
+        return functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
 
     def _backprop(self, batch: MiniBatch) -> Callable[..., tuple[Tensor, Tensor]]:
         """(model, x, labels, backward) -> (loss, logits), leaving the gradient in the parameters."""
