@@ -329,6 +329,8 @@ class _Display:
 
 def main() -> None:
     """Entry point of ``hmdf-train``. Interrupted, it leaves the files of the last complete epoch."""
+    # PyTorch and Numba have threads of their own: those that wait for work must leave the cores to the others.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     run_cli(train_command)
 
 

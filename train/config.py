@@ -67,8 +67,8 @@ class TrainingConfig:
         crop: move each image by up to this many pixels in both directions; black comes in.
         resized_crop: cut 8 to 100 % of the image's area, scaled to the network's input.
         flip: mirror every second sample, left to right.
-        small_size: shrink training images to this many pixels (both sides) during the first ``small_epochs`` epochs, when
-            what they teach is coarse anyway; a step then takes that much less time.
+        small_size: shrink training images to this many pixels a side in the first ``small_epochs`` epochs, when
+            what they teach is coarse anyway; a step then takes that much less time. 0: never.
         auto_augment: the learned policy for "cifar10", "imagenet" or "svhn", or "none".
         cutout: blank a square of this many pixels, 0 for none.
         mixup: probability with which an image is mixed with another one, in a share drawn from 0..1.

@@ -217,7 +217,7 @@ class Statistics(NamedTuple):
 
     mean: Tensor
     variance: Tensor
-    count: float
+    values: float
 
 
 def batch_norm(x: Tensor, norm: Norm) -> tuple[Tensor, Statistics]:
@@ -243,11 +243,11 @@ class _Moments(NamedTuple):
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
     inverse: NDArray[np.float64]
-    count: float
+    values: float
     joint: bool
 
     def statistics(self) -> Statistics:
-        return Statistics(torch.from_numpy(self.mean).float(), torch.from_numpy(self.variance).float(), self.count)
+        return Statistics(torch.from_numpy(self.mean).float(), torch.from_numpy(self.variance).float(), self.values)
 
     def affine(self, weight: Tensor, bias: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(gain, offset): the normalised x is gain x + offset."""
@@ -265,8 +265,8 @@ class _Moments(NamedTuple):
         if self.joint:
             distributed.all_reduce(torch.from_numpy(sums))
         gain = weight.detach().numpy() * self.inverse
-        of_x = -gain * self.inverse * sums[channels:] / self.count
-        constant = -gain * sums[:channels] / self.count - of_x * self.mean
+        of_x = -gain * self.inverse * sums[channels:] / self.values
+        constant = -gain * sums[:channels] / self.values - of_x * self.mean
         return [values.astype(np.float32) for values in (gain, of_x, constant)], own[channels:], own[:channels]
 
 
@@ -350,7 +350,7 @@ class _BatchNormAndFire(torch.autograd.Function):
 # -------------------------------------------------------------------------- convolutions
 
 
-def pack(integer: Tensor, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
+def pack(integer: Tensor, stride: tuple[int, ...], padding: tuple[int, ...] | str, dilation: tuple[int, ...]) -> Tensor:
     """Integer weights (C_out, C_in, Kh, Kw) in the layout that `convolve` takes."""
     unit = torch.ones(integer.shape[0])
     weight = integer.to(torch.int8)
@@ -363,7 +363,7 @@ def convolve(
     packed: Tensor,
     scale: Tensor,
     stride: tuple[int, ...],
-    padding: tuple[int, ...],
+    padding: tuple[int, ...] | str,
     dilation: tuple[int, ...],
 ) -> Tensor:
     """conv2d(x, weight) for spikes ``x`` that carry messages and ``weight = scale * integer``, in integers.
@@ -392,7 +392,7 @@ class _Convolution(torch.autograd.Function):
         ctx.geometry = list(stride), list(padding), list(dilation)
         no_offset = torch.zeros(len(scale), dtype=torch.int64)
         geometry = stride, padding, dilation, 1
-        output = 1.0, 0, torch.float32, "none", [], ""
+        output: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
         return torch.ops.onednn.qconv2d_pointwise(messages, lsb, 0, packed, scale, no_offset, None, *geometry, *output)
 
     @staticmethod
@@ -417,7 +417,7 @@ def _flat(x: Tensor) -> NDArray[Any]:
 def _use_threads() -> None:
     """As many threads as PyTorch uses."""
     wanted = torch.get_num_threads()
-    numba.set_num_threads(min(wanted, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(wanted, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     if torch.get_num_threads() != wanted:  # where both use OpenMP, Numba's start changes its number of threads
         torch.set_num_threads(wanted)
 

@@ -197,15 +197,13 @@ class Neuron(Temporal):
         """The spikes for the current ``norm(x)``: in one pass over memory where `fused` has it."""
         return self(norm(x))
 
-    def _fuses_after(self, norm: nn.Module, x: Tensor) -> bool:
+    def _fused_norm(self, norm: nn.Module, x: Tensor) -> JointBatchNorm2d | None:
+        """``norm`` if it and this neuron are computed in one pass."""
         # what traces or observes the two modules wants to see each of them called
-        return (
-            isinstance(x, Tensor)
-            and isinstance(norm, JointBatchNorm2d)
-            and norm.training
-            and self._fuses(x)
-            and not (self._forward_hooks or norm._forward_hooks)
-        )
+        observed = bool(self._forward_hooks or norm._forward_hooks)
+        if isinstance(x, Tensor) and isinstance(norm, JointBatchNorm2d) and norm.training and not observed:
+            return norm if self._fuses(x) else None
+        return None
 
     def _fuses(self, current: Tensor) -> bool:
         """Whether `fused` has this neuron: without MPBN's own norms, with a fixed LSB, on a current of its kind."""
@@ -266,11 +264,12 @@ class HybridFiring(MembraneNeuron):
     """
 
     def after(self, norm: nn.Module, x: Tensor) -> Tensor:
-        if not (self.detach_state and self._fuses_after(norm, x)):
+        fused_norm = self._fused_norm(norm, x) if self.detach_state else None
+        if fused_norm is None:
             return super().after(norm, x)
         step = self._current_step()
         theta = self.threshold_logit[step].sigmoid()
-        spikes, self.v = norm.fire(x, *self._membrane(step), theta, *self._quantiser(), membrane=True)
+        spikes, self.v = fused_norm.fire(x, *self._membrane(step), theta, *self._quantiser(), membrane=True)
         return spikes
 
     def forward(self, current: Tensor) -> Tensor:
@@ -297,10 +296,11 @@ class ParallelFiring(Neuron):
     foldable = True
 
     def after(self, norm: nn.Module, x: Tensor) -> Tensor:
-        if self.step is None or not self._fuses_after(norm, x):
+        fused_norm = self._fused_norm(norm, x)
+        if self.step is None or fused_norm is None:
             return super().after(norm, x)
         theta = self.threshold_logit[self.step].sigmoid()
-        return norm.fire(x, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
+        return fused_norm.fire(x, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
 
     def forward(self, current: Tensor) -> Tensor:
         if self.step is not None:

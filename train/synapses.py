@@ -175,7 +175,7 @@ class _LowBitConv2d(LowBit, nn.Conv2d):
             return fused.convolve(x, self.low_bit_weight(), packed, scale, self.stride, self.padding, self.dilation)
 
     def _runs_in_integers(self, x: Tensor) -> bool:
-        plain = self.groups == 1 and self.bias is None and self.padding_mode == "zeros"
+        plain = self.groups == 1 and self.bias is None and self.padding_mode == "zeros" and self.padding != "same"
         return plain and fused.messages_of(x) is not None and fused.fits(x)
 
 

@@ -361,4 +361,3 @@ def _test_sums(
             correct += int((logits.argmax(1) == labels).sum())
     model.train(was_training)
     return loss, correct
-

@@ -8,8 +8,9 @@ import torch
 from hmdf.train import checkpoint
 from hmdf.train.data import Dataset, load
 from hmdf.train.errors import DataError, TrainingError
-from hmdf.train.networks import NetworkSpec, build
-from hmdf.train.trainer import EpochMetrics, Progress, TrainingConfig, _optimizer, evaluate, train
+from hmdf.train.networks import NetworkSpec, SmallNet, build
+from hmdf.train.optimiser import Optimiser
+from hmdf.train.trainer import EpochMetrics, Progress, TrainingConfig, evaluate, train
 
 SPEC = NetworkSpec("small", (1, 8, 8), 10, width=8)
 
@@ -80,12 +81,34 @@ def test_infinite_mixture_survives_training():
     """alpha = 1 and beta = 0 have infinite parameters, which no weight decay may turn into NaN."""
     model = build(SPEC)
     model.block.act1.set_mixture(1.0, 0.0)
-    optimizer = _optimizer(model, TrainingConfig())
+    optimiser = Optimiser(model, TrainingConfig())
     for _ in range(3):
         model(torch.randn(4, 1, 8, 8)).sum().backward()
-        optimizer.step()
+        optimiser.step()
     assert model.block.act1.alpha()[0] == 1.0
     assert model.block.act1.beta()[0] == 0.0
+
+
+def test_small_images_in_the_first_epochs(monkeypatch):
+    seen = []
+    forward = SmallNet.forward
+
+    def watch(self, x):
+        seen.append((self.training, x.shape[-2:]))
+        return forward(self, x)
+
+    monkeypatch.setattr(SmallNet, "forward", watch)
+    states(epochs=2, batch_size=512, small_size=6, small_epochs=1)
+    assert [size for training, size in seen if not training] == [(8, 8)] * len([1 for t, _ in seen if not t])
+    sizes = [tuple(size) for training, size in seen if training]
+    assert set(sizes[: len(sizes) // 3]) == {(6, 6)}
+    assert sizes[-1] == (8, 8)
+
+
+def test_small_images_need_a_global_pool():
+    spec = NetworkSpec("vgg-snn", (3, 16, 16), 10, width=4)
+    with pytest.raises(DataError, match="global average pool"):
+        train(spec, TrainingConfig(epochs=1, small_size=8, small_epochs=1), TRAIN, TEST)
 
 
 def test_learning_rate_schedule():

@@ -1,9 +1,11 @@
 """Compressed images: decoding, mosaics of equal tiles, and arrays that are decoded only where they are indexed."""
 
 import io
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from ..errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+# Pillow's name for images of that many channels.
+MODES = {1: "L", 3: "RGB"}
 # What LazyImages decodes at once; more at a time is a mistake of whoever wants the whole of ImageNet in memory.
 MAX_DECODED_BYTES = 4 * 2**30
 
@@ -22,18 +26,42 @@ def decode(data: bytes | Path, where: str, mode: str = "RGB", resize: int | None
 
     With ``resize`` the shorter side is first scaled to that many pixels (bilinear). Raises DataError naming ``where``.
     """
-    image_module = _pillow()
-    try:
-        with image_module.open(io.BytesIO(data) if isinstance(data, bytes) else data) as opened:
-            image = opened.convert(mode)
-    except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
-        raise DataError(f"{where}: not a readable image ({error})") from None
+    with open_image(data, where) as opened:
+        image = _converted(opened, mode)
     if resize is not None:
         scale = resize / min(image.size)
         size = [max(resize, round(length * scale)) for length in image.size]
-        image = image.resize(size, image_module.Resampling.BILINEAR)
-    pixels = np.asarray(image)
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        image = image.resize(size, _pillow().Resampling.BILINEAR)
+    return _channels_first(image)
+
+
+def decode_fitted(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """One image file as (C, H, W), C = 1 (grey) or 3, whatever its size and colours.
+
+    It is turned upright as its EXIF data say; one of another size is scaled (bilinear) until it covers H x W, and its
+    centre is taken. Raises DataError naming the file.
+    """
+    from PIL import ImageOps
+
+    channels, height, width = shape
+    with open_image(path, str(path)) as opened:
+        image = _converted(ImageOps.exif_transpose(opened), MODES[channels])
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), _pillow().Resampling.BILINEAR)
+    return _channels_first(image)
+
+
+@contextmanager
+def open_image(data: bytes | Path, where: str) -> Iterator[Any]:
+    """A Pillow image of which the header has been read; what fails within the block is a DataError naming ``where``."""
+    image_module = _pillow()
+    try:
+        with image_module.open(io.BytesIO(data) if isinstance(data, bytes) else data) as opened:
+            yield opened
+    except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{where}: not a readable image ({error})") from None
 
 
 def decode_mosaics(sheets: Sequence[NDArray[np.uint8]], tile: tuple[int, int], where: str) -> NDArray[np.uint8]:
@@ -85,8 +113,9 @@ class LazyImages:
         chosen = np.arange(len(self))[index]
         if chosen.ndim == 0:
             return self._one(self.paths[int(chosen)])
-        if len(chosen) * 3 * self.size**2 > MAX_DECODED_BYTES:
-            raise DataError(f"{len(chosen)} images of {self.size} pixels do not fit into memory; take fewer at a time")
+        if len(chosen) * math.prod(self.shape[1:]) > MAX_DECODED_BYTES:
+            what = f"{len(chosen)} images of {self.shape[-1]} pixels"
+            raise DataError(f"{what} do not fit into memory; take fewer at a time")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             images = list(pool.map(self._one, [self.paths[i] for i in chosen]))
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
@@ -102,6 +131,33 @@ class LazyImages:
             raise DataError(f"{path}: {width} x {height} pixels, the data set has {self.size} x {self.size}")
         top, left = (height - self.size) // 2, (width - self.size) // 2
         return pixels[:, top : top + self.size, left : left + self.size]
+
+
+class FittedImages(LazyImages):
+    """Image files of any size and colours that look like a uint8 array (N, C, H, W); see `decode_fitted`."""
+
+    def __init__(self, paths: Sequence[Path], shape: tuple[int, int, int]) -> None:
+        super().__init__(paths, shape[-1])
+        self.image_shape = shape
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self.paths), *self.image_shape
+
+    def _one(self, path: Path) -> NDArray[np.uint8]:
+        return decode_fitted(path, self.image_shape)
+
+
+def _converted(image: Any, mode: str) -> Any:
+    """In 8 bits per channel; Pillow itself would cut 16-bit greys off at 255."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = _pillow().fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert(mode)
+
+
+def _channels_first(image: Any) -> NDArray[np.uint8]:
+    pixels = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _pillow() -> Any:

@@ -38,6 +38,11 @@ RECORDINGS: dict[str, Callable[[str, str, Root], Dataset]] = {
 }
 
 
+def is_named(name: str) -> bool:
+    """Whether ``name`` is that of a data set, with or without framing and fold; else it is a path."""
+    return split_fold(name)[0].partition(":")[0] in DATASETS
+
+
 def one_frame_per_step(name: str, time_steps: int) -> str:
     """The name under which event recordings come as one frame per time-step; any other name is unchanged."""
     base, fold = split_fold(name)
@@ -61,8 +66,7 @@ def load(name_or_path: str | Path, split: str, root: str | Path | None = None) -
     if fold is not None:
         if split_fold(name)[1] is not None:
             raise DataError(f"{name_or_path}: names two folds, give one")
-        named = name.partition(":")[0] in DATASETS
-        return take_fold(load(name, "all", root), fold, split, own_statistics=not named)
+        return take_fold(load(name, "all", root), fold, split, own_statistics=not is_named(name))
     if name in DATASETS:
         return DATASETS[name](split, root)
     family, _, framing = name.partition(":")
