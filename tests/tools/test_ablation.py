@@ -1,0 +1,44 @@
+"""The ablation's runner, with one small row on digits: run, kept, not run again, refused with another budget."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BUDGET = "--data digits --net small --width 4 --time-steps 2 --epochs 1 --batch-size 32 --samples 64 --test-samples 64"
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import ablation
+
+    def invoke(*arguments: str, budget: str = BUDGET) -> Result:
+        return CliRunner().invoke(ablation.main, [*budget.split(), "--rows", "base", "--seeds", "1", *arguments])
+
+    return invoke
+
+
+def test_a_run_is_kept_and_tabulated(tmp_path, run):
+    out = tmp_path / "kept"
+    done = run("--out", str(out))
+    assert done.exit_code == 0, done.output
+    record = json.loads((out / "base-0.json").read_text())
+    assert record["test_samples"] == record["integer_samples"] == record["training_samples"] == 64
+    # the papers' convention: 4.6 pJ for each MAC and 0.9 pJ for each SOP, but pools, which have no weights, are free
+    assert 0 < record["energy_pj"] <= 4.6 * record["macs"] + 0.9 * record["sops"]
+    assert record["seconds_per_epoch"] > 0
+    assert (out / "figure3.svg").exists()
+
+    again = run("--out", str(out), "--markdown")
+    assert again.exit_code == 0, again.output
+    assert "begun" not in again.output
+    assert "| base | 1 |" in again.output
+    summary = json.loads((tmp_path / "kept.json").read_text())
+    assert summary["rows"]["base"]["values"]["sops"]["by_seed"] == [record["sops"]]
+
+    other = run("--out", str(out), budget=BUDGET.replace("--width 4", "--width 5"))
+    assert other.exit_code == 2
+    assert "width 4, now 5" in other.output
