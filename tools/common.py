@@ -21,6 +21,7 @@ from hmdf.sim.encoder import normalise
 from hmdf.sim.errors import HmdfError, InputError
 from hmdf.sim.program import Preprocessing
 from hmdf.train.data import Dataset, load
+from hmdf.train.data.pictures import Pictures
 from hmdf.train.errors import DataError, ModelError, TrainingError
 
 EXTRAS = {
@@ -170,8 +171,10 @@ def normalised(data: Dataset, preprocessing: Preprocessing) -> NDArray[np.float6
         raise InputError(f"{data.name}: {error}") from None
 
 
-def check_labels(data: Dataset, classes: int) -> None:
-    """Raise InputError unless every label names one of `classes` classes."""
+def check_labels(data: Dataset | Pictures, classes: int) -> None:
+    """Raise InputError unless every label, where there are any, names one of `classes` classes."""
+    if data.labels is None:
+        return
     outside = (data.labels < 0) | (data.labels >= classes)
     if outside.any():
         where = int(np.argmax(outside))

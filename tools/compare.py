@@ -13,6 +13,7 @@ from rich.console import Console
 from hmdf.hw_targets.target import Cost
 from hmdf.sim.errors import InputError
 from hmdf.train.data import Dataset
+from hmdf.train.data.pictures import Pictures
 
 from .common import print_table, table
 from .figures import number, triple
@@ -23,16 +24,18 @@ LARGEST_FILE = 256 << 20
 """Bytes of an out.json that is still read."""
 
 
-def data_document(dataset: Dataset, split: str) -> dict[str, Any]:
+def data_document(dataset: Dataset | Pictures) -> dict[str, Any]:
     """What was run, so that two runs can be told to be of the same data (key `data` of out.json)."""
-    labels = np.asarray(dataset.labels, dtype="<i8")
-    return {"name": dataset.name, "split": split, "labels_sha256": hashlib.sha256(labels.tobytes()).hexdigest()}
+    digest = None
+    if dataset.labels is not None:
+        digest = hashlib.sha256(np.asarray(dataset.labels, dtype="<i8").tobytes()).hexdigest()
+    return {"name": dataset.name, "split": dataset.split, "labels_sha256": digest}
 
 
 class _Data(msgspec.Struct):
     name: str
     split: str
-    labels_sha256: str
+    labels_sha256: str | None
 
 
 class _Accuracy(msgspec.Struct):
@@ -92,6 +95,8 @@ def read_baseline(path: Path) -> _Out:
 def check_same_data(baseline: _Out, path: Path, report: dict[str, Any]) -> None:
     """Raise InputError unless a baseline was run on the samples of this run."""
     here = report["data"]
+    if here["labels_sha256"] is None:
+        raise InputError(f"--baseline {path}: samples without labels cannot be told to be the same in both runs")
     if baseline.samples != report["samples"] or baseline.data.labels_sha256 != here["labels_sha256"]:
         theirs = f"{baseline.samples} samples of {baseline.data.name} ({baseline.data.split})"
         raise InputError(

@@ -12,6 +12,7 @@ from hmdf.sim.nodes import INPUT, Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.reference import Executor, accumulate
 from hmdf.train.data import Dataset
+from hmdf.train.data.pictures import Pictures
 
 PICTURE_PIXELS, MAP_PIXELS = 64, 16
 """Longest side of the picture and of a map of spikes; larger ones are summed over squares."""
@@ -20,7 +21,7 @@ MAP_STEPS = 16
 
 
 def sample_document(
-    program: Program, executor: Executor, data: Dataset, messages: NDArray, index: int = 0
+    program: Program, executor: Executor, data: Dataset | Pictures, messages: NDArray, index: int = 0
 ) -> dict[str, Any]:
     """Picture, spikes of every population over time, and how the logits grow, for one sample.
 
@@ -33,7 +34,7 @@ def sample_document(
     sent |= {name: values[0] for name, values in taps.messages.items()}
     return {
         "index": index,
-        "label": int(data.labels[index]),
+        "label": None if data.labels is None else int(data.labels[index]),
         "predicted": int(taps.logits[0].argmax()),
         "picture": picture(np.asarray(data.inputs[index : index + 1])[0]),
         "logits_by_step": _logits_by_step(program, sent).tolist(),

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.encoder import clipped_share, encode
+from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
 from hmdf.train.data import Dataset
-
-from .common import normalised
+from hmdf.train.data.pictures import Pictures
 
 BLOCK = 256
 """Samples that are normalised and encoded at a time."""
 MOST_BYTES = 4 << 30
 """Largest array of messages that is held at once."""
+WHITE = 255.0
+"""The brightest value of an image file. It stands for the divisor of the data that a program was trained on."""
 
 
 class Samples:
     """A data set as a program takes it: normalised values, and the messages they become."""
 
-    def __init__(self, program: Program, data: Dataset) -> None:
+    def __init__(self, program: Program, data: Dataset | Pictures) -> None:
         self.program, self.data = program, data
+        self.preprocessing = program.input.preprocessing
+        if isinstance(data, Pictures):
+            self.preprocessing = msgspec.structs.replace(self.preprocessing, divisor=WHITE)
         self.clipped = 0.0
         """Share of input values beyond the range of the input's messages, of the blocks read so far."""
 
@@ -35,8 +39,10 @@ class Samples:
 
     def x(self, start: int, stop: int) -> NDArray[np.float64]:
         """Normalised samples start..stop, (n, *shape) or (n, T, *shape)."""
-        part = replace(self.data, inputs=self.data.inputs[start:stop], labels=self.data.labels[start:stop])
-        return normalised(part, self.program.input.preprocessing)
+        try:
+            return normalise(self.data.inputs[start:stop], self.preprocessing)
+        except InputError as error:
+            raise InputError(f"{self.data.name}: {error}") from None
 
     def messages(self, count: int) -> NDArray[np.int32]:
         """The first `count` samples as integers, all at once.

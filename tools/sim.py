@@ -21,11 +21,13 @@ from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
+from hmdf.train.data.pictures import Pictures
 
-from .common import check_labels, console, load_data, print_table, progress, run_cli, table
+from .common import check_labels, console, print_table, progress, run_cli, table
 from .compare import baseline_document, check_same_data, data_document, read_baseline
 from .costs import cost_document, own_target, print_costs, targets_of
 from .model import TrainedModel, load_model
+from .pictures import load_samples, predictions_document, print_predictions
 from .sample import sample_document
 from .samples import Samples
 from .summary import document, print_fidelity, print_layers, write_json
@@ -44,8 +46,12 @@ EXECUTORS = ("reference", "onnx", "lava")
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", help="Data set by name, an .npz or a folder [default: the one it was trained on].")
-@click.option("--split", type=click.Choice(["train", "test", "all"]), default="test", show_default=True)
+@click.option(
+    "--data", help="Data set by name, an .npz, a folder of images or an image [default: what it was trained on]."
+)
+@click.option(
+    "--split", type=click.Choice(["train", "test", "all"]), help="[default: test; of a folder of new images, all]"
+)
 @click.option("--samples", type=click.IntRange(1), help="Only the first N samples.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.")
 @click.option("--threads", type=click.IntRange(1), help="Threads [default: one per processor].")
@@ -65,7 +71,7 @@ EXECUTORS = ("reference", "onnx", "lava")
 def sim_command(
     model: Path,
     data: str | None,
-    split: str,
+    split: str | None,
     samples: int | None,
     data_root: Path | None,
     threads: int | None,
@@ -90,10 +96,12 @@ def sim_command(
     other = None if baseline is None else read_baseline(baseline)
     if not (data or program.metadata.data_set):
         raise click.UsageError("the program does not say what it was trained on: give --data")
-    dataset = load_data(data or program.metadata.data_set, split, data_root, samples)
+    dataset = load_samples(program, data or program.metadata.data_set, split, data_root, samples)
     check_labels(dataset, program.classes)
     x = Samples(program, dataset)
     screen = console()
+    if isinstance(dataset, Pictures) and dataset.notes:
+        _note(screen, "; ".join(dataset.notes))
     _note_training_samples(screen, program, dataset)
     simulator = Simulator(threads)
     with progress("simulating", len(x)) as advance:
@@ -120,9 +128,10 @@ def sim_command(
         accuracy=accuracy,
         verify={name: msgspec.to_builtins(verdict) for name, verdict in verdicts.items()},
     )
-    report["data"] = data_document(dataset, split)
+    report["data"] = data_document(dataset)
     report["input"]["clipped_share"] = x.clipped
     report["fidelity"] = fidelity
+    report["predictions"] = predictions_document(program, dataset, result)
     report["sample"] = sample_document(program, simulator, dataset, x.messages(1))
     report |= cost_document(program, result.counters, targets, chips)
     report["baseline"] = None
@@ -135,6 +144,8 @@ def sim_command(
     if fidelity:
         print_fidelity(screen, fidelity, min(len(x), FIDELITY_SAMPLES))
     print_costs(screen, report)
+    if report["predictions"] is not None and dataset.labels is None:
+        print_predictions(screen, report["predictions"])
     _print_outcome(screen, report, result)
     _print_verdicts(screen, verdicts)
 
@@ -143,7 +154,7 @@ def _note(screen: Console, text: str) -> None:
     screen.print(f"note: {text}", soft_wrap=True)
 
 
-def _note_training_samples(screen: Console, program: Program, data: Dataset) -> None:
+def _note_training_samples(screen: Console, program: Program, data: Dataset | Pictures) -> None:
     """The splits of a data set and of its folds overlap: say so where the program was trained on another division."""
     trained, own = split_fold(program.metadata.data_set), split_fold(data.name)
     if trained[0] == own[0] and trained[1] != own[1]:
@@ -215,9 +226,12 @@ def _print_verdicts(screen: Console, verdicts: dict[str, Verdict]) -> None:
 # -------------------------------------------------------------------------------- accuracy
 
 
-def _float_accuracy(module: nn.Module, x: Samples, labels: NDArray, predictions: NDArray) -> dict[str, float | None]:
+def _float_accuracy(
+    module: nn.Module, x: Samples, labels: NDArray | None, predictions: NDArray
+) -> dict[str, float | None]:
     expected = _float_predictions(module, x)
-    return {"float": float(np.mean(expected == labels)), "agreement": float(np.mean(expected == predictions))}
+    accuracy = None if labels is None else float(np.mean(expected == labels))
+    return {"float": accuracy, "agreement": float(np.mean(expected == predictions))}
 
 
 def _float_predictions(module: nn.Module, x: Samples, batch: int = 64) -> NDArray:
@@ -281,9 +295,13 @@ def _fidelity(program: Program, graph: FoldedGraph, x: NDArray) -> list[dict[str
 
 def _print_outcome(screen: Console, report: dict[str, Any], result: Result) -> None:
     accuracy = report["accuracy"]
-    parts = [f"integer {accuracy['integer']:.2%}"]
+    parts = ["unknown, the images have no labels"]
+    if accuracy["integer"] is not None:
+        parts = [f"integer {accuracy['integer']:.2%}"]
     if accuracy["float"] is not None:
-        parts = [f"float {accuracy['float']:.2%}", *parts, f"same class {accuracy['agreement']:.2%}"]
+        parts = [f"float {accuracy['float']:.2%}", *parts]
+    if accuracy["agreement"] is not None:
+        parts.append(f"same class {accuracy['agreement']:.2%}")
     rate = report["samples"] / result.seconds if result.seconds else 0.0
     screen.print(f"\naccuracy: {', '.join(parts)}; {rate:,.0f} samples/s")
 

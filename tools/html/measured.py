@@ -161,7 +161,7 @@ class SampleLayer(msgspec.Struct, frozen=True):
 
 class Sample(msgspec.Struct, frozen=True):
     index: Whole
-    label: Whole
+    label: Whole | None
     predicted: Whole
     picture: Picture | None
     logits_by_step: list[list[Real]]
@@ -259,7 +259,7 @@ def _check(measured: Measured, program: Program, path: Path) -> None:
 def _check_sample(sample: Sample, program: Program, path: Path) -> None:
     """Sizes and ranges, so that pictures can be drawn without another look."""
     sound = (
-        all(0 <= name < program.classes for name in (sample.label, sample.predicted))
+        all(0 <= name < program.classes for name in (sample.label or 0, sample.predicted))
         and [len(row) for row in sample.logits_by_step] == [program.classes] * program.time_steps
         and len(sample.layers) > 0
         and all(_sound_map(layer, program.time_steps) for layer in sample.layers)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .charts import lines
-from .markup import Markup, Numbers, count, el, join, png
+from .markup import Child, Markup, Numbers, count, el, join, png
 from .verdict import sign
 
 INK = (57, 128, 230)
@@ -22,9 +22,7 @@ def story(numbers: Numbers) -> Markup:
     """Picture, logits over time, and the spikes of every population at every step."""
     sample = numbers.value("/sample")
     names = numbers.value("/program/class_names")
-    predicted, label = (_class(names, sample[key]) for key in ("predicted", "label"))
-    good = sample["predicted"] == sample["label"]
-    verdict = el("p", sign(good), "predicted ", el("strong", predicted), f", labelled {label}", cls="outcome")
+    verdict = el("p", *_verdict(sample, names), cls="outcome")
     seen = el("div", _picture(sample["picture"]), verdict, el("p", f"sample {sample['index']}", cls="sub"), cls="seen")
     grown = el("div", el("h3", "Logits after each step"), _logits(sample, names), cls="grown")
     dense = {layer["name"] for layer in numbers.value("/layers") if layer["signed"]}
@@ -41,6 +39,15 @@ def story(numbers: Numbers) -> Markup:
         el("ol", *rows, cls="strips", style=f"--wide:{min(steps * TILE, WIDEST)}px"),
     ]
     return join(el("div", seen, grown, cls="sample"), *spikes)
+
+
+def _verdict(sample: dict[str, Any], names: list[str]) -> list[Child]:
+    """The predicted class, and whether it is the label's where the sample has one."""
+    words: list[Child] = ["predicted ", el("strong", _class(names, sample["predicted"]))]
+    if sample["label"] is None:
+        return words
+    good = sample["predicted"] == sample["label"]
+    return [sign(good), *words, f", labelled {_class(names, sample['label'])}"]
 
 
 def _class(names: list[str], number: int) -> str:
@@ -62,8 +69,8 @@ def _logits(sample: dict[str, Any], names: list[str]) -> Markup:
     """The classes that lead in the end; the predicted one stands out, and the label if it is another."""
     final = sample["logits_by_step"][-1]
     leading = sorted(range(len(final)), key=lambda k: (-final[k], k))[:TOP_CLASSES]
-    shown = list(dict.fromkeys([*leading, sample["label"]]))
     kinds = {sample["label"]: "label", sample["predicted"]: "predicted"}
+    shown = [k for k in dict.fromkeys([*leading, sample["label"]]) if k is not None]
     order = sorted(shown, key=lambda k: (k in kinds, k == sample["predicted"]))
     series = [
         (_class(names, k)[:12], [row[k] for row in sample["logits_by_step"]], kinds.get(k, "other")) for k in order

@@ -46,8 +46,10 @@ def _sentence(numbers: Numbers) -> Markup:
     program, row, accuracy = document["program"], document["targets"][0], document["accuracy"]
     trained = f" (trained on {program['data_set']})" if program["data_set"] else ""
     words: list[Child] = [f"As an integer program, {program['network'] or 'the network'}{trained}"]
-    if accuracy["integer"] is None:
+    if accuracy["integer"] is None and document["sample"] is None:
         words.append(" has not been measured on samples")
+    elif accuracy["integer"] is None:
+        words += [" was run on ", numbers.show("/samples", count), " samples without labels"]
     else:
         words += [" classifies ", numbers.show("/accuracy/integer", percent), " of "]
         words += [numbers.show("/samples", count), " samples correctly"]
@@ -80,7 +82,9 @@ def _small(*words: Child) -> Markup:
 def _accuracy(numbers: Numbers) -> Markup:
     accuracy = numbers.value("/accuracy")
     if accuracy["integer"] is None:
-        return _tile("Accuracy", "–", _small("not measured: give the out.json of hmdf-sim"))
+        unlabelled = numbers.value("/sample") is not None
+        why = "the samples have no labels" if unlabelled else "not measured: give the out.json of hmdf-sim"
+        return _tile("Accuracy", "–", _small(why))
     if accuracy["float"] is None:
         return _tile("Accuracy", numbers.show("/accuracy/integer", percent), _small("as integers; not compared"))
     return _tile(

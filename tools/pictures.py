@@ -1,0 +1,78 @@
+"""Images of one's own as the data of hmdf-sim: a folder or a single file, and what the program says of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from hmdf.sim.errors import InputError
+from hmdf.sim.program import Program
+from hmdf.sim.simulator import Result
+from hmdf.train.data import Dataset
+from hmdf.train.data.folds import split_fold
+from hmdf.train.data.pictures import Pictures, is_picture, load_pictures
+from hmdf.train.data.registry import is_named
+
+from .common import load_data, print_table, progress, table
+
+ROWS = 100
+"""Predictions that are printed; the JSON has all."""
+
+
+def load_samples(
+    program: Program, name: str, split: str | None, root: Path | None, samples: int | None
+) -> Dataset | Pictures:
+    """The samples that a program is to run: of a data set, or images that are made to fit the program.
+
+    Args:
+        split: None: the test split; of a folder of images that the program was not trained on, all of them.
+
+    Raises:
+        DataError, InputError: naming the data, file or folder, and what is wrong.
+    """
+    path = Path(name)
+    if is_named(name) or not (path.is_dir() or is_picture(path)):
+        return load_data(name, split or "test", root, samples)
+    if program.input.timing == "frames":
+        raise InputError(f"{name}: the program takes frames of events, one per time-step; images are none")
+    if split is None and split_fold(program.metadata.data_set)[0] == path.resolve().name:
+        split = "test"
+    with progress("reading images") as advance:
+        return load_pictures(path, program.input.shape, program.metadata.class_names, split, samples, advance)
+
+
+def predictions_document(program: Program, data: Dataset | Pictures, result: Result) -> list[dict[str, Any]] | None:
+    """What the program says of each image (key `predictions` of out.json); None for samples that are no image files.
+
+    The score is the largest logit, the margin how far it is above the second, both as real numbers.
+    """
+    if not isinstance(data, Pictures):
+        return None
+    names = program.metadata.class_names or tuple(str(number) for number in range(program.classes))
+    logits = np.sort(result.logits, axis=1) * program.readout.scale
+    second = logits[:, -2] if program.classes > 1 else logits[:, -1]
+    return [
+        {
+            "file": str(file),
+            "label": None if data.labels is None else int(data.labels[index]),
+            "predicted": int(result.predictions[index]),
+            "class_name": names[result.predictions[index]],
+            "score": float(logits[index, -1]),
+            "margin": float(logits[index, -1] - second[index]),
+        }
+        for index, file in enumerate(data.files)
+    ]
+
+
+def print_predictions(screen: Console, rows: list[dict[str, Any]]) -> None:
+    """A table of file, class, score and margin."""
+    screen.print("\npredictions (score: the largest logit; margin: above the second)", style="bold")
+    grid = table("file", "class", "score", "margin", left=2)
+    for row in rows[:ROWS]:
+        grid.add_row(row["file"], row["class_name"], f"{row['score']:.3f}", f"{row['margin']:.3f}")
+    print_table(screen, grid)
+    if len(rows) > ROWS:
+        screen.print(f"and {len(rows) - ROWS:,} more: --json FILE has all of them", style="dim")
