@@ -113,6 +113,7 @@ TRAINING_OPTIONS = _options(
     _number("--cutout", click.IntRange(0), 0, "Augmentation: blank a square of this size."),
     _number("--mixup", click.FloatRange(0, 1), 0.0, "Augmentation: share of images that are mixed."),
     _number("--roll", click.IntRange(0), 0, "Augmentation of events: move them by up to this many pixels."),
+    _number("--test-every", click.IntRange(1), 1, "Test after every so many epochs, and at the end."),
     _number("--seed", click.IntRange(0), 0),
     _choice("--precision", "32-true bf16-mixed", "32-true"),
     click.option("--accelerator", default="cpu", show_default=True, help="cpu, cuda or auto."),
@@ -322,7 +323,8 @@ class _Display:
 
     def epoch(self, metrics: EpochMetrics) -> None:
         m = metrics
-        losses = f"{m.train_loss:.4f}", f"{m.train_accuracy:.4f}", f"{m.test_loss:.4f}", f"{m.test_accuracy:.4f}"
+        figures = m.train_loss, m.train_accuracy, m.test_loss, m.test_accuracy
+        losses = ["-" if figure is None else f"{figure:.4f}" for figure in figures]
         row = TABLE.format(m.epoch, *losses, f"{m.learning_rate:.5f}", f"{m.seconds:.1f}")
         self.console.print(row)
 

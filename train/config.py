@@ -29,6 +29,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, math.inf),
     "batch_size": (2, math.inf),
     "accumulate": (1, math.inf),
+    "test_every": (1, math.inf),
     "crop": (0, 1024),
     "cutout": (0, 1024),
     "roll": (0, 1024),
@@ -73,6 +74,7 @@ class TrainingConfig:
         cutout: blank a square of this many pixels, 0 for none.
         mixup: probability with which an image is mixed with another one, in a share drawn from 0..1.
         roll: for events: move each recording by up to this many pixels, around the edge.
+        test_every: test after every so many epochs, and after the last one.
         seed: of the initial weights, the order of samples, the drawn steps and the augmentation.
         precision: of Lightning Fabric: "32-true" or "bf16-mixed".
         accelerator: of Lightning Fabric: "cpu", "cuda" or "auto".
@@ -102,6 +104,7 @@ class TrainingConfig:
     cutout: int = 0
     mixup: float = 0.0
     roll: int = 0
+    test_every: int = 1
     seed: int = 0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     accelerator: str = "cpu"

@@ -26,7 +26,7 @@ class JointBatchNorm2d(nn.BatchNorm2d):
     joint = True
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and fused.fits(x):
+        if self.fuses(x):
             y, statistics = fused.batch_norm(x, self._norm())
             self._update_by(statistics)
             return y
@@ -45,17 +45,26 @@ class JointBatchNorm2d(nn.BatchNorm2d):
     def fire(
         self, x: Tensor, v: Tensor | None, leak: Tensor, theta: Tensor, lsb: float, bits: int | None, membrane: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """`fused.fire` of the normalised ``x`` that fits, in training: (spikes, new v)."""
+        """`fused.fire` of the normalised ``x``, where `fuses`: (spikes, new v)."""
         spikes, v, statistics = fused.batch_norm_and_fire(x, self._norm(), v, leak, theta, lsb, bits, membrane)
         self._update_by(statistics)
         return spikes, v
 
+    def fuses(self, x: Tensor) -> bool:
+        """Whether `fused` has this norm of ``x``."""
+        return fused.fits(x) and (self.training or not torch.is_grad_enabled())
+
     def _norm(self) -> fused.Norm:
-        return fused.Norm(self.weight, self.bias, self.eps, self.joint and processes() > 1)
+        if self.training:
+            return fused.Norm(self.weight, self.bias, self.eps, self.joint and processes() > 1)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        return fused.Norm(self.weight, self.bias, self.eps, known=(self.running_mean, self.running_var))
 
     def _update_by(self, statistics: fused.Statistics) -> None:
-        mean, variance, count = statistics
-        self._update(mean, variance * (count / (count - 1)))
+        if self.training:
+            mean, variance, values = statistics
+            self._update(mean, variance * (values / (values - 1)))
 
     @torch.no_grad()
     def _update(self, mean: Tensor, unbiased_variance: Tensor) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "convolve",
     "fire",
     "fire_binary",
+    "fire_folded",
     "fits",
     "messages_of",
     "pack",
@@ -40,8 +41,6 @@ ELEMENTS = 1 << 12
 # The same where coefficients are per channel, about; and how many such runs are added in single precision.
 RUN = 1 << 11
 RUNS = 16
-# Below this size a call into a compiled function costs more than it saves.
-SMALLEST = 1 << 12
 # Sums may be taken in any order; NaN must stay NaN.
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "nsz"}, "error_model": "numpy"}
 
@@ -52,7 +51,6 @@ def fits(x: Tensor) -> bool:
         x.dim() == 4
         and x.dtype == torch.float32
         and x.device.type == "cpu"
-        and x.numel() >= SMALLEST
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.is_autocast_enabled("cpu")
     )
@@ -97,6 +95,21 @@ def fire(
     if messages is not None:
         attach_messages(spikes, messages, lsb)
     return spikes, v_new
+
+
+def fire_folded(current: Tensor, theta: Tensor, lsb: float, bits: int | None) -> Tensor:
+    """All steps of ParallelFiring at once, for inference: ``current`` (T N, C, H, W) that `fits`, theta (T,)."""
+    result = _Fired(current, bits, membrane=False)
+    _use_threads()
+    strange = 0
+    for step, size in enumerate([len(current) // len(theta)] * len(theta)):
+        of_step = slice(step * size, (step + 1) * size)
+        quantiser = _quantiser(theta[step], lsb, bits)
+        x = current[of_step]
+        strange += _fire(_flat(x), *_membrane(x, None, theta[step]), *quantiser, *result.arrays(of_step))
+    if result.messages is not None and not strange:
+        attach_messages(result.spikes, result.messages, lsb)
+    return result.spikes
 
 
 def fire_binary(current: Tensor, v: Tensor | None, leak: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,11 +162,16 @@ class _Fired:
         self.v = torch.empty_like(current) if membrane else None
         self.fired = torch.empty_like(current, dtype=torch.uint8)
 
-    def arrays(self) -> tuple[Any, ...]:
-        """In the order of the kernels; what is not wanted is replaced by what is there anyway."""
-        messages = self.fired if self.messages is None else self.messages
-        v = self.spikes if self.v is None else self.v
-        return _flat(self.spikes), _flat(messages), _flat(v), self.v is not None, _flat(self.fired)
+    def arrays(self, samples: slice = slice(None)) -> tuple[Any, ...]:
+        """Of some samples, in the order of the kernels; what is not wanted is replaced by what is there anyway."""
+        written = [
+            self.spikes,
+            self.fired if self.messages is None else self.messages,
+            self.spikes if self.v is None else self.v,
+            self.fired,
+        ]
+        spikes, messages, v, fired = (_flat(tensor[samples]) for tensor in written)
+        return spikes, messages, v, self.v is not None, fired
 
     def outputs(self, ctx: Any, strange: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         ctx.mark_non_differentiable(*(tensor for tensor in (self.messages, self.v) if tensor is not None))
@@ -203,13 +221,18 @@ class _FireBinary(torch.autograd.Function):
 
 
 class Norm(NamedTuple):
-    """What a BatchNorm in training needs besides its input: weight and bias (C,), eps, and whether its statistics are
-    those of all processes' inputs together; the gradients of weight and bias then are this process's share."""
+    """What a BatchNorm needs besides its input.
+
+    weight, bias: (C,). joint: its statistics are those of all processes' inputs together; the gradients of weight and
+    bias then are this process's share. known: mean and variance (C,) to use instead of the input's, for inference:
+    no gradient flows then.
+    """
 
     weight: Tensor
     bias: Tensor
     eps: float
-    joint: bool
+    joint: bool = False
+    known: tuple[Tensor, Tensor] | None = None
 
 
 class Statistics(NamedTuple):
@@ -221,7 +244,7 @@ class Statistics(NamedTuple):
 
 
 def batch_norm(x: Tensor, norm: Norm) -> tuple[Tensor, Statistics]:
-    """BatchNorm in training of ``x`` (N, C, H, W) that `fits`: (normalised x, statistics)."""
+    """BatchNorm of ``x`` (N, C, H, W) that `fits`: (normalised x, statistics)."""
     moments = _moments_of(x, norm)
     return _BatchNorm.apply(x, *norm[:2], moments), moments.statistics()
 
@@ -271,6 +294,9 @@ class _Moments(NamedTuple):
 
 
 def _moments_of(x: Tensor, norm: Norm) -> _Moments:
+    if norm.known is not None:
+        mean, variance = (tensor.double().numpy() for tensor in norm.known)
+        return _Moments(mean, variance, 1 / np.sqrt(variance + norm.eps), 0.0, False)
     channels = x.shape[1]
     sums = np.empty(2 * channels + 1)
     sums[-1] = x.numel() // channels

@@ -201,8 +201,8 @@ class Neuron(Temporal):
         """``norm`` if it and this neuron are computed in one pass."""
         # what traces or observes the two modules wants to see each of them called
         observed = bool(self._forward_hooks or norm._forward_hooks)
-        if isinstance(x, Tensor) and isinstance(norm, JointBatchNorm2d) and norm.training and not observed:
-            return norm if self._fuses(x) else None
+        if isinstance(x, Tensor) and isinstance(norm, JointBatchNorm2d) and not observed:
+            return norm if norm.fuses(x) and self._fuses(x) else None
         return None
 
     def _fuses(self, current: Tensor) -> bool:
@@ -305,6 +305,8 @@ class ParallelFiring(Neuron):
     def forward(self, current: Tensor) -> Tensor:
         if self.step is not None:
             return self._fire(current, self.step)
+        if not torch.is_grad_enabled() and self._fuses(current):
+            return fused.fire_folded(current, self.threshold_logit.sigmoid(), *self._quantiser())
         steps = current.unflatten(0, (self.time_steps, -1))
         if self.mpbn:
             return torch.cat([self._fire(steps[step], step) for step in range(self.time_steps)])

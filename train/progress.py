@@ -18,6 +18,7 @@ __all__ = ["EpochMetrics", "Progress", "TensorBoardLog", "write_metrics"]
 class EpochMetrics:
     """One row of metrics.csv. Losses are means per sample, accuracies shares in 0..1.
 
+    The test figures are None (empty in the file) after an epoch that was not tested, see TrainingConfig.test_every.
     ``learning_rate`` is that of the middle of the epoch, ``seconds`` includes the test.
 
     With random BP the training figures are those of the drawn time-steps' logits; the test sums the logits over T.
@@ -27,8 +28,8 @@ class EpochMetrics:
     epoch: int
     train_loss: float
     train_accuracy: float
-    test_loss: float
-    test_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
     learning_rate: float
     seconds: float
 
@@ -59,7 +60,7 @@ class TensorBoardLog(Progress):
 
     def epoch(self, metrics: EpochMetrics) -> None:
         for name, value in dataclasses.asdict(metrics).items():
-            if name != "epoch":
+            if name != "epoch" and value is not None:
                 self.writer.add_scalar(name, value, metrics.epoch)
         self.writer.flush()
         self.inner.epoch(metrics)

@@ -41,6 +41,7 @@ class Quantised:
             self.packed[geometry] = fused.pack(self.integer, *geometry)
         return self.packed[geometry]
 
+    @cached_property
     def scale_per_channel(self) -> Tensor:
         """(C_out,), float32."""
         return self.scale.flatten().expand(self.integer.shape[0]).float().contiguous()
@@ -171,7 +172,7 @@ class _LowBitConv2d(LowBit, nn.Conv2d):
         if not self._runs_in_integers(x):
             return self._conv_forward(x, self.low_bit_weight(), self.bias)
         with self._quantised() as quantised:
-            packed, scale = quantised.packed_for(self), quantised.scale_per_channel()
+            packed, scale = quantised.packed_for(self), quantised.scale_per_channel
             return fused.convolve(x, self.low_bit_weight(), packed, scale, self.stride, self.padding, self.dilation)
 
     def _runs_in_integers(self, x: Tensor) -> bool:

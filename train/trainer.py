@@ -39,7 +39,7 @@ SAVE_INTERVAL = 300.0
 TEST_BATCH = 256
 BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
-FREE_TO_CHANGE = ("accelerator", "devices", "nodes")
+FREE_TO_CHANGE = ("accelerator", "devices", "nodes", "test_every")
 
 
 def train(
@@ -216,20 +216,16 @@ class TrainingRun:
         return lambda model, x, labels, backward: through_time(model, x, labels, when, criterion, backward)
 
     def _end_epoch(self) -> None:
-        """Test, and write what the epoch gave."""
+        """Test, where it is time, and write what the epoch gave."""
         loss, correct, samples = self.sums.tolist()
-        ranks = self.fabric.global_rank, self.fabric.world_size
-        own = _test_sums(self.network, self.test_data, self.spec.time_steps, TEST_BATCH, *ranks)
-        test_loss, test_correct = total_of(torch.tensor(own, dtype=torch.float64, device=self.fabric.device)).tolist()
-        if not math.isfinite(test_loss):
-            reason = f"the test loss after epoch {self.epoch} is not finite"
-            raise TrainingError(f"training diverged: {reason}; {self._advice()}")
+        last = self.epoch == self.config.epochs
+        tested = self._test() if last or self.epoch % self.config.test_every == 0 else (None, None)
         metrics = EpochMetrics(
             epoch=self.epoch,
             train_loss=loss / samples,
             train_accuracy=correct / samples,
-            test_loss=test_loss / len(self.test_data),
-            test_accuracy=test_correct / len(self.test_data),
+            test_loss=tested[0],
+            test_accuracy=tested[1],
             learning_rate=self.config.learning_rate_at(self.epoch - 0.5),
             seconds=self.seconds_before + time.perf_counter() - self.started,
         )
@@ -240,6 +236,16 @@ class TrainingRun:
             self._save_resume()
             self._write_results()
         self.progress.epoch(metrics)
+
+    def _test(self) -> tuple[float, float]:
+        """(loss, accuracy) on the test split."""
+        ranks = self.fabric.global_rank, self.fabric.world_size
+        own = _test_sums(self.network, self.test_data, self.spec.time_steps, TEST_BATCH, *ranks)
+        loss, correct = total_of(torch.tensor(own, dtype=torch.float64, device=self.fabric.device)).tolist()
+        if not math.isfinite(loss):
+            reason = f"the test loss after epoch {self.epoch} is not finite"
+            raise TrainingError(f"training diverged: {reason}; {self._advice()}")
+        return loss / len(self.test_data), correct / len(self.test_data)
 
     def _write_results(self) -> None:
         assert self.out is not None

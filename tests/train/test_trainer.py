@@ -106,9 +106,20 @@ def test_small_images_in_the_first_epochs(monkeypatch):
 
 
 def test_small_images_need_a_global_pool():
-    spec = NetworkSpec("vgg-snn", (3, 16, 16), 10, width=4)
+    spec = NetworkSpec("vgg-snn", (1, 16, 16), 10, width=4)
+    data = dataclasses.replace(TRAIN, inputs=np.zeros((200, 1, 16, 16), np.uint8))
     with pytest.raises(DataError, match="global average pool"):
-        train(spec, TrainingConfig(epochs=1, small_size=8, small_epochs=1), TRAIN, TEST)
+        train(spec, TrainingConfig(epochs=1, small_size=8, small_epochs=1), data, data)
+
+
+def test_tests_are_as_rare_as_wanted(tmp_path):
+    seen = []
+    report = Progress()
+    report.epoch = seen.append
+    train(SPEC, TrainingConfig(epochs=3, test_every=2), TRAIN, TEST, out=tmp_path, progress=report)
+    assert [metrics.test_accuracy is None for metrics in seen] == [True, False, False]
+    with open(tmp_path / "metrics.csv") as stream:
+        assert [row["test_loss"] == "" for row in csv.DictReader(stream)] == [True, False, False]
 
 
 def test_learning_rate_schedule():
