@@ -304,8 +304,9 @@ def _moments_of(x: Tensor, norm: Norm) -> _Moments:
     _sum_moments(_flat(x), channels, sums)
     if norm.joint:
         distributed.all_reduce(torch.from_numpy(sums))
-    mean = sums[:channels] / sums[-1]
-    variance = np.maximum(sums[channels:-1] / sums[-1] - mean**2, 0)
+    with np.errstate(all="ignore"):  # a run that diverges is stopped by its loss
+        mean = sums[:channels] / sums[-1]
+        variance = np.maximum(sums[channels:-1] / sums[-1] - mean**2, 0)
     return _Moments(mean, variance, 1 / np.sqrt(variance + norm.eps), float(sums[-1]), norm.joint)
 
 

@@ -40,6 +40,8 @@ TEST_BATCH = 256
 BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
 FREE_TO_CHANGE = ("accelerator", "devices", "nodes", "test_every")
+# The plan of a run, which may be made longer or shorter; from the point of change on the schedule is that of the new one.
+PLAN = ("epochs", "small_size", "small_epochs")
 
 
 def train(
@@ -55,7 +57,8 @@ def train(
     """Train a network and return its checkpoint.
 
     After every epoch ``out/model.pt`` and ``out/metrics.csv`` are replaced; ``out/resume.pt`` after every epoch and
-    every ``save_interval`` seconds. With ``resume`` the run goes on from there, or begins if there is none.
+    every ``save_interval`` seconds. With ``resume`` the run goes on from there, or begins if there is none; the numbers
+    of epochs may have changed, no option that enters what has been computed so far.
 
     With more than one device or node the calling program is started once more for each further process (by Fabric's
     launcher, or a cluster's); all return the same checkpoint, the first one writes the files.
@@ -296,6 +299,8 @@ class TrainingRun:
         found = self.fabric.broadcast(found)
         if found is None or path is None:
             return
+        if found.slim:
+            raise ModelError(f"{path}: a slim checkpoint has no state to go on from; train anew without --resume")
         self._check_same_run(path, found)
         self.model.load_state_dict(found.state)
         try:
@@ -315,7 +320,8 @@ class TrainingRun:
         pairs: list[tuple[str, Any, Any]] = [("data", now.dataset, then.dataset)]
         pairs += [("training samples", len(self.train_data), (then.resume or {}).get("samples"))]
         pairs += [(key, value, then.network.to_dict()[key]) for key, value in now.network.to_dict().items()]
-        pairs += [(key, now.training[key], then.training.get(key)) for key in now.training if key not in FREE_TO_CHANGE]
+        fixed = now.training.keys() - {*FREE_TO_CHANGE, *PLAN}
+        pairs += [(key, now.training[key], then.training.get(key)) for key in now.training if key in fixed]
         for key, wanted, written in pairs:
             if wanted != written:
                 change = f"written with {key} = {written!r}, now it is {wanted!r}"

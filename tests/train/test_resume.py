@@ -1,5 +1,6 @@
 """Runs that are killed and go on."""
 
+import csv
 import subprocess
 import sys
 
@@ -80,7 +81,7 @@ CONFIG = TrainingConfig(epochs=1, batch_size=512)
 def test_other_options_cannot_go_on(tmp_path):
     train(SPEC, CONFIG, TRAIN, TEST, tmp_path)
     for spec, config, message in (
-        (SPEC, TrainingConfig(epochs=2, batch_size=512), r"resume\.pt: .* epochs = 1, now it is 2"),
+        (SPEC, TrainingConfig(epochs=1, batch_size=256), r"resume\.pt: .* batch_size = 512, now it is 256"),
         (NetworkSpec("small", (1, 8, 8), 10, width=5), CONFIG, "width = 4, now it is 5"),
     ):
         with pytest.raises(ModelError, match=message):
@@ -88,6 +89,16 @@ def test_other_options_cannot_go_on(tmp_path):
     (tmp_path / "resume.pt").write_bytes((tmp_path / "model.pt").read_bytes())
     with pytest.raises(ModelError, match=r"resume\.pt: .*samples"):
         train(SPEC, CONFIG, TRAIN, TEST, tmp_path, resume=True)
+
+
+def test_a_run_can_be_made_longer(tmp_path):
+    train(SPEC, CONFIG, TRAIN, TEST, tmp_path)
+    longer = TrainingConfig(epochs=2, batch_size=512)
+    train(SPEC, longer, TRAIN, TEST, tmp_path, resume=True)
+    with open(tmp_path / "metrics.csv") as stream:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(stream)]
+    assert rates == [CONFIG.learning_rate_at(0.5), longer.learning_rate_at(1.5)]
+    assert checkpoint.load(tmp_path / "model.pt").training["epochs"] == 2
 
 
 def test_a_finished_run_stays_as_it_is(tmp_path):
