@@ -58,6 +58,7 @@ def _option(name: str, kind: Any, text: str) -> Any:
 @click.option("--flip/--no-flip", default=DEFAULT.flip, show_default=True, help="Augmentation: mirror.")
 @_option("--samples", click.IntRange(2), "Only the first N training samples.")
 @_option("--test-samples", click.IntRange(1), "Only the first N test samples.")
+@_option("--pixels", click.IntRange(1), "Shrink images to this many pixels a side, by averaging.")
 @_option("--integer-samples", click.IntRange(1), "Of these, what the integer program runs  [default: all].")
 @click.option("--rows", default=",".join(ROWS), show_default=True, help="Rows to run, in the table's order.")
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True, help="Runs of each row.")

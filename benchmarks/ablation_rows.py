@@ -49,6 +49,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Fields:
         test_samples: that the float network is tested on.
         integer_samples: of these, that the integer program runs.
+        pixels: shrink all images to this many a side, a divisor of theirs; None for none.
     """
 
     data: str = "cifar10"
@@ -65,6 +66,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: int | None = None
     test_samples: int | None = None
     integer_samples: int | None = None
+    pixels: int | None = None
 
     def network(self, row: str) -> dict[str, Any]:
         """Options of NetworkSpec that the data do not determine."""
@@ -73,7 +75,8 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def training(self, row: str, seed: int) -> dict[str, Any]:
         """Options of TrainingConfig."""
         shared = "epochs", "batch_size", "learning_rate", "warmup_epochs", "optimizer", "crop", "flip"
-        return {"seed": seed, **{key: getattr(self, key) for key in shared}, **TRAINING, **ROWS[row].training}
+        budget = {key: getattr(self, key) for key in shared}
+        return {"seed": seed, "test_every": self.epochs, **budget, **TRAINING, **ROWS[row].training}
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -68,8 +68,8 @@ def main(folder: Path, row: str, seed: int) -> None:
 
 def finished(budget: Budget, row: str, seed: int, out: Path) -> Record:
     """Everything of a run, from where it was left."""
-    train_data = load_data(budget.data, "train", None, budget.samples)
-    test_data = load_data(budget.data, "test", None, budget.test_samples)
+    train_data = shrunk(load_data(budget.data, "train", None, budget.samples), budget.pixels)
+    test_data = shrunk(load_data(budget.data, "test", None, budget.test_samples), budget.pixels)
     trained, usage = trained_and_measured(budget, row, seed, train_data, test_data, out)
     return Record(
         row=row,
@@ -146,11 +146,9 @@ class Meter(Progress):
         beside.replace(self.path)
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        print(
-            f"epoch {metrics.epoch}: train {metrics.train_accuracy:.2%}, loss {metrics.train_loss:.4f}, "
-            f"test {metrics.test_accuracy:.2%}",
-            flush=True,
-        )
+        trained = f"train {metrics.train_accuracy:.2%}, loss {metrics.train_loss:.4f}"
+        tested = "" if metrics.test_accuracy is None else f", test {metrics.test_accuracy:.2%}"
+        print(f"epoch {metrics.epoch}: {trained}{tested}", flush=True)
         reset_peak()
         self.since = time.process_time()
 
@@ -159,6 +157,17 @@ def reset_peak() -> int:
     """Let the peak of resident memory begin anew; gives what is resident now."""
     RESET_PEAK.write_text("5")
     return peak_memory()
+
+
+def shrunk(data: Dataset, pixels: int | None) -> Dataset:
+    """Each pixel the mean of a square of pixels, rounded."""
+    if pixels is None:
+        return data
+    samples, channels, height, width = data.inputs.shape
+    if height != width or height % pixels:
+        sys.exit(f"--pixels {pixels} must divide the images' size, {height} x {width}")
+    parts = data.inputs.reshape(samples, channels, pixels, height // pixels, pixels, width // pixels)
+    return replace(data, inputs=np.rint(parts.mean((3, 5), dtype=np.float32)).astype(data.inputs.dtype))
 
 
 def first(data: Dataset, count: int | None) -> Dataset:

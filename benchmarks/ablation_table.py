@@ -76,8 +76,9 @@ def report(folder: Path, budget: Budget, markdown: bool) -> None:
 
 def headline(budget: Budget, found: Records) -> str:
     one = next(iter(found[next(iter(found))].values()))
+    data = budget.data if budget.pixels is None else f"{budget.data} at {budget.pixels} x {budget.pixels} pixels"
     return (
-        f"{budget.net} of width {budget.width}, T = {budget.time_steps}, {budget.data}: {budget.epochs} epochs of "
+        f"{budget.net} of width {budget.width}, T = {budget.time_steps}, {data}: {budget.epochs} epochs of "
         f"{one.training_samples:,} images in mini-batches of {budget.batch_size}, {budget.optimizer}; float accuracy "
         f"on {one.test_samples:,} test images, everything of the integer program on {one.integer_samples:,}"
     )

@@ -37,6 +37,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 
+from hmdf.train import fused
 from hmdf.train.batches import MiniBatch
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import Dataset, Preprocessing
@@ -79,6 +80,7 @@ def time_figures() -> dict[str, Any]:
         [value / len(draws(key[1])) for value in values] for key, values in seconds.items()
     )
     return {
+        **fused_figures(),
         "random_speedup": ratio(every, random),
         "random_parallel_speedup": ratio(every_parallel, random_parallel),
         "iteration_seconds": {
@@ -91,14 +93,31 @@ def time_figures() -> dict[str, Any]:
     }
 
 
-def training_run(backprop: str, time_steps: int, parallel: str) -> TrainingRun:
+def fused_figures() -> dict[str, Any]:
+    """PyTorch's operators against the fused functions of `hmdf.train.fused`: plain neurons, the second of each block
+    parallel, one random step.
+    """
+    train = iterations_of(training_run("random", STEPS, "second", "plain"))
+
+    def with_operators() -> None:
+        fits, fused.fits = fused.fits, lambda x: False
+        try:
+            train()
+        finally:
+            fused.fits = fits
+
+    seconds = interleaved({"operators": with_operators, "fused": train})
+    return {"fused_speedup": ratio(seconds["operators"], seconds["fused"])}
+
+
+def training_run(backprop: str, time_steps: int, parallel: str, neuron: str = "mpbn") -> TrainingRun:
     """A training of the trainer, ready for its first mini-batch."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (BATCH, 3, 32, 32), dtype=np.uint8)
     names = tuple(str(label) for label in range(10))
     preprocessing = Preprocessing(255.0, (0.5,), (0.25,))
     data = Dataset(images, np.arange(BATCH) % 10, names, preprocessing, "noise", "train")
-    spec = NetworkSpec("resnet18", (3, 32, 32), 10, time_steps, width=32, neuron="mpbn", parallel=parallel)  # type: ignore[arg-type]
+    spec = NetworkSpec("resnet18", (3, 32, 32), 10, time_steps, width=32, neuron=neuron, parallel=parallel)  # type: ignore[arg-type]
     config = TrainingConfig(batch_size=BATCH, backprop=backprop, learning_rate=0.01)  # type: ignore[arg-type]
     this_run = TrainingRun(Fabric(accelerator="cpu", devices=1), spec, config, data, data, None, Progress(), np.inf)
     this_run.model.train()
@@ -242,6 +261,7 @@ BARS = {
     "stbp_tensor_growth": ("", "the same, tensors alone"),
     "random_speedup": (">= 1.7", "time of an iteration, every / random, T = 4"),
     "random_parallel_speedup": (">= 2.2", "the same with all-parallel neurons"),
+    "fused_speedup": ("", "time of an iteration, PyTorch's operators / fused, plain neurons, second parallel"),
     "parallel_inference_speedup": (">= 1.1", "inference time, sequential / folded, T = 4, sample by sample"),
     "parallel_difference": ("<= 1e-6", "largest difference of a logit, sequential and folded"),
     "parallel_difference_double": ("<= 1e-6", "the same in double precision"),

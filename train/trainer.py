@@ -40,7 +40,7 @@ TEST_BATCH = 256
 BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
 FREE_TO_CHANGE = ("accelerator", "devices", "nodes", "test_every")
-# The plan of a run, which may be made longer or shorter; from the point of change on the schedule is that of the new one.
+# The plan of a run, which may be made longer or shorter: the schedule is the new one from there on.
 PLAN = ("epochs", "small_size", "small_epochs")
 
 
