@@ -12,14 +12,14 @@ as fast as 32-bit floats. Gradients are computed in 32-bit floats as ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
+
+from . import fused_kernels as kernels
 
 __all__ = [
     "Norm",
@@ -35,14 +35,6 @@ __all__ = [
     "messages_of",
     "pack",
 ]
-
-# Elements that a thread takes at a time: what it reads and writes of them stays in the first-level cache.
-ELEMENTS = 1 << 12
-# The same where coefficients are per channel, about; and how many such runs are added in single precision.
-RUN = 1 << 11
-RUNS = 16
-# Sums may be taken in any order; NaN must stay NaN.
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "nsz"}, "error_model": "numpy"}
 
 
 def fits(x: Tensor) -> bool:
@@ -100,13 +92,13 @@ def fire(
 def fire_folded(current: Tensor, theta: Tensor, lsb: float, bits: int | None) -> Tensor:
     """All steps of ParallelFiring at once, for inference: ``current`` (T N, C, H, W) that `fits`, theta (T,)."""
     result = _Fired(current, bits, membrane=False)
-    _use_threads()
+    kernels.use_threads()
     strange = 0
     for step, size in enumerate([len(current) // len(theta)] * len(theta)):
         of_step = slice(step * size, (step + 1) * size)
         quantiser = _quantiser(theta[step], lsb, bits)
         x = current[of_step]
-        strange += _fire(_flat(x), *_membrane(x, None, theta[step]), *quantiser, *result.arrays(of_step))
+        strange += kernels.fire(_flat(x), *_membrane(x, None, theta[step]), *quantiser, *result.arrays(of_step))
     if result.messages is not None and not strange:
         attach_messages(result.spikes, result.messages, lsb)
     return result.spikes
@@ -138,8 +130,10 @@ class _Fire(torch.autograd.Function):
         membrane: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         result = _Fired(current, bits, membrane)
-        _use_threads()
-        strange = _fire(_flat(current), *_membrane(current, v, leak), *_quantiser(theta, lsb, bits), *result.arrays())
+        kernels.use_threads()
+        strange = kernels.fire(
+            _flat(current), *_membrane(current, v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
+        )
         ctx.save_for_backward(result.fired, v)
         return result.outputs(ctx, strange)
 
@@ -148,8 +142,8 @@ class _Fire(torch.autograd.Function):
         fired, v = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_current = torch.empty_like(grad)
-        _use_threads()
-        total, with_v = _fire_backward(_flat(grad), _flat(fired), *_membrane(grad, v), _flat(grad_current))
+        kernels.use_threads()
+        total, with_v = kernels.fire_backward(_flat(grad), _flat(fired), *_membrane(grad, v), _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total), None, None, None
 
 
@@ -198,9 +192,9 @@ class _FireBinary(torch.autograd.Function):
         spikes, v_new = torch.empty_like(current), torch.empty_like(current)
         messages = torch.empty_like(current, dtype=torch.uint8)
         threshold = np.float32(theta.item())
-        _use_threads()
+        kernels.use_threads()
         results = _flat(spikes), _flat(messages), _flat(v_new)
-        strange = _fire_binary(_flat(current), *_membrane(current, v, leak), threshold, *results)
+        strange = kernels.fire_binary(_flat(current), *_membrane(current, v, leak), threshold, *results)
         ctx.save_for_backward(spikes, v_new, v)
         ctx.theta = threshold
         ctx.mark_non_differentiable(messages, v_new)
@@ -211,13 +205,17 @@ class _FireBinary(torch.autograd.Function):
         spikes, v_new, v = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_current = torch.empty_like(grad)
-        _use_threads()
+        kernels.use_threads()
         saved = _flat(spikes), _flat(v_new), ctx.theta, *_membrane(grad, v)
-        total, with_v = _fire_binary_backward(_flat(grad), *saved, _flat(grad_current))
+        total, with_v = kernels.fire_binary_backward(_flat(grad), *saved, _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total)
 
 
 # ----------------------------------------------------------------------------- BatchNorm
+
+
+# Infinite values give NaN without a warning, as in PyTorch: a run that diverges is stopped by its loss.
+quietly = np.errstate(all="ignore")
 
 
 class Norm(NamedTuple):
@@ -272,11 +270,13 @@ class _Moments(NamedTuple):
     def statistics(self) -> Statistics:
         return Statistics(torch.from_numpy(self.mean).float(), torch.from_numpy(self.variance).float(), self.values)
 
+    @quietly
     def affine(self, weight: Tensor, bias: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(gain, offset): the normalised x is gain x + offset."""
         gain = weight.detach().numpy() * self.inverse
         return gain.astype(np.float32), (bias.detach().numpy() - gain * self.mean).astype(np.float32)
 
+    @quietly
     def backward(self, weight: Tensor, sums: NDArray[np.float64]) -> tuple[list[NDArray[np.float32]], Tensor, Tensor]:
         """From the sums over g and g (x - mean): what makes dL/dx of g, x and 1, and the gradients of weight and bias.
 
@@ -293,6 +293,7 @@ class _Moments(NamedTuple):
         return [values.astype(np.float32) for values in (gain, of_x, constant)], own[channels:], own[:channels]
 
 
+@quietly
 def _moments_of(x: Tensor, norm: Norm) -> _Moments:
     if norm.known is not None:
         mean, variance = (tensor.double().numpy() for tensor in norm.known)
@@ -300,13 +301,12 @@ def _moments_of(x: Tensor, norm: Norm) -> _Moments:
     channels = x.shape[1]
     sums = np.empty(2 * channels + 1)
     sums[-1] = x.numel() // channels
-    _use_threads()
-    _sum_moments(_flat(x), channels, sums)
+    kernels.use_threads()
+    kernels.sum_moments(_flat(x), channels, sums)
     if norm.joint:
         distributed.all_reduce(torch.from_numpy(sums))
-    with np.errstate(all="ignore"):  # a run that diverges is stopped by its loss
-        mean = sums[:channels] / sums[-1]
-        variance = np.maximum(sums[channels:-1] / sums[-1] - mean**2, 0)
+    mean = sums[:channels] / sums[-1]
+    variance = np.maximum(sums[channels:-1] / sums[-1] - mean**2, 0)
     return _Moments(mean, variance, 1 / np.sqrt(variance + norm.eps), float(sums[-1]), norm.joint)
 
 
@@ -314,8 +314,8 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, moments: _Moments) -> Tensor:
         y = torch.empty_like(x)
-        _use_threads()
-        _affine(_flat(x), *moments.affine(weight, bias), _flat(y))
+        kernels.use_threads()
+        kernels.affine(_flat(x), *moments.affine(weight, bias), _flat(y))
         ctx.save_for_backward(x, weight)
         ctx.moments = moments
         return y
@@ -326,10 +326,10 @@ class _BatchNorm(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_x = torch.empty_like(x)
         sums = np.zeros(2 * len(weight))
-        _use_threads()
-        _sum_products(_flat(grad), _flat(x), ctx.moments.mean.astype(np.float32), sums)
+        kernels.use_threads()
+        kernels.sum_products(_flat(grad), _flat(x), ctx.moments.mean.astype(np.float32), sums)
         factors, grad_weight, grad_bias = ctx.moments.backward(weight, sums)
-        _affine_of_two(_flat(grad), _flat(x), *factors, _flat(grad_x))
+        kernels.affine_of_two(_flat(grad), _flat(x), *factors, _flat(grad_x))
         return grad_x, grad_weight, grad_bias, None
 
 
@@ -350,8 +350,8 @@ class _BatchNormAndFire(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         result = _Fired(x, bits, membrane)
         gain, offset = moments.affine(weight, bias)
-        _use_threads()
-        strange = _affine_and_fire(
+        kernels.use_threads()
+        strange = kernels.affine_and_fire(
             _flat(x), gain, offset, *_membrane(x, v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
         )
         ctx.save_for_backward(x, weight, result.fired, v)
@@ -365,11 +365,11 @@ class _BatchNormAndFire(torch.autograd.Function):
         grad_x = torch.empty_like(x)
         masked = _flat(grad_x)
         sums = np.zeros(2 * len(weight))
-        _use_threads()
-        total, with_v = _fire_backward(_flat(grad), _flat(fired), *_membrane(x, v), masked)
-        _sum_products(masked, _flat(x), ctx.moments.mean.astype(np.float32), sums)
+        kernels.use_threads()
+        total, with_v = kernels.fire_backward(_flat(grad), _flat(fired), *_membrane(x, v), masked)
+        kernels.sum_products(masked, _flat(x), ctx.moments.mean.astype(np.float32), sums)
         factors, grad_weight, grad_bias = ctx.moments.backward(weight, sums)
-        _affine_of_two(masked, _flat(x), *factors, masked)
+        kernels.affine_of_two(masked, _flat(x), *factors, masked)
         of_scalars = torch.tensor(with_v), torch.tensor(-total)
         return grad_x, grad_weight, grad_bias, None, None, *of_scalars, None, None, None
 
@@ -433,302 +433,9 @@ class _Convolution(torch.autograd.Function):
         return grad_x, grad_weight, None, None, None, None, None, None
 
 
-# ------------------------------------------------------------------------------- kernels
+# ------------------------------------------------------------------------------- arrays
 
 
 def _flat(x: Tensor) -> NDArray[Any]:
     """All elements of a dense tensor in the order of memory; no copy."""
     return x.detach().as_strided((x.numel(),), (1,)).numpy()
-
-
-def _use_threads() -> None:
-    """As many threads as PyTorch uses."""
-    wanted = torch.get_num_threads()
-    numba.set_num_threads(min(wanted, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    if torch.get_num_threads() != wanted:  # where both use OpenMP, Numba's start changes its number of threads
-        torch.set_num_threads(wanted)
-
-
-def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return numba.njit(function, cache=True, parallel=True, **_OPTIONS)
-    except RuntimeError:  # no folder to keep the machine code in
-        return numba.njit(function, parallel=True, **_OPTIONS)
-
-
-def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A loop over one thread's part, which the compiler turns into vector instructions."""
-    return numba.njit(function, **_OPTIONS)
-
-
-@_kernel
-def _fire(current, v, has_v, leak, theta, lsb, per_lsb, top, spikes, messages, v_new, membrane, fired):
-    """Returns how many spikes are NaN."""
-    strange = 0
-    for block in numba.prange((current.size + ELEMENTS - 1) // ELEMENTS):
-        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
-        m = np.empty(current[part].size, np.float32)
-        _integrate(current[part], v[part], has_v, leak, m)
-        strange += _spikes_of(m, theta, lsb, per_lsb, top, spikes[part], messages[part], fired[part])
-        if membrane:
-            _reset(m, theta, v_new[part])
-    return strange
-
-
-@_inner
-def _integrate(current, v, has_v, leak, m):
-    if has_v:
-        for i in range(current.size):
-            m[i] = leak * v[i] + current[i]
-    else:
-        m[:] = current
-
-
-@_inner
-def _spikes_of(m, theta, lsb, per_lsb, top, spikes, messages, fired):
-    strange = np.int32(0)
-    zero = np.float32(0)
-    if top > 0:
-        for i in range(m.size):
-            s = m[i] - theta
-            fired[i] = np.uint8(0) if s <= zero else np.uint8(1)
-            q = np.rint((zero if s <= zero else s) * per_lsb)
-            q = top if q > top else q
-            messages[i] = np.uint8(np.int32(q))
-            spikes[i] = q * lsb
-            strange += np.int32(1) if q != q else np.int32(0)
-    else:
-        for i in range(m.size):
-            s = m[i] - theta
-            fired[i] = np.uint8(0) if s <= zero else np.uint8(1)
-            spikes[i] = zero if s <= zero else s
-    return np.int64(strange)
-
-
-@_inner
-def _reset(m, theta, v):
-    for i in range(m.size):
-        v[i] = theta if m[i] > theta else m[i]
-
-
-@_kernel
-def _fire_backward(grad, fired, v, has_v, grad_current):
-    """(sum of the current's gradient, sum of its products with v)."""
-    total = 0.0
-    with_v = 0.0
-    for block in numba.prange((grad.size + ELEMENTS - 1) // ELEMENTS):
-        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
-        g = grad_current[part]
-        _where_fired(grad[part], fired[part], g)
-        total += _sum(g)
-        if has_v:
-            with_v += _dot(g, v[part])
-    return np.float32(total), np.float32(with_v)
-
-
-@_inner
-def _where_fired(grad, fired, result):
-    for i in range(grad.size):
-        result[i] = grad[i] if fired[i] != 0 else np.float32(0)
-
-
-@_inner
-def _sum(x):
-    total = np.float32(0)
-    for i in range(x.size):
-        total += x[i]
-    return np.float64(total)
-
-
-@_inner
-def _dot(x, y):
-    total = np.float32(0)
-    for i in range(x.size):
-        total += x[i] * y[i]
-    return np.float64(total)
-
-
-@_kernel
-def _fire_binary(current, v, has_v, leak, theta, spikes, messages, v_new):
-    """Returns how many membranes are NaN."""
-    strange = 0
-    for block in numba.prange((current.size + ELEMENTS - 1) // ELEMENTS):
-        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
-        m = v_new[part]
-        _integrate(current[part], v[part], has_v, leak, m)
-        strange += _spikes_binary(m, theta, spikes[part], messages[part])
-    return strange
-
-
-@_inner
-def _spikes_binary(m, theta, spikes, messages):
-    """Leaves the membrane after the soft reset in m."""
-    strange = np.int32(0)
-    for i in range(m.size):
-        strange += np.int32(1) if m[i] != m[i] else np.int32(0)
-        fires = m[i] >= theta
-        spikes[i] = np.float32(1) if fires else np.float32(0)
-        messages[i] = np.uint8(1) if fires else np.uint8(0)
-        m[i] = m[i] - theta if fires else m[i]
-    return np.int64(strange)
-
-
-@_kernel
-def _fire_binary_backward(grad, spikes, v_new, theta, v, has_v, grad_current):
-    """(sum of the current's gradient, sum of its products with v)."""
-    total = 0.0
-    with_v = 0.0
-    for block in numba.prange((grad.size + ELEMENTS - 1) // ELEMENTS):
-        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
-        g = grad_current[part]
-        _by_triangle(grad[part], spikes[part], v_new[part], theta, g)
-        total += _sum(g)
-        if has_v:
-            with_v += _dot(g, v[part])
-    return np.float32(total), np.float32(with_v)
-
-
-@_inner
-def _by_triangle(grad, spikes, v_new, theta, result):
-    for i in range(grad.size):
-        slope = np.float32(1) - abs(v_new[i] + spikes[i] * theta - theta)
-        result[i] = grad[i] * (np.float32(0) if slope <= 0 else slope)
-
-
-# Per channel: all elements lie in the order (pixel, channel), so the coefficients of a run of pixels are those of one
-# pixel, repeated. Whole runs are long loops, however few channels there are.
-
-
-@_kernel
-def _affine_and_fire(
-    x, gain, offset, v, has_v, leak, theta, lsb, per_lsb, top, spikes, messages, v_new, membrane, fired
-):
-    """`_fire` of gain x + offset."""
-    run = _run_length(gain.size)
-    gains, offsets = _repeated(gain, run), _repeated(offset, run)
-    strange = 0
-    for block in numba.prange((x.size + run - 1) // run):
-        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
-        m = np.empty(x[part].size, np.float32)
-        _affine_part(x[part], gains, offsets, m)
-        if has_v:
-            _add_leaked(v[part], leak, m)
-        strange += _spikes_of(m, theta, lsb, per_lsb, top, spikes[part], messages[part], fired[part])
-        if membrane:
-            _reset(m, theta, v_new[part])
-    return strange
-
-
-@_kernel
-def _affine(x, gain, offset, y):
-    """y = gain x + offset."""
-    run = _run_length(gain.size)
-    gains, offsets = _repeated(gain, run), _repeated(offset, run)
-    for block in numba.prange((x.size + run - 1) // run):
-        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
-        _affine_part(x[part], gains, offsets, y[part])
-
-
-@_kernel
-def _affine_of_two(a, b, of_a, of_b, offset, y):
-    """y = of_a a + of_b b + offset; y may be a."""
-    run = _run_length(offset.size)
-    of_as, of_bs, offsets = _repeated(of_a, run), _repeated(of_b, run), _repeated(offset, run)
-    for block in numba.prange((a.size + run - 1) // run):
-        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
-        _affine_of_two_part(a[part], b[part], of_as, of_bs, offsets, y[part])
-
-
-@_kernel
-def _sum_moments(x, channels, sums):
-    """sums[:2 channels] = per channel, the sums of x and of its squares."""
-    run = _run_length(channels)
-    blocks = (x.size + RUNS * run - 1) // (RUNS * run)
-    partial = np.zeros((blocks, 2, channels))
-    for block in numba.prange(blocks):
-        totals, squares = np.zeros(run, np.float32), np.zeros(run, np.float32)
-        for start in range(np.int64(block) * RUNS * run, min((np.int64(block) + 1) * RUNS * run, x.size), run):
-            _add_moments(x[start : start + run], totals, squares)
-        _fold(totals, partial[block, 0])
-        _fold(squares, partial[block, 1])
-    _total(partial, sums)
-
-
-@_kernel
-def _sum_products(grad, x, mean, sums):
-    """sums = per channel, the sums of grad and of grad (x - mean)."""
-    run = _run_length(mean.size)
-    means = _repeated(mean, run)
-    blocks = (x.size + RUNS * run - 1) // (RUNS * run)
-    partial = np.zeros((blocks, 2, mean.size))
-    for block in numba.prange(blocks):
-        totals, products = np.zeros(run, np.float32), np.zeros(run, np.float32)
-        for start in range(np.int64(block) * RUNS * run, min((np.int64(block) + 1) * RUNS * run, x.size), run):
-            _add_products(grad[start : start + run], x[start : start + run], means, totals, products)
-        _fold(totals, partial[block, 0])
-        _fold(products, partial[block, 1])
-    _total(partial, sums)
-
-
-@_inner
-def _run_length(channels):
-    """Elements of a run: whole pixels."""
-    return channels * max(1, RUN // channels)
-
-
-@_inner
-def _repeated(values, length):
-    result = np.empty(length, np.float32)
-    for i in range(length):
-        result[i] = values[i % values.size]
-    return result
-
-
-@_inner
-def _affine_part(x, gain, offset, y):
-    for i in range(x.size):
-        y[i] = gain[i] * x[i] + offset[i]
-
-
-@_inner
-def _add_leaked(v, leak, m):
-    for i in range(m.size):
-        m[i] += leak * v[i]
-
-
-@_inner
-def _affine_of_two_part(a, b, of_a, of_b, offset, y):
-    for i in range(a.size):
-        y[i] = of_a[i] * a[i] + of_b[i] * b[i] + offset[i]
-
-
-@_inner
-def _add_moments(x, total, squares):
-    for i in range(x.size):
-        total[i] += x[i]
-        squares[i] += x[i] * x[i]
-
-
-@_inner
-def _add_products(grad, x, mean, total, products):
-    for i in range(x.size):
-        total[i] += grad[i]
-        products[i] += grad[i] * (x[i] - mean[i])
-
-
-@_inner
-def _fold(values, channels):
-    """Add up what belongs to the same channel."""
-    for i in range(values.size):
-        channels[i % channels.size] += values[i]
-
-
-@_inner
-def _total(partial, sums):
-    blocks, kinds, channels = partial.shape
-    for kind in range(kinds):
-        for c in range(channels):
-            total = 0.0
-            for block in range(blocks):
-                total += partial[block, kind, c]
-            sums[kind * channels + c] = total

@@ -1,0 +1,311 @@
+"""The loops of `fused`, compiled by Numba: over flat arrays, each thread's part small enough for its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+# Elements that a thread takes at a time: what it reads and writes of them stays in the first-level cache.
+ELEMENTS = 1 << 12
+# The same where coefficients are per channel, about; and how many such runs are added in single precision.
+RUN = 1 << 11
+RUNS = 16
+# Sums may be taken in any order; NaN must stay NaN.
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "nsz"}, "error_model": "numpy"}
+
+
+def use_threads() -> None:
+    """As many threads as PyTorch uses."""
+    wanted = torch.get_num_threads()
+    numba.set_num_threads(min(wanted, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    if torch.get_num_threads() != wanted:  # where both use OpenMP, Numba's start changes its number of threads
+        torch.set_num_threads(wanted)
+
+
+def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        return numba.njit(function, cache=True, parallel=True, **_OPTIONS)
+    except RuntimeError:  # no folder to keep the machine code in
+        return numba.njit(function, parallel=True, **_OPTIONS)
+
+
+def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A loop over one thread's part, which the compiler turns into vector instructions."""
+    return numba.njit(function, **_OPTIONS)
+
+
+@_kernel
+def fire(current, v, has_v, leak, theta, lsb, per_lsb, top, spikes, messages, v_new, membrane, fired):
+    """Returns how many spikes are NaN."""
+    strange = 0
+    for block in numba.prange((current.size + ELEMENTS - 1) // ELEMENTS):
+        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
+        m = np.empty(current[part].size, np.float32)
+        _integrate(current[part], v[part], has_v, leak, m)
+        strange += _spikes_of(m, theta, lsb, per_lsb, top, spikes[part], messages[part], fired[part])
+        if membrane:
+            _reset(m, theta, v_new[part])
+    return strange
+
+
+@_inner
+def _integrate(current, v, has_v, leak, m):
+    if has_v:
+        for i in range(current.size):
+            m[i] = leak * v[i] + current[i]
+    else:
+        m[:] = current
+
+
+@_inner
+def _spikes_of(m, theta, lsb, per_lsb, top, spikes, messages, fired):
+    strange = np.int32(0)
+    zero = np.float32(0)
+    if top > 0:
+        for i in range(m.size):
+            s = m[i] - theta
+            fired[i] = np.uint8(0) if s <= zero else np.uint8(1)
+            q = np.rint((zero if s <= zero else s) * per_lsb)
+            q = top if q > top else q
+            messages[i] = np.uint8(np.int32(q))
+            spikes[i] = q * lsb
+            strange += np.int32(1) if q != q else np.int32(0)
+    else:
+        for i in range(m.size):
+            s = m[i] - theta
+            fired[i] = np.uint8(0) if s <= zero else np.uint8(1)
+            spikes[i] = zero if s <= zero else s
+    return np.int64(strange)
+
+
+@_inner
+def _reset(m, theta, v):
+    for i in range(m.size):
+        v[i] = theta if m[i] > theta else m[i]
+
+
+@_kernel
+def fire_backward(grad, fired, v, has_v, grad_current):
+    """(sum of the current's gradient, sum of its products with v)."""
+    total = 0.0
+    with_v = 0.0
+    for block in numba.prange((grad.size + ELEMENTS - 1) // ELEMENTS):
+        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
+        g = grad_current[part]
+        _where_fired(grad[part], fired[part], g)
+        total += _sum(g)
+        if has_v:
+            with_v += _dot(g, v[part])
+    return np.float32(total), np.float32(with_v)
+
+
+@_inner
+def _where_fired(grad, fired, result):
+    for i in range(grad.size):
+        result[i] = grad[i] if fired[i] != 0 else np.float32(0)
+
+
+@_inner
+def _sum(x):
+    total = np.float32(0)
+    for i in range(x.size):
+        total += x[i]
+    return np.float64(total)
+
+
+@_inner
+def _dot(x, y):
+    total = np.float32(0)
+    for i in range(x.size):
+        total += x[i] * y[i]
+    return np.float64(total)
+
+
+@_kernel
+def fire_binary(current, v, has_v, leak, theta, spikes, messages, v_new):
+    """Returns how many membranes are NaN."""
+    strange = 0
+    for block in numba.prange((current.size + ELEMENTS - 1) // ELEMENTS):
+        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
+        m = v_new[part]
+        _integrate(current[part], v[part], has_v, leak, m)
+        strange += _spikes_binary(m, theta, spikes[part], messages[part])
+    return strange
+
+
+@_inner
+def _spikes_binary(m, theta, spikes, messages):
+    """Leaves the membrane after the soft reset in m."""
+    strange = np.int32(0)
+    for i in range(m.size):
+        strange += np.int32(1) if m[i] != m[i] else np.int32(0)
+        fires = m[i] >= theta
+        spikes[i] = np.float32(1) if fires else np.float32(0)
+        messages[i] = np.uint8(1) if fires else np.uint8(0)
+        m[i] = m[i] - theta if fires else m[i]
+    return np.int64(strange)
+
+
+@_kernel
+def fire_binary_backward(grad, spikes, v_new, theta, v, has_v, grad_current):
+    """(sum of the current's gradient, sum of its products with v)."""
+    total = 0.0
+    with_v = 0.0
+    for block in numba.prange((grad.size + ELEMENTS - 1) // ELEMENTS):
+        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
+        g = grad_current[part]
+        _by_triangle(grad[part], spikes[part], v_new[part], theta, g)
+        total += _sum(g)
+        if has_v:
+            with_v += _dot(g, v[part])
+    return np.float32(total), np.float32(with_v)
+
+
+@_inner
+def _by_triangle(grad, spikes, v_new, theta, result):
+    for i in range(grad.size):
+        slope = np.float32(1) - abs(v_new[i] + spikes[i] * theta - theta)
+        result[i] = grad[i] * (np.float32(0) if slope <= 0 else slope)
+
+
+# Per channel: all elements lie in the order (pixel, channel), so the coefficients of a run of pixels are those of one
+# pixel, repeated. Whole runs are long loops, however few channels there are.
+
+
+@_kernel
+def affine_and_fire(
+    x, gain, offset, v, has_v, leak, theta, lsb, per_lsb, top, spikes, messages, v_new, membrane, fired
+):
+    """`fire` of gain x + offset."""
+    run = _run_length(gain.size)
+    gains, offsets = _repeated(gain, run), _repeated(offset, run)
+    strange = 0
+    for block in numba.prange((x.size + run - 1) // run):
+        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
+        m = np.empty(x[part].size, np.float32)
+        _affine_part(x[part], gains, offsets, m)
+        if has_v:
+            _add_leaked(v[part], leak, m)
+        strange += _spikes_of(m, theta, lsb, per_lsb, top, spikes[part], messages[part], fired[part])
+        if membrane:
+            _reset(m, theta, v_new[part])
+    return strange
+
+
+@_kernel
+def affine(x, gain, offset, y):
+    """y = gain x + offset."""
+    run = _run_length(gain.size)
+    gains, offsets = _repeated(gain, run), _repeated(offset, run)
+    for block in numba.prange((x.size + run - 1) // run):
+        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
+        _affine_part(x[part], gains, offsets, y[part])
+
+
+@_kernel
+def affine_of_two(a, b, of_a, of_b, offset, y):
+    """y = of_a a + of_b b + offset; y may be a."""
+    run = _run_length(offset.size)
+    of_as, of_bs, offsets = _repeated(of_a, run), _repeated(of_b, run), _repeated(offset, run)
+    for block in numba.prange((a.size + run - 1) // run):
+        part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
+        _affine_of_two_part(a[part], b[part], of_as, of_bs, offsets, y[part])
+
+
+@_kernel
+def sum_moments(x, channels, sums):
+    """sums[:2 channels] = per channel, the sums of x and of its squares."""
+    run = _run_length(channels)
+    blocks = (x.size + RUNS * run - 1) // (RUNS * run)
+    partial = np.zeros((blocks, 2, channels))
+    for block in numba.prange(blocks):
+        totals, squares = np.zeros(run, np.float32), np.zeros(run, np.float32)
+        for start in range(np.int64(block) * RUNS * run, min((np.int64(block) + 1) * RUNS * run, x.size), run):
+            _add_moments(x[start : start + run], totals, squares)
+        _fold(totals, partial[block, 0])
+        _fold(squares, partial[block, 1])
+    _total(partial, sums)
+
+
+@_kernel
+def sum_products(grad, x, mean, sums):
+    """sums = per channel, the sums of grad and of grad (x - mean)."""
+    run = _run_length(mean.size)
+    means = _repeated(mean, run)
+    blocks = (x.size + RUNS * run - 1) // (RUNS * run)
+    partial = np.zeros((blocks, 2, mean.size))
+    for block in numba.prange(blocks):
+        totals, products = np.zeros(run, np.float32), np.zeros(run, np.float32)
+        for start in range(np.int64(block) * RUNS * run, min((np.int64(block) + 1) * RUNS * run, x.size), run):
+            _add_products(grad[start : start + run], x[start : start + run], means, totals, products)
+        _fold(totals, partial[block, 0])
+        _fold(products, partial[block, 1])
+    _total(partial, sums)
+
+
+@_inner
+def _run_length(channels):
+    """Elements of a run: whole pixels."""
+    return channels * max(1, RUN // channels)
+
+
+@_inner
+def _repeated(values, length):
+    result = np.empty(length, np.float32)
+    for i in range(length):
+        result[i] = values[i % values.size]
+    return result
+
+
+@_inner
+def _affine_part(x, gain, offset, y):
+    for i in range(x.size):
+        y[i] = gain[i] * x[i] + offset[i]
+
+
+@_inner
+def _add_leaked(v, leak, m):
+    for i in range(m.size):
+        m[i] += leak * v[i]
+
+
+@_inner
+def _affine_of_two_part(a, b, of_a, of_b, offset, y):
+    for i in range(a.size):
+        y[i] = of_a[i] * a[i] + of_b[i] * b[i] + offset[i]
+
+
+@_inner
+def _add_moments(x, total, squares):
+    for i in range(x.size):
+        total[i] += x[i]
+        squares[i] += x[i] * x[i]
+
+
+@_inner
+def _add_products(grad, x, mean, total, products):
+    for i in range(x.size):
+        total[i] += grad[i]
+        products[i] += grad[i] * (x[i] - mean[i])
+
+
+@_inner
+def _fold(values, channels):
+    """Add up what belongs to the same channel."""
+    for i in range(values.size):
+        channels[i % channels.size] += values[i]
+
+
+@_inner
+def _total(partial, sums):
+    blocks, kinds, channels = partial.shape
+    for kind in range(kinds):
+        for c in range(channels):
+            total = 0.0
+            for block in range(blocks):
+                total += partial[block, kind, c]
+            sums[kind * channels + c] = total
