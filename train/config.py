@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "auto_augment": ("none", "cifar10", "imagenet", "svhn"),
     "precision": ("32-true", "bf16-mixed"),
 }
+AUGMENTATION = ("crop", "resized_crop", "flip", "auto_augment", "cutout", "mixup", "roll")
 # option -> (smallest, largest value); whole numbers where the smallest is one
 RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, math.inf),
@@ -128,8 +129,7 @@ class TrainingConfig:
     @property
     def augments(self) -> bool:
         """Whether any augmentation is switched on."""
-        numbers = self.crop, self.cutout, self.mixup, self.roll
-        return any(numbers) or self.flip or self.resized_crop or self.auto_augment != "none"
+        return any(getattr(self, option) not in (0, False, "none") for option in AUGMENTATION)
 
     def schedule(self, epoch: float) -> float:
         """Share of the peak learning rate at a point in time counted in epochs (fractions allowed)."""

@@ -20,7 +20,7 @@ from torch.nn import functional
 from . import checkpoint
 from .augment import make_augmentation
 from .batches import MiniBatch, mini_batches
-from .config import TrainingConfig
+from .config import AUGMENTATION, TrainingConfig
 from .data import Dataset, normalise
 from .distributed import join_batch_norms, leave_at_exit, separate_batches, total_of
 from .errors import DataError, ModelError, TrainingError
@@ -40,8 +40,8 @@ TEST_BATCH = 256
 BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
 FREE_TO_CHANGE = ("accelerator", "devices", "nodes", "test_every")
-# The plan of a run, which may be made longer or shorter: the schedule is the new one from there on.
-PLAN = ("epochs", "small_size", "small_epochs")
+# The plan of a run, which may be made longer or shorter, with other augmentation: it is the new one from there on.
+PLAN = ("epochs", "small_size", "small_epochs", *AUGMENTATION)
 
 
 def train(

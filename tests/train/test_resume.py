@@ -1,6 +1,7 @@
 """Runs that are killed and go on."""
 
 import csv
+import shutil
 import subprocess
 import sys
 
@@ -99,6 +100,19 @@ def test_a_run_can_be_made_longer(tmp_path):
         rates = [float(row["learning_rate"]) for row in csv.DictReader(stream)]
     assert rates == [CONFIG.learning_rate_at(0.5), longer.learning_rate_at(1.5)]
     assert checkpoint.load(tmp_path / "model.pt").training["epochs"] == 2
+
+
+def test_a_run_can_go_on_with_other_augmentation(tmp_path):
+    train(SPEC, CONFIG, TRAIN, TEST, tmp_path / "changed")
+    shutil.copytree(tmp_path / "changed", tmp_path / "same")
+    plain = TrainingConfig(epochs=2, batch_size=512)
+    cropped = TrainingConfig(epochs=2, batch_size=512, crop=2, cutout=2)
+    same, changed = (
+        train(SPEC, config, TRAIN, TEST, tmp_path / name, resume=True)
+        for name, config in (("same", plain), ("changed", cropped))
+    )
+    assert (changed.training["crop"], changed.training["cutout"]) == (2, 2)
+    assert any(not torch.equal(tensor, same.state[key]) for key, tensor in changed.state.items())
 
 
 def test_a_finished_run_stays_as_it_is(tmp_path):
