@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ablation_rows import BASE, FIGURE_3, ROWS, Record
 
-from hmdf.sim.files import write_whole
+from hmdf.tools.plots import new_figure, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 150
 ROW = 0.3
 """Height of a row in inches."""
-STYLE: Any = {"svg.hashsalt": "hmdf", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
 COLOURS = dict(zip(FIGURE_3, ("#0072B2", "#009E73", "#D55E00"), strict=True))
 NAMES = dict(zip(FIGURE_3, ("HM-DF, 1.5-bit weights", "HM-DF, 1-bit weights", "LIF, 1.5-bit weights"), strict=True))
 INTEGER, FLOAT = "#0072B2", "#D55E00"
@@ -41,10 +38,8 @@ Records = Mapping[str, Mapping[int, Record]]
 
 def draw(found: Records, columns: Mapping[str, Column], folder: Path) -> list[Path]:
     """Write the plots for which there are runs; gives their paths."""
-    from matplotlib import rc_context
-
     paths: list[Path] = []
-    with rc_context(STYLE):
+    with style():
         shown = [row for row in FIGURE_3 if row in found]
         if shown:
             paths += save(figure_3(found, shown, columns), folder, "figure3")
@@ -121,23 +116,3 @@ def frame(axes: Axes) -> None:
     axes.margins(x=0.12)
     axes.grid(color="0.92", lw=0.6)
     axes.set_axisbelow(True)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    picture = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(picture)
-    return picture
-
-
-def save(picture: Figure, folder: Path, name: str) -> list[Path]:
-    """The same numbers give the same files: a fixed salt, no date."""
-    paths = []
-    for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        content = io.BytesIO()
-        picture.savefig(content, format=form, dpi=DPI, metadata=metadata)
-        paths.append(folder / f"{name}.{form}")
-        write_whole(paths[-1], content.getvalue())
-    return paths

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.files import write_whole
+from .plots import new_figure, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from hmdf.train.insight import GradientComparison, NeuronInsight
 
-DPI = 150
 ROW = 0.26
 """Height of a layer's row in inches."""
 PANELS = 4
@@ -26,7 +24,6 @@ PANELS = 4
 LEGIBLE_STEPS = 10
 """So many columns of a heat map still have room for a number in every cell."""
 TRAINED, UNTRAINED = "#0072B2", "#D55E00"
-STYLE: Any = {"svg.hashsalt": "hmdf", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def draw(
@@ -40,35 +37,13 @@ def draw(
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    from matplotlib import rc_context
-
-    with rc_context(STYLE):
+    with style():
         return [
-            *_save(_parameters(neurons), folder, "parameters"),
-            *_save(_firing(neurons), folder, "firing"),
-            *_save(_membranes(neurons), folder, "membranes"),
-            *_save(_gradients(gradients, untrained), folder, "gradients"),
+            *save(_parameters(neurons), folder, "parameters"),
+            *save(_firing(neurons), folder, "firing"),
+            *save(_membranes(neurons), folder, "membranes"),
+            *save(_gradients(gradients, untrained), folder, "gradients"),
         ]
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    picture = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(picture)
-    return picture
-
-
-def _save(picture: Figure, folder: Path, name: str) -> list[Path]:
-    """The same numbers give the same files: a fixed salt, no date."""
-    paths = []
-    for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        content = io.BytesIO()
-        picture.savefig(content, format=form, dpi=DPI, metadata=metadata)
-        paths.append(folder / f"{name}.{form}")
-        write_whole(paths[-1], content.getvalue())
-    return paths
 
 
 def _parameters(neurons: Sequence[NeuronInsight]) -> Figure:
@@ -76,7 +51,7 @@ def _parameters(neurons: Sequence[NeuronInsight]) -> Figure:
     kinds = {"λ (leak)": "leak", "θ (threshold)": "threshold", "α (membrane)": "alpha", "β (its norm)": "beta"}
     shown = {title: [getattr(layer, kind) for layer in neurons] for title, kind in kinds.items()}
     shown = {title: rows for title, rows in shown.items() if any(row is not None for row in rows)}
-    picture = _figure(1.6 + len(shown) * _map_width(neurons), 1.0 + ROW * len(neurons))
+    picture = new_figure(1.6 + len(shown) * _map_width(neurons), 1.0 + ROW * len(neurons))
     panels = np.atleast_1d(picture.subplots(1, len(shown), sharey=True))
     for axes, (title, rows) in zip(panels, shown.items(), strict=True):
         image = _heat_map(axes, neurons, _grid(rows, len(neurons[0].threshold)), 0.0, 1.0, "{:.2f}")
@@ -86,7 +61,7 @@ def _parameters(neurons: Sequence[NeuronInsight]) -> Figure:
 
 
 def _firing(neurons: Sequence[NeuronInsight]) -> Figure:
-    picture = _figure(2.6 + _map_width(neurons) + 2.6, 1.0 + ROW * len(neurons))
+    picture = new_figure(2.6 + _map_width(neurons) + 2.6, 1.0 + ROW * len(neurons))
     rates, steady = picture.subplots(1, 2, sharey=True, width_ratios=[_map_width(neurons), 2.6])
     percent = _grid([[100 * rate for rate in layer.firing_rate] for layer in neurons], len(neurons[0].threshold))
     image = _heat_map(rates, neurons, percent, 0.0, max(float(np.nanmax(percent)), 1.0), "{:.0f}")
@@ -107,7 +82,7 @@ def _membranes(neurons: Sequence[NeuronInsight]) -> Figure:
 
     steps = len(neurons[0].threshold)
     rows = -(-len(neurons) // PANELS)
-    picture = _figure(11, 0.8 + 1.5 * rows)
+    picture = new_figure(11, 0.8 + 1.5 * rows)
     panels = picture.subplots(rows, PANELS, squeeze=False).flatten()
     colours = colormaps["viridis"](np.linspace(0, 0.9, steps))
     for axes, layer in zip(panels, neurons, strict=False):
@@ -138,7 +113,7 @@ def _distribution(axes: Axes, layer: NeuronInsight, colours: NDArray[Any]) -> No
 
 def _gradients(gradients: Sequence[GradientComparison], untrained: Sequence[GradientComparison]) -> Figure:
     """Cosine and ratio of lengths per layer; a dot is the mean, a line reaches over the mini-batches."""
-    picture = _figure(10, 1.2 + ROW * len(gradients))
+    picture = new_figure(10, 1.2 + ROW * len(gradients))
     cosine, ratio = picture.subplots(1, 2, sharey=True)
     rows = np.arange(len(gradients))
     series = (gradients, TRAINED, "trained", -0.15), (untrained, UNTRAINED, "untrained", 0.15)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmdf.sim.files import write_whole
+from hmdf.tools.plots import DPI, new_figure, save, style
 
 from .choice import FRONT, Limits, front, preference
 from .figures import ENERGY_FIGURE, Figure
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart by the colour-blind; one per target, in order."""
-DPI = 150
 LABEL = (32.0, 10.0)
 """Width and height of a label in points."""
 LOGARITHMIC = 8.0
@@ -31,15 +29,8 @@ def draw(points: list[Point], chosen: Point | None, limits: Limits, folder: Path
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Picture
-
-    paths = []
-    # A fixed salt and no date: the same points give the same files.
-    with rc_context({"svg.hashsalt": "hmdf", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        picture = Picture(figsize=(13, 4.8), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(picture)
+    with style(font_size=9):
+        picture = new_figure(13, 4.8)
         panels = picture.subplots(1, len(FRONT), sharey=True)
         for axes, figure in zip(panels, FRONT, strict=True):
             _panel(axes, figure, points, chosen, limits)
@@ -49,12 +40,7 @@ def draw(points: list[Point], chosen: Point | None, limits: Limits, folder: Path
         picture.draw_without_rendering()  # lays the panels out, so that it is known which labels would collide
         for axes, figure in zip(panels, FRONT, strict=True):
             _name_settings(axes, figure, points, chosen)
-        for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            content = io.BytesIO()
-            picture.savefig(content, format=form, dpi=DPI, metadata=metadata)
-            paths.append(folder / f"exploration.{form}")
-            write_whole(paths[-1], content.getvalue())
-    return paths
+        return save(picture, folder, "exploration")
 
 
 def _panel(axes: Axes, figure: Figure, points: list[Point], chosen: Point | None, limits: Limits) -> None:
