@@ -141,7 +141,7 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @TRAINING_OPTIONS
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; 1 is fastest for small images  [default: all]")
 @click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
-@click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt, if any; epochs and augmentation may differ.")
+@click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt; epochs, rates and augmentation may change.")
 @click.option("--inspect", metavar="MODEL.pt", type=click.Path(path_type=Path), help=INSPECT_HELP)
 @click.option("--slim", metavar="MODEL.pt", type=click.Path(path_type=Path), help=SLIM_HELP)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")

@@ -40,8 +40,8 @@ TEST_BATCH = 256
 BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
 FREE_TO_CHANGE = ("accelerator", "devices", "nodes", "test_every")
-# The plan of a run, which may be made longer or shorter, with other augmentation: it is the new one from there on.
-PLAN = ("epochs", "small_size", "small_epochs", *AUGMENTATION)
+# The plan of a run, which may be made longer or shorter, slower, harder: it is the new one from there on.
+PLAN = ("epochs", "small_size", "small_epochs", "learning_rate", "muon_learning_rate", *AUGMENTATION)
 
 
 def train(
@@ -57,8 +57,8 @@ def train(
     """Train a network and return its checkpoint.
 
     After every epoch ``out/model.pt`` and ``out/metrics.csv`` are replaced; ``out/resume.pt`` after every epoch and
-    every ``save_interval`` seconds. With ``resume`` the run goes on from there, or begins if there is none; the numbers
-    of epochs may have changed, no option that enters what has been computed so far.
+    every ``save_interval`` seconds. With ``resume`` the run goes on from there, or begins if there is none; what
+    ``PLAN`` names may have changed, no other option that enters the result.
 
     With more than one device or node the calling program is started once more for each further process (by Fabric's
     launcher, or a cluster's); all return the same checkpoint, the first one writes the files.
