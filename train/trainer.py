@@ -57,8 +57,9 @@ def train(
     """Train a network and return its checkpoint.
 
     After every epoch ``out/model.pt`` and ``out/metrics.csv`` are replaced; ``out/resume.pt`` after every epoch and
-    every ``save_interval`` seconds. With ``resume`` the run goes on from there, or begins if there is none; what
-    ``PLAN`` names may have changed, no other option that enters the result.
+    every ``save_interval`` seconds. With ``resume`` the run goes on from there, or begins if there is none; the
+    numbers of epochs, the peak rates and the augmentation may have changed (``PLAN``), no other option that enters the
+    result.
 
     With more than one device or node the calling program is started once more for each further process (by Fabric's
     launcher, or a cluster's); all return the same checkpoint, the first one writes the files.

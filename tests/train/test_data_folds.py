@@ -1,13 +1,13 @@
 """Cross-validation folds: names, division, and that what is held out stays out."""
 
 import dataclasses
-import os
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from published import published
 
 from hmdf.train.data import constants, load
 from hmdf.train.data.dataset import Dataset
@@ -15,8 +15,6 @@ from hmdf.train.data.folds import ChosenInputs, Fold, fold_of_each, short_name, 
 from hmdf.train.data.images import LazyImages
 from hmdf.train.data.registry import one_frame_per_step
 from hmdf.train.errors import DataError
-
-REAL = os.environ.get("HMDF_DATA")
 
 
 def numbered(labels) -> Dataset:
@@ -139,12 +137,8 @@ def test_inputs_that_are_not_in_memory_stay_where_they_are(tmp_path):
     assert test.inputs[:].ravel().tolist() == [1, 6]
 
 
-@pytest.mark.skipif(REAL is None, reason="HMDF_DATA does not name a folder of data sets")
 def test_real_recordings():
-    try:
-        folds = [load(f"nmnist:2:count@{k}/5", "test") for k in (1, 2)]
-    except DataError as error:
-        pytest.skip(str(error))
+    folds = [published(f"nmnist:2:count@{k}/5", "test") for k in (1, 2)]
     assert folds[0].name == "nmnist:2:count@1/5"
     assert folds[0].inputs.shape[1:] == (2, 2, 34, 34)
     pool = load("nmnist:2:count", "all")

@@ -5,24 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import published
 
-from hmdf.train.data import constants, load
+from hmdf.train.data import constants
 from hmdf.train.data.events import read_events
 from hmdf.train.data.npz import channel_statistics
-from hmdf.train.errors import DataError
 
 ROOT = Path(os.environ.get("HMDF_DATA", "."))
-
-
-def published(name: str, split: str):
-    if "HMDF_DATA" not in os.environ:
-        pytest.skip("HMDF_DATA is not set")
-    try:
-        return load(name, split)
-    except DataError as error:
-        if "here; looked for" not in str(error):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize(
