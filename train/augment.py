@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from .config import TrainingConfig
-from .data import Preprocessing
+from .data import Preprocessing, normalise
 from .errors import DataError, TrainingError
 from .networks import NetworkSpec
 
-__all__ = ["Augmentation", "make_augmentation"]
+__all__ = ["Augmentation", "make_augmentation", "preparation"]
 
 # AutoAugment draws one sub-policy per call; it is called on groups of this many images of a batch.
 POLICY_GROUP = 8
@@ -47,6 +47,16 @@ def make_augmentation(spec: NetworkSpec, config: TrainingConfig, preprocessing: 
             return (x, labels) if mixup is None else _mixed(mixup, x, labels, spec.classes)
 
     return augment
+
+
+def preparation(spec: NetworkSpec, config: TrainingConfig, preprocessing: Preprocessing) -> Augmentation:
+    """The same, or only the normalisation where there is nothing to augment."""
+    augmentation = make_augmentation(spec, config, preprocessing)
+
+    def only_normalised(raw: Tensor, labels: Tensor, _seed: int) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(normalise(raw.cpu().numpy(), preprocessing)).to(raw.device), labels
+
+    return only_normalised if augmentation is None else augmentation
 
 
 def _check(spec: NetworkSpec, config: TrainingConfig) -> None:

@@ -6,19 +6,31 @@ mini-batch as if it had never stopped.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from .augment import Augmentation
 from .config import TrainingConfig
-from .data import Dataset, normalise
+from .data import Dataset
 
-__all__ = ["MiniBatch", "mini_batches"]
+__all__ = ["MiniBatch", "MiniBatches", "Part"]
+
+# Mini-batches that each worker process has ready.
+AHEAD = 4
+
+
+class Part(NamedTuple):
+    """Samples of one forward pass: as the data set has them, with the seed of their augmentation, or ready (None)."""
+
+    inputs: Tensor
+    labels: Tensor
+    seed: int | None
 
 
 @dataclass(frozen=True)
@@ -29,56 +41,126 @@ class MiniBatch:
         number: 0 for the first one of the epoch.
         before: samples of the epoch that came before it.
         size: samples of the joint mini-batch, over all processes and parts.
-        parts: this process's raw (inputs, labels) and the seed of their augmentation, one after the other.
+        parts: this process's samples, one part after the other.
         draw: a number of 0..2^63-1 that all processes share; its remainder by T is the time-step of random BP.
     """
 
     number: int
     before: int
     size: int
-    parts: tuple[tuple[Tensor, Tensor, int], ...]
+    parts: tuple[Part, ...]
     draw: int
 
-    def prepared(self, data: Dataset, augmentation: Augmentation | None, device: torch.device) -> Iterator[Any]:
+    def prepared(self, prepare: Augmentation, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """(normalised inputs, labels or probabilities) of each part, on the device."""
-        for raw, labels, seed in self.parts:
-            if augmentation is None:
-                x = torch.from_numpy(normalise(raw.numpy(), data.preprocessing))
-                yield x.to(device), labels.to(device)
-            else:
-                yield augmentation(raw.to(device), labels.to(device), seed)
+        for part in self.parts:
+            on_device = part.inputs.to(device, non_blocking=True), part.labels.to(device, non_blocking=True)
+            yield on_device if part.seed is None else prepare(*on_device, part.seed)
+
+    def pin_memory(self) -> "MiniBatch":
+        """The same in memory that a GPU can copy from while the program goes on; DataLoader calls it."""
+        parts = [Part(part.inputs.pin_memory(), part.labels.pin_memory(), part.seed) for part in self.parts]
+        return replace(self, parts=tuple(parts))
+
+    def ready(self, prepare: Augmentation) -> "MiniBatch":
+        """The same with all parts prepared where they are."""
+        parts = [part if part.seed is None else Part(*prepare(*part), None) for part in self.parts]
+        return replace(self, parts=tuple(parts))
 
 
-def mini_batches(
-    data: Dataset, config: TrainingConfig, epoch: int, first: int, rank: int, processes: int
-) -> Iterator[MiniBatch]:
-    """The mini-batches of an epoch from number ``first`` on, the next one being read while one is in use.
+class MiniBatches:
+    """The mini-batches of a run as process ``rank`` of ``processes`` sees them.
 
+        batches = MiniBatches(data, config, preparation(spec, config, data.preprocessing))
+        for batch in batches.of_epoch(1):
+            for x, labels in batch.prepared(batches.prepare, device):
+
+    The next ones are read while one is in use: by a thread, or by ``config.workers`` processes that augment them too.
     A last mini-batch that would leave some part with a single sample is dropped: BatchNorm cannot use it.
     """
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(data))
-    parts = processes * config.accumulate
-    chosen = [
-        (number, order[start : start + config.batch_size])
-        for number, start in enumerate(range(0, len(data), config.batch_size))
-        if number >= first and len(order[start : start + config.batch_size]) >= 2 * parts
-    ]
-    if not chosen:
-        return
-    own = slice(rank * config.accumulate, (rank + 1) * config.accumulate)
 
-    def read(number: int, indices: NDArray[np.int64]) -> MiniBatch:
-        seeds = np.random.default_rng([config.seed, epoch, number]).integers(2**63, size=parts + 1)
-        samples = [
-            (torch.from_numpy(np.asarray(data.inputs[part])), torch.from_numpy(data.labels[part]), int(seed))
-            for part, seed in zip(np.array_split(indices, parts)[own], seeds[1:][own], strict=True)
+    def __init__(
+        self,
+        data: Dataset,
+        config: TrainingConfig,
+        prepare: Augmentation,
+        rank: int = 0,
+        processes: int = 1,
+        pin_memory: bool = False,
+    ) -> None:
+        self.data, self.config, self.prepare, self.pin_memory = data, config, prepare, pin_memory
+        self.parts = processes * config.accumulate
+        self.own = slice(rank * config.accumulate, (rank + 1) * config.accumulate)
+        self.known_order: tuple[int, NDArray[np.int64]] = -1, np.empty(0, np.int64)
+        self.queue: list[tuple[int, int]] = []
+        self.loader: DataLoader[Any] | None = None
+
+    def of_epoch(self, epoch: int, first: int = 0) -> Iterator[MiniBatch]:
+        """The mini-batches of an epoch from number ``first`` on."""
+        sizes = [len(self._samples(epoch, number)) for number in range(-(-len(self.data) // self.config.batch_size))]
+        self.queue[:] = [
+            (epoch, number) for number, size in enumerate(sizes) if number >= first and size >= 2 * self.parts
         ]
-        return MiniBatch(number, number * config.batch_size, len(indices), tuple(samples), int(seeds[0]))
+        return iter(self._loaded()) if self.config.workers else self._read_by_thread()
 
-    with ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(read, *chosen[0])]
-        for following in [*chosen[1:], None]:
-            current = ahead.pop()
-            if following is not None:
-                ahead.append(reader.submit(read, *following))
-            yield current.result()
+    def read(self, epoch: int, number: int) -> MiniBatch:
+        """One mini-batch, not prepared yet."""
+        indices = self._samples(epoch, number)
+        seeds = np.random.default_rng([self.config.seed, epoch, number]).integers(2**63, size=self.parts + 1)
+        parts = [
+            Part(
+                torch.from_numpy(np.asarray(self.data.inputs[part])),
+                torch.from_numpy(self.data.labels[part]),
+                int(seed),
+            )
+            for part, seed in zip(np.array_split(indices, self.parts)[self.own], seeds[1:][self.own], strict=True)
+        ]
+        return MiniBatch(number, number * self.config.batch_size, len(indices), tuple(parts), int(seeds[0]))
+
+    def _samples(self, epoch: int, number: int) -> NDArray[np.int64]:
+        if self.known_order[0] != epoch:
+            self.known_order = epoch, np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data))
+        start = number * self.config.batch_size
+        return self.known_order[1][start : start + self.config.batch_size]
+
+    def _read_by_thread(self) -> Iterator[MiniBatch]:
+        chosen = list(self.queue)
+        if not chosen:
+            return
+        with ThreadPoolExecutor(1) as reader:
+            ahead = [reader.submit(self.read, *chosen[0])]
+            for following in [*chosen[1:], None]:
+                current = ahead.pop()
+                if following is not None:
+                    ahead.append(reader.submit(self.read, *following))
+                yield current.result()
+
+    def _loaded(self) -> "DataLoader[MiniBatch]":
+        """Mini-batches by processes that live as long as this object; each ``iter`` gives what is queued then."""
+        if self.loader is None:
+            self.loader = DataLoader(
+                _ReadyMiniBatches(self),
+                batch_size=None,
+                sampler=self.queue,
+                num_workers=self.config.workers,
+                collate_fn=_as_it_is,
+                pin_memory=self.pin_memory,
+                prefetch_factor=AHEAD,
+                persistent_workers=True,
+                multiprocessing_context="fork",
+            )
+        return self.loader
+
+
+class _ReadyMiniBatches(torch.utils.data.Dataset[MiniBatch]):
+    """What the worker processes do: (epoch, number) -> mini-batch, augmented and normalised."""
+
+    def __init__(self, batches: MiniBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, at: tuple[int, int]) -> MiniBatch:
+        return self.batches.read(*at).ready(self.batches.prepare)
+
+
+def _as_it_is(batch: MiniBatch) -> MiniBatch:
+    return batch

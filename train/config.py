@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "small_size": (0, 1024),
     "small_epochs": (0, math.inf),
     "seed": (0, 2**63 - 1),
+    "workers": (0, 1024),
     "devices": (1, math.inf),
     "nodes": (1, math.inf),
     "learning_rate": (0.0, math.inf),
@@ -79,6 +80,8 @@ class TrainingConfig:
         seed: of the initial weights, the order of samples, the drawn steps and the augmentation.
         precision: of Lightning Fabric: "32-true" or "bf16-mixed".
         accelerator: of Lightning Fabric: "cpu", "cuda" or "auto".
+        workers: processes that read and augment mini-batches ahead; 0: the training process does it.
+        cuda_graphs: on one GPU, record each kind of step as a CUDA graph and replay it.
         devices, nodes: processes per machine, machines; together they share each mini-batch.
 
     Raises ModelError naming the option and the value.
@@ -109,6 +112,8 @@ class TrainingConfig:
     seed: int = 0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     accelerator: str = "cpu"
+    workers: int = 0
+    cuda_graphs: bool = True
     devices: int = 1
     nodes: int = 1
 
@@ -122,7 +127,7 @@ class TrainingConfig:
             if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value <= highest:
                 kind = "a whole number" if kinds is int else "a number"
                 raise ModelError(f"{option} must be {kind} within {lowest}..{highest} (got {value!r})")
-        for option in ("flip", "resized_crop"):
+        for option in ("flip", "resized_crop", "cuda_graphs"):
             if not isinstance(getattr(self, option), bool):
                 raise ModelError(f"{option} must be true or false (got {getattr(self, option)!r})")
 

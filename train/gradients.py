@@ -44,8 +44,11 @@ class Gradients:
         for parameter, view in zip(self.parameters, self.views, strict=True):
             parameter.grad = view
 
-    def finish(self) -> None:
-        """Sum the gradients over all processes; what no process used has none, so that no optimiser moves it."""
+    def finish(self) -> tuple[bool, ...]:
+        """Sum the gradients over all processes; what no process used has none, so that no optimiser moves it.
+
+        Returns which parameters have one.
+        """
         used = torch.tensor([parameter in self.used for parameter in self.parameters])
         if processes() > 1:
             self.users.copy_(used)
@@ -53,3 +56,4 @@ class Gradients:
             used = self.users.cpu() > 0
         for parameter, view, is_used in zip(self.parameters, self.views, used.tolist(), strict=True):
             parameter.grad = view if is_used else None
+        return tuple(used.tolist())

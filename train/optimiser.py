@@ -1,6 +1,6 @@
 """SGD with Nesterov momentum, and Muon for the low-bit weights, as one optimiser."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -47,18 +47,36 @@ class Optimiser:
             {"params": self.scalars, "weight_decay": 0.0},
         ]
         rate, momentum = config.learning_rate, config.momentum
-        sgd = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0)
+        self.device = parameters[0].device
+        # fused: all parameters in one kernel, whose rate may be a tensor
+        sgd = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=self._on_gpu or None)
         self.parts: list[tuple[torch.optim.Optimizer, float]] = [(sgd, rate)]
         if self.matrices:
             matrices = [matrix for _, matrix in self.matrices]
             muon = Muon(matrices, config.muon_learning_rate, config.muon_weight_decay)
             self.parts.append((muon, config.muon_learning_rate))
+        self._hold_rates()
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    def _hold_rates(self) -> None:
+        """On a GPU the rates lie in its memory, so that a recorded step reads what they are then."""
+        for group in self._groups():
+            group["lr"] = torch.tensor(float(group["lr"]), device=self.device) if self._on_gpu else float(group["lr"])
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        return (group for part, _ in self.parts for group in part.param_groups)
 
     def set_rate(self, share: float) -> None:
         """Learning rates, as a share of their peaks."""
         for part, peak in self.parts:
             for group in part.param_groups:
-                group["lr"] = share * peak
+                if self._on_gpu:
+                    group["lr"].fill_(share * peak)
+                else:
+                    group["lr"] = share * peak
 
     def step(self) -> None:
         """One update; parameters without a gradient stay."""
@@ -69,12 +87,25 @@ class Optimiser:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain containers and tensors."""
-        return {"parts": [part.state_dict() for part, _ in self.parts]}
+        states = [part.state_dict() for part, _ in self.parts]
+        for state in states:
+            for group in state["param_groups"]:
+                group["lr"] = float(group["lr"])
+        return {"parts": states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of state_dict; raises KeyError or ValueError for the state of another optimiser."""
         for (part, _), found in zip(self.parts, state["parts"], strict=True):
-            part.load_state_dict(found)
+            # where a run goes on may be another device than where it was
+            part.load_state_dict({**found, "param_groups": self._kept(part, found["param_groups"])})
+        self._hold_rates()
+
+    @staticmethod
+    def _kept(part: torch.optim.Optimizer, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The groups of a state with this machine's choice of kernels."""
+        kernels = {"foreach", "fused"}
+        now = [{name: value for name, value in group.items() if name in kernels} for group in part.param_groups]
+        return [{**group, **own} for group, own in zip(found, now, strict=True)]
 
 
 class Muon(torch.optim.Optimizer):
@@ -105,7 +136,7 @@ class Muon(torch.optim.Optimizer):
                 update = orthogonal(matrix.grad.lerp(buffer, group["momentum"]))
                 rows, columns = matrix.shape
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+                matrix.sub_(update.mul_(group["lr"] * max(1.0, rows / columns) ** 0.5))
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

@@ -107,13 +107,14 @@ def quantised_once(model: nn.Module) -> Iterator[None]:
     Saves the work at every further time-step of a mini-batch; gradients pass straight through as ever.
     """
     synapses = [module for module in model.modules() if isinstance(module, LowBit)]
+    before = [synapse.held for synapse in synapses]
     try:
         for synapse in synapses:
             synapse.held = synapse.quantise()
         yield
     finally:
-        for synapse in synapses:
-            synapse.held = None
+        for synapse, held in zip(synapses, before, strict=True):
+            synapse.held = held
 
 
 class _Ternary(LowBit):

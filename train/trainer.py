@@ -9,6 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import checkpoint
-from .augment import make_augmentation
-from .batches import MiniBatch, mini_batches
+from .augment import preparation
+from .batches import MiniBatch, MiniBatches
 from .config import AUGMENTATION, TrainingConfig
 from .data import Dataset, normalise
 from .distributed import join_batch_norms, leave_at_exit, separate_batches, total_of
 from .errors import DataError, ModelError, TrainingError
 from .gradients import Gradients
+from .graphs import Graphs
 from .networks import NetworkSpec, build
 from .online import backward_every, backward_random, backward_stbp, find_divergence, run
 from .optimiser import Optimiser
@@ -39,7 +41,7 @@ SAVE_INTERVAL = 300.0
 TEST_BATCH = 256
 BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
-FREE_TO_CHANGE = ("accelerator", "devices", "nodes", "test_every")
+FREE_TO_CHANGE = ("accelerator", "devices", "nodes", "test_every", "workers", "cuda_graphs")
 # The plan of a run, which may be made longer or shorter, slower, harder: it is the new one from there on.
 PLAN = ("epochs", "small_size", "small_epochs", "learning_rate", "muon_learning_rate", *AUGMENTATION)
 
@@ -145,7 +147,10 @@ class TrainingRun:
         self.network = _Autocast(self.model, fabric)
         self.optimiser = Optimiser(self.model, config)
         self.gradients = Gradients([*self.optimiser.weights, *self.optimiser.scalars])
-        self.augmentation = make_augmentation(spec, config, train_data.preprocessing)
+        prepare = preparation(spec, config, train_data.preprocessing)
+        on_gpu = fabric.device.type == "cuda"
+        self.batches = MiniBatches(train_data, config, prepare, fabric.global_rank, fabric.world_size, on_gpu)
+        self.graphs = Graphs(fabric.device, config.cuda_graphs and fabric.world_size == 1)
         self.history: list[EpochMetrics] = []
         self.next_batch = 0
         self.sums = torch.zeros(3, dtype=torch.float64)  # loss, correct ones and samples since the epoch's start
@@ -160,16 +165,16 @@ class TrainingRun:
 
     def to_the_end(self) -> checkpoint.Checkpoint:
         """Run what is left and return the checkpoint."""
-        while self.epoch <= self.config.epochs:
-            self.started = time.perf_counter()
-            self._rest_of_epoch()
-            self._end_epoch()
+        with self.graphs.stream():
+            while self.epoch <= self.config.epochs:
+                self.started = time.perf_counter()
+                self._rest_of_epoch()
+                self._end_epoch()
         return self._checkpoint()
 
     def _rest_of_epoch(self) -> None:
         self.model.train()
-        ranks = self.fabric.global_rank, self.fabric.world_size
-        for batch in mini_batches(self.train_data, self.config, self.epoch, self.next_batch, *ranks):
+        for batch in self.batches.of_epoch(self.epoch, self.next_batch):
             self.train_on(batch)
             self.next_batch = batch.number + 1
             loss, correct, samples = self.sums.tolist()
@@ -184,22 +189,36 @@ class TrainingRun:
         self.gradients.clear()
         figures = torch.zeros(3, dtype=torch.float64, device=self.fabric.device)
         x = None
-        with quantised_once(self.model):
-            backprop = self._backprop(batch)
-            for x, labels in batch.prepared(self.train_data, self.augmentation, self.fabric.device):
-                x = self._sized(x)
-                share = len(labels) / batch.size
-                loss, logits = backprop(self.network, x, labels, lambda value, share=share: (value * share).backward())
-                hard_labels = labels if labels.dim() == 1 else labels.argmax(1)
-                correct = (logits.argmax(1) == hard_labels).sum()
-                figures += torch.stack([loss.double() * len(labels), correct.double(), correct.new_tensor(len(labels))])
-        self.gradients.finish()
+        # a recorded part quantises for itself, from the weights as they are then
+        with nullcontext() if self.graphs.enabled else quantised_once(self.model):
+            for x, labels in batch.prepared(self.batches.prepare, self.fabric.device):
+                figures += self._part(batch, self._sized(x), labels)
+        used = self.gradients.finish()
         figures = total_of(figures).cpu()
         if not math.isfinite(float(figures[0])):
             assert x is not None
-            raise self._diverged(batch, x)
-        self.optimiser.step()
+            raise self._diverged(batch, self._sized(x))
+        self.graphs.run(("step", used), self.optimiser.step)
         self.sums += figures
+
+    def _part(self, batch: MiniBatch, x: Tensor, labels: Tensor) -> Tensor:
+        """Accumulate the gradient of one part of a mini-batch; (summed loss, correct ones, samples)."""
+        steps = self.spec.time_steps
+        when = batch.draw % steps if self.config.backprop == "random" else steps
+        share = len(labels) / batch.size
+
+        def work(x: Tensor, labels: Tensor) -> tuple[Tensor, frozenset[nn.Parameter]]:
+            with quantised_once(self.model):
+                loss, logits = self._backprop(x, labels, when, share)
+            hard_labels = labels if labels.dim() == 1 else labels.argmax(1)
+            correct = (logits.argmax(1) == hard_labels).sum()
+            samples = torch.full_like(loss, len(labels), dtype=torch.float64)
+            figures = torch.stack([loss.double() * len(labels), correct.double(), samples])
+            return figures, frozenset(self.gradients.used)
+
+        figures, used = self.graphs.run(("part", when, share), work, x, labels)
+        self.gradients.used.update(used)
+        return figures
 
     def _sized(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) as they are, or shrunk in the first epochs where the options say so."""
@@ -208,16 +227,14 @@ class TrainingRun:
             return x
         return functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
 
-    def _backprop(self, batch: MiniBatch) -> Callable[..., tuple[Tensor, Tensor]]:
-        """(model, x, labels, backward) -> (loss, logits), leaving the gradient in the parameters."""
-        smoothing, steps = self.config.label_smoothing, self.spec.time_steps
+    def _backprop(self, x: Tensor, labels: Tensor, when: int, share: float) -> tuple[Tensor, Tensor]:
+        """(loss, logits), leaving ``share`` of the gradient in the parameters; ``when``: the drawn step, or T."""
 
         def criterion(logits: Tensor, labels: Tensor) -> Tensor:
-            return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+            return functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
 
         through_time: Callable[..., tuple[Tensor, Tensor]] = BACKWARD[self.config.backprop]
-        when = batch.draw % steps if self.config.backprop == "random" else steps
-        return lambda model, x, labels, backward: through_time(model, x, labels, when, criterion, backward)
+        return through_time(self.network, x, labels, when, criterion, lambda loss: (loss * share).backward())
 
     def _end_epoch(self) -> None:
         """Test, where it is time, and write what the epoch gave."""

@@ -1,14 +1,18 @@
 import dataclasses
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmdf.train.batches import mini_batches
+from hmdf.train.augment import preparation
+from hmdf.train.batches import MiniBatches
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import load
+from hmdf.train.networks import NetworkSpec
 
 DIGITS = load("digits", "test")
+SPEC = NetworkSpec("small", (1, 8, 8), 10)
 
 
 def numbered(samples: int):
@@ -19,7 +23,12 @@ def numbered(samples: int):
 
 
 def samples_of(batch) -> list[int]:
-    return [int(x[0, 0, 0]) + 256 * int(x[0, 0, 1]) for raw, _, _ in batch.parts for x in raw]
+    return [int(x[0, 0, 0]) + 256 * int(x[0, 0, 1]) for part in batch.parts for x in part.inputs]
+
+
+def batches_of(data, config: TrainingConfig, epoch: int, first: int = 0, rank: int = 0, processes: int = 1):
+    prepare = preparation(SPEC, config, data.preprocessing)
+    return list(MiniBatches(data, config, prepare, rank, processes).of_epoch(epoch, first))
 
 
 @settings(deadline=None, derandomize=True, max_examples=30)
@@ -30,11 +39,11 @@ def samples_of(batch) -> list[int]:
 def test_processes_share_what_one_process_would_take(size, batch_size, accumulate, processes, first):
     data = numbered(size)
     config = TrainingConfig(batch_size=batch_size, accumulate=accumulate)
-    whole = list(mini_batches(data, dataclasses.replace(config, accumulate=1), 3, 0, 0, 1))
-    shares = [list(mini_batches(data, config, 3, first, rank, processes)) for rank in range(processes)]
+    whole = batches_of(data, dataclasses.replace(config, accumulate=1), 3)
+    shares = [batches_of(data, config, 3, first, rank, processes) for rank in range(processes)]
     for own in shares:
         assert all(len(batch.parts) == accumulate for batch in own)
-        assert all(len(labels) >= 2 for batch in own for _, labels, _ in batch.parts)
+        assert all(len(part.labels) >= 2 for batch in own for part in batch.parts)
     joined = [[sample for batch in batches for sample in samples_of(batch)] for batches in zip(*shares, strict=True)]
     expected = [
         samples_of(batch) for batch in whole if batch.number >= first and batch.size >= 2 * accumulate * processes
@@ -51,7 +60,26 @@ def test_every_time_step_is_drawn_about_equally_often():
     draws = [
         batch.draw % 4
         for epoch in range(20)
-        for batch in mini_batches(numbered(300), TrainingConfig(batch_size=12), epoch, 0, 0, 1)
+        for batch in batches_of(numbered(300), TrainingConfig(batch_size=12), epoch)
     ]
     assert len(draws) == 500
     assert (np.abs(np.bincount(draws) - 125) < 40).all()
+
+
+def test_worker_processes_give_the_same_mini_batches():
+    config = TrainingConfig(batch_size=64, accumulate=2, crop=2, cutout=3)
+    prepare = preparation(SPEC, config, DIGITS.preprocessing)
+    alone = MiniBatches(DIGITS, config, prepare)
+    helped = MiniBatches(DIGITS, dataclasses.replace(config, workers=2), prepare)
+    device = torch.device("cpu")
+    for epoch, first in ((1, 2), (2, 0)):
+        pairs = list(zip(alone.of_epoch(epoch, first), helped.of_epoch(epoch, first), strict=True))
+        assert len(pairs) == -(-len(DIGITS) // 64) - first
+        for mine, theirs in pairs:
+            assert (mine.number, mine.before, mine.size, mine.draw) == (
+                theirs.number, theirs.before, theirs.size, theirs.draw,
+            )  # fmt: skip
+            assert all(part.seed is None for part in theirs.parts)
+            for one, other in zip(mine.prepared(prepare, device), theirs.prepared(prepare, device), strict=True):
+                assert torch.equal(one[0], other[0])
+                assert torch.equal(one[1], other[1])

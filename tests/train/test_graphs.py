@@ -1,0 +1,64 @@
+import dataclasses
+
+import pytest
+import torch
+
+from hmdf.train.config import TrainingConfig
+from hmdf.train.data import load
+from hmdf.train.graphs import Graphs
+from hmdf.train.networks import NetworkSpec
+from hmdf.train.trainer import train
+
+TRAIN, TEST = load("digits", "train"), load("digits", "test")
+SPEC = NetworkSpec("small", (1, 8, 8), 10, neuron="plain", parallel="second", width=8)
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+def test_without_a_gpu_a_step_is_a_plain_call():
+    graphs = Graphs(torch.device("cpu"), True)
+    assert not graphs.enabled
+    with graphs.stream():
+        assert [graphs.run("key", lambda x: x + 1, torch.tensor(value)).item() for value in range(6)] == [
+            1,
+            2,
+            3,
+            4,
+            5,
+            6,
+        ]
+
+
+@on_gpu
+def test_a_recorded_call_reads_its_inputs_and_the_memory_it_knows():
+    device = torch.device("cuda")
+    graphs, weight = Graphs(device, True), torch.ones((), device=device)
+
+    def times(x):
+        return x * weight
+
+    with graphs.stream():
+        for value in range(8):
+            given = torch.tensor([float(value)], device=device)
+            assert graphs.run("key", times, given).item() == value * weight.item()
+            weight += 1
+            assert graphs.run("key", times, given.expand(2)).tolist() == [value * weight.item()] * 2
+    assert len(graphs.recorded) == 2
+
+
+@on_gpu
+@pytest.mark.parametrize("options", [{}, {"backprop": "every"}, {"optimizer": "muon"}, {"precision": "bf16-mixed"}])
+@pytest.mark.parametrize("neuron", ["plain", "mpbn", "lif"])
+def test_recorded_training_is_the_same_training(options, neuron):
+    spec = dataclasses.replace(SPEC, neuron=neuron, parallel="none" if neuron == "lif" else "second")
+    config = TrainingConfig(epochs=3, batch_size=128, learning_rate=0.02, accelerator="cuda", **options)
+    plain, recorded = (
+        train(spec, dataclasses.replace(config, cuda_graphs=wanted), TRAIN, TEST) for wanted in (False, True)
+    )
+    # sums over many threads come in any order, and a weight near its threshold may fall to the other side
+    assert recorded.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=0.1)
+    assert recorded.metrics["train_accuracy"] > 0.8
+    moved = [
+        (tensor.float() - plain.state[name].float()).norm() / tensor.float().norm().clamp(min=1e-3)
+        for name, tensor in recorded.state.items()
+    ]
+    assert sorted(moved)[len(moved) // 2] < 0.1
