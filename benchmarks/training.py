@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hmdf.train import fused
-from hmdf.train.batches import MiniBatch
+from hmdf.train.batches import MiniBatch, Part
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import Dataset, Preprocessing
 from hmdf.train.networks import NetworkSpec

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import fused
+from . import fused, fused_gpu
 from .distributed import JointBatchNorm2d
 from .errors import ModelError
 
@@ -209,6 +209,10 @@ class Neuron(Temporal):
         """Whether `fused` has this neuron: without MPBN's own norms, with a fixed LSB, on a current of its kind."""
         return not self.mpbn and not self.spike.learn_lsb and fused.fits(current)
 
+    def _fuses_on_gpu(self, current: Tensor) -> bool:
+        """Whether `fused_gpu` has this neuron, from its membrane on where it has MPBN."""
+        return not self.spike.learn_lsb and fused_gpu.fits(current)
+
     def _quantiser(self) -> tuple[float, int | None]:
         return self.spike.lsb_value(), self.spike.bits
 
@@ -278,6 +282,12 @@ class HybridFiring(MembraneNeuron):
         if self.detach_state and self._fuses(current):
             spikes, self.v = fused.fire(current, *self._membrane(step), theta, *self._quantiser())
             return spikes
+        if self.detach_state and self._fuses_on_gpu(current):
+            known = self._membrane(step)
+            if self.mpbn:
+                current, known = self._integrate(current, step), (None, theta)
+            spikes, self.v = fused_gpu.fire(current, *known, theta, self.spike.lsb, self.spike.bits)
+            return spikes
         m = self._integrate(current, step)
         if self.detach_state:
             self.v = torch.minimum(m.detach(), theta.detach().to(m.dtype))
@@ -317,7 +327,10 @@ class ParallelFiring(Neuron):
         theta = self.threshold_logit[step].sigmoid()
         if self._fuses(current):
             return fused.fire(current, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
-        return self.spike((self._normalise(current, step) - theta).relu_())
+        m = self._normalise(current, step)
+        if self._fuses_on_gpu(m):
+            return fused_gpu.fire(m, None, theta, theta, self.spike.lsb, self.spike.bits, membrane=False)[0]
+        return self.spike((m - theta).relu_())
 
 
 class LeakyIntegrateAndFire(MembraneNeuron):
