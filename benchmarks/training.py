@@ -141,7 +141,7 @@ def iterations_of(this_run: TrainingRun) -> Callable[[], None]:
 
 
 def mini_batch(data: Dataset, draw: int) -> MiniBatch:
-    part = torch.from_numpy(data.inputs), torch.from_numpy(data.labels), 0
+    part = Part(torch.from_numpy(data.inputs), torch.from_numpy(data.labels), 0)
     return MiniBatch(0, 0, len(data), (part,), draw)
 
 

@@ -50,6 +50,9 @@ class Optimiser:
         self.device = parameters[0].device
         # fused: all parameters in one kernel, whose rate may be a tensor
         sgd = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=self._on_gpu or None)
+        if self._on_gpu and momentum:  # it cannot begin with some of its parameters later than with the others
+            for parameter in (p for group in sgd.param_groups for p in group["params"]):
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.parts: list[tuple[torch.optim.Optimizer, float]] = [(sgd, rate)]
         if self.matrices:
             matrices = [matrix for _, matrix in self.matrices]
