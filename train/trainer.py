@@ -38,6 +38,8 @@ __all__ = ["RESUME_FILE", "EpochMetrics", "Progress", "TrainingConfig", "Trainin
 RESUME_FILE = "resume.pt"
 # Seconds between two saves within an epoch.
 SAVE_INTERVAL = 300.0
+# Most that saving may take of a run's time; epochs of a second are not worth a save each.
+SAVE_SHARE = 0.02
 TEST_BATCH = 256
 BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
@@ -58,8 +60,9 @@ def train(
 ) -> checkpoint.Checkpoint:
     """Train a network and return its checkpoint.
 
-    After every epoch ``out/model.pt`` and ``out/metrics.csv`` are replaced; ``out/resume.pt`` after every epoch and
-    every ``save_interval`` seconds. With ``resume`` the run goes on from there, or begins if there is none; the
+    After an epoch ``out/model.pt``, ``out/metrics.csv`` and ``out/resume.pt`` are replaced: after every one, or less
+    often where that would take more than a fiftieth of the time; ``out/resume.pt`` also every ``save_interval``
+    seconds. With ``resume`` the run goes on from there, or begins if there is none; the
     numbers of epochs, the peak rates and the augmentation may have changed (``PLAN``), no other option that enters the
     result.
 
@@ -156,6 +159,7 @@ class TrainingRun:
         self.sums = torch.zeros(3, dtype=torch.float64)  # loss, correct ones and samples since the epoch's start
         self.seconds_before = 0.0
         self.saved = "none yet"
+        self.save_seconds = 0.0  # of the last one
         self.started = self.last_save = time.perf_counter()
 
     @property
@@ -253,10 +257,16 @@ class TrainingRun:
         self.history.append(metrics)
         self.next_batch, self.seconds_before = 0, 0.0
         self.sums = torch.zeros_like(self.sums)
-        if self.out is not None:
+        if self.out is not None and (last or self._save_is_due()):
+            started = time.perf_counter()
             self._save_resume()
             self._write_results()
+            self.save_seconds = time.perf_counter() - started
         self.progress.epoch(metrics)
+
+    def _save_is_due(self) -> bool:
+        """Whether so much time has gone by since the last save that another one is a small part of it."""
+        return time.perf_counter() - self.last_save >= min(self.save_seconds / SAVE_SHARE, self.save_interval)
 
     def _test(self) -> tuple[float, float]:
         """(loss, accuracy) on the test split."""

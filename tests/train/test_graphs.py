@@ -50,15 +50,23 @@ def test_a_recorded_call_reads_its_inputs_and_the_memory_it_knows():
 @pytest.mark.parametrize("neuron", ["plain", "mpbn", "lif"])
 def test_recorded_training_is_the_same_training(options, neuron):
     spec = dataclasses.replace(SPEC, neuron=neuron, parallel="none" if neuron == "lif" else "second")
-    config = TrainingConfig(epochs=3, batch_size=128, learning_rate=0.02, accelerator="cuda", **options)
+    config = TrainingConfig(epochs=4, batch_size=32, accelerator="cuda", **options)
     plain, recorded = (
         train(spec, dataclasses.replace(config, cuda_graphs=wanted), TRAIN, TEST) for wanted in (False, True)
     )
     # sums over many threads come in any order, and a weight near its threshold may fall to the other side
-    assert recorded.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=0.1)
-    assert recorded.metrics["train_accuracy"] > 0.8
+    assert recorded.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=0.15)
+    assert recorded.metrics["train_accuracy"] > 0.75
+
+
+@on_gpu
+def test_few_recorded_steps_are_nearly_the_same_steps():
+    config = TrainingConfig(epochs=1, batch_size=128, backprop="every", learning_rate=0.02, accelerator="cuda")
+    plain, recorded = (
+        train(SPEC, dataclasses.replace(config, cuda_graphs=wanted), TRAIN, TEST) for wanted in (False, True)
+    )
     moved = [
-        (tensor.float() - plain.state[name].float()).norm() / tensor.float().norm().clamp(min=1e-3)
+        float((tensor.float() - plain.state[name].float()).norm() / tensor.float().norm().clamp(min=1e-3))
         for name, tensor in recorded.state.items()
     ]
-    assert sorted(moved)[len(moved) // 2] < 0.1
+    assert sorted(moved)[len(moved) // 2] < 0.01
