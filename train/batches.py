@@ -4,6 +4,7 @@ All of it follows from the training seed, the epoch and the number of the mini-b
 mini-batch as if it had never stopped.
 """
 
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader
 from .augment import Augmentation
 from .config import TrainingConfig
 from .data import Dataset
+from .errors import DataError
 
 __all__ = ["MiniBatch", "MiniBatches", "Part"]
 
@@ -64,7 +66,7 @@ class MiniBatch:
 
     def ready(self, prepare: Augmentation) -> "MiniBatch":
         """The same with all parts prepared where they are."""
-        parts = [part if part.seed is None else Part(*prepare(*part), None) for part in self.parts]
+        parts = (part if part.seed is None else Part(*prepare(*part[:2], part.seed), None) for part in self.parts)
         return replace(self, parts=tuple(parts))
 
 
@@ -93,15 +95,17 @@ class MiniBatches:
         self.own = slice(rank * config.accumulate, (rank + 1) * config.accumulate)
         self.known_order: tuple[int, NDArray[np.int64]] = -1, np.empty(0, np.int64)
         self.queue: list[tuple[int, int]] = []
-        self.loader: DataLoader[Any] | None = None
+        self.loader: DataLoader[MiniBatch | DataError] | None = None
 
     def of_epoch(self, epoch: int, first: int = 0) -> Iterator[MiniBatch]:
         """The mini-batches of an epoch from number ``first`` on."""
         sizes = [len(self._samples(epoch, number)) for number in range(-(-len(self.data) // self.config.batch_size))]
-        self.queue[:] = [
-            (epoch, number) for number, size in enumerate(sizes) if number >= first and size >= 2 * self.parts
-        ]
-        return iter(self._loaded()) if self.config.workers else self._read_by_thread()
+        chosen = [(epoch, number) for number, size in enumerate(sizes) if number >= first and size >= 2 * self.parts]
+        return self._read_by_workers(chosen) if self.config.workers else self._read_by_thread(chosen)
+
+    def close(self) -> None:
+        """End the worker processes; they start again where they are needed."""
+        self.loader = None
 
     def read(self, epoch: int, number: int) -> MiniBatch:
         """One mini-batch, not prepared yet."""
@@ -123,8 +127,7 @@ class MiniBatches:
         start = number * self.config.batch_size
         return self.known_order[1][start : start + self.config.batch_size]
 
-    def _read_by_thread(self) -> Iterator[MiniBatch]:
-        chosen = list(self.queue)
+    def _read_by_thread(self, chosen: list[tuple[int, int]]) -> Iterator[MiniBatch]:
         if not chosen:
             return
         with ThreadPoolExecutor(1) as reader:
@@ -135,8 +138,7 @@ class MiniBatches:
                     ahead.append(reader.submit(self.read, *following))
                 yield current.result()
 
-    def _loaded(self) -> "DataLoader[MiniBatch]":
-        """Mini-batches by processes that live as long as this object; each ``iter`` gives what is queued then."""
+    def _read_by_workers(self, chosen: list[tuple[int, int]]) -> Iterator[MiniBatch]:
         if self.loader is None:
             self.loader = DataLoader(
                 _ReadyMiniBatches(self),
@@ -149,18 +151,28 @@ class MiniBatches:
                 persistent_workers=True,
                 multiprocessing_context="fork",
             )
-        return self.loader
+        self.queue[:] = chosen
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # how many was the user's choice
+            results = iter(self.loader)
+        for result in results:
+            if isinstance(result, DataError):
+                raise result
+            yield result
 
 
-class _ReadyMiniBatches(torch.utils.data.Dataset[MiniBatch]):
-    """What the worker processes do: (epoch, number) -> mini-batch, augmented and normalised."""
+class _ReadyMiniBatches(torch.utils.data.Dataset[MiniBatch | DataError]):
+    """What the worker processes do: (epoch, number) -> mini-batch, augmented and normalised, or what was wrong."""
 
     def __init__(self, batches: MiniBatches) -> None:
         self.batches = batches
 
-    def __getitem__(self, at: tuple[int, int]) -> MiniBatch:
-        return self.batches.read(*at).ready(self.batches.prepare)
+    def __getitem__(self, at: tuple[int, int]) -> MiniBatch | DataError:
+        try:
+            return self.batches.read(*at).ready(self.batches.prepare)
+        except DataError as error:  # raised, it would come with the worker's traceback as its message
+            return error
 
 
-def _as_it_is(batch: MiniBatch) -> MiniBatch:
-    return batch
+def _as_it_is(result: Any) -> Any:
+    return result

@@ -5,16 +5,12 @@ both against each other. Arithmetic is in 32-bit floats, whatever the type of th
 builds of PyTorch; without it the neurons do with the operators.
 """
 
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
-
-try:
-    import triton
-    import triton.language as tl
-except ImportError:
-    triton = None
 
 __all__ = ["fire", "fits"]
 
@@ -26,7 +22,17 @@ MOST = 2**31 - BLOCK
 def fits(x: Tensor) -> bool:
     """Whether ``x``, a current, is what `fire` takes: floats on a GPU, dense in memory in whatever order."""
     kinds = torch.float32, torch.bfloat16, torch.float16
-    return triton is not None and x.is_cuda and x.dtype in kinds and x.numel() < MOST and _is_dense(x)
+    return x.is_cuda and x.dtype in kinds and x.numel() < MOST and _is_dense(x) and kernels() is not None
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The kernels, or None without Triton; loaded where they are wanted, which takes a moment."""
+    try:
+        from . import fused_gpu_kernels
+    except ImportError:
+        return None
+    return fused_gpu_kernels
 
 
 def fire(
@@ -65,7 +71,7 @@ class _Fire(torch.autograd.Function):
         spikes = torch.empty_like(current)
         v_new = torch.empty_like(current) if membrane else None
         fired = torch.empty_like(current, dtype=torch.uint8) if differentiated else None
-        _fire_forward[_grid(current)](
+        _loaded().fire[_grid(current)](
             *(current, _or(v, current), leak, theta, lsb, spikes, _or(v_new, spikes), _or(fired, spikes)),
             current.numel(),
             TOP=0 if bits is None else 2**bits - 1,
@@ -87,7 +93,7 @@ class _Fire(torch.autograd.Function):
         grid = _grid(grad)
         # one sum per block, so that they are added in the same order every time
         sums = torch.empty((2, *grid), dtype=torch.float32, device=grad.device)
-        _fire_backward[grid](
+        _loaded().fire_backward[grid](
             *(grad, fired, _or(v, grad), grad_current, sums),
             grad.numel(),
             HAS_V=v is not None,
@@ -95,6 +101,12 @@ class _Fire(torch.autograd.Function):
         )
         total, with_v = sums.sum(1).unbind()
         return grad_current, None, with_v if v is not None else None, -total, *[None] * 4
+
+
+def _loaded() -> ModuleType:
+    found = kernels()
+    assert found is not None
+    return found
 
 
 def _grid(x: Tensor) -> tuple[int]:
@@ -115,46 +127,3 @@ def _like(x: Tensor, model: Tensor) -> Tensor:
 
 def _is_dense(x: Tensor) -> bool:
     return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
-
-
-if triton is not None:
-    # 1.5 * 2^23: added to a float of 0..2^22 it leaves no bits behind the point, rounding half to even.
-    ROUND = tl.constexpr(12582912.0)
-    NAN = tl.constexpr(tl.PropagateNan.ALL)
-
-    @triton.jit
-    def _fire_forward(
-        current, v, leak, theta, lsb, spikes, v_new, fired, elements,
-        TOP: tl.constexpr, HAS_V: tl.constexpr, MEMBRANE: tl.constexpr, DIFFERENTIATED: tl.constexpr,
-        BLOCK: tl.constexpr,
-    ):  # fmt: skip
-        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-        inside = at < elements
-        threshold = tl.load(theta).to(tl.float32)
-        m = tl.load(current + at, mask=inside, other=0.0).to(tl.float32)
-        if HAS_V:
-            m += tl.load(leak).to(tl.float32) * tl.load(v + at, mask=inside, other=0.0).to(tl.float32)
-        s = tl.maximum(m - threshold, 0.0, propagate_nan=NAN)
-        if TOP > 0:
-            step = tl.load(lsb).to(tl.float32)
-            s = (tl.minimum(s * (1.0 / step), TOP, propagate_nan=NAN) + ROUND - ROUND) * step
-        tl.store(spikes + at, s, mask=inside)
-        if MEMBRANE:
-            tl.store(v_new + at, tl.minimum(m, threshold, propagate_nan=NAN), mask=inside)
-        if DIFFERENTIATED:
-            tl.store(fired + at, m > threshold, mask=inside)
-
-    @triton.jit
-    def _fire_backward(
-        grad, fired, v, grad_current, sums, elements, HAS_V: tl.constexpr, BLOCK: tl.constexpr,
-    ):  # fmt: skip
-        block = tl.program_id(0)
-        at = block * BLOCK + tl.arange(0, BLOCK)
-        inside = at < elements
-        g = tl.load(grad + at, mask=inside, other=0.0).to(tl.float32)
-        g = tl.where(tl.load(fired + at, mask=inside, other=0) != 0, g, 0.0)
-        tl.store(grad_current + at, g, mask=inside)
-        tl.store(sums + block, tl.sum(g))
-        if HAS_V:
-            product = g * tl.load(v + at, mask=inside, other=0.0).to(tl.float32)
-            tl.store(sums + tl.num_programs(0) + block, tl.sum(product))

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,7 @@ class TrainingRun:
 
     def to_the_end(self) -> checkpoint.Checkpoint:
         """Run what is left and return the checkpoint."""
-        with self.graphs.stream():
+        with closing(self.batches), self.graphs.stream():
             while self.epoch <= self.config.epochs:
                 self.started = time.perf_counter()
                 self._rest_of_epoch()

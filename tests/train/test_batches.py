@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hmdf.train.augment import preparation
 from hmdf.train.batches import MiniBatches
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import load
+from hmdf.train.errors import DataError
 from hmdf.train.networks import NetworkSpec
 
 DIGITS = load("digits", "test")
@@ -83,3 +85,21 @@ def test_worker_processes_give_the_same_mini_batches():
             for one, other in zip(mine.prepared(prepare, device), theirs.prepared(prepare, device), strict=True):
                 assert torch.equal(one[0], other[0])
                 assert torch.equal(one[1], other[1])
+
+
+class Broken(np.ndarray):
+    """Inputs of which some cannot be read, as with a file that is damaged."""
+
+    def __getitem__(self, index):
+        if 7 in np.asarray(index):
+            raise DataError("picture 7 is damaged")
+        return np.asarray(self)[index]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_wrong_with_the_data_is_said_as_by_the_data_set(workers):
+    data = dataclasses.replace(DIGITS, inputs=DIGITS.inputs.view(Broken))
+    config = TrainingConfig(batch_size=64, workers=workers)
+    batches = MiniBatches(data, config, preparation(SPEC, config, data.preprocessing))
+    with pytest.raises(DataError, match=r"^picture 7 is damaged$"):
+        list(batches.of_epoch(1))
