@@ -117,7 +117,7 @@ TRAINING_OPTIONS = _options(
     _number("--seed", click.IntRange(0), 0),
     _choice("--precision", "32-true bf16-mixed", "32-true"),
     click.option("--accelerator", default="cpu", show_default=True, help="cpu, cuda or auto."),
-    _number("--workers", click.IntRange(0), 0, "Processes that read and augment mini-batches ahead."),
+    _number("--workers", click.IntRange(0), 0, "Processes, per device, that read and augment ahead."),
     click.option("--cuda-graphs/--no-cuda-graphs", default=True, help="On one GPU: record steps and replay them."),
     _number("--devices", click.IntRange(1), 1, "Processes on this machine; they share each mini-batch."),
     _number("--nodes", click.IntRange(1), 1, "Machines; start the command on each, as torchrun or a cluster does."),
@@ -153,7 +153,7 @@ def train_command(
     threads: int | None, tensorboard: bool, resume: bool, inspect: Path | None, slim: Path | None, out: Path,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Train a network and write OUT/model.pt and OUT/metrics.csv after every epoch."""
+    """Train a network and write OUT/model.pt, OUT/resume.pt and OUT/metrics.csv."""
     if slim is not None:
         _slim(ctx, slim, out)
         return

@@ -20,6 +20,8 @@ __all__ = ["Augmentation", "make_augmentation", "preparation"]
 # AutoAugment draws one sub-policy per call; it is called on groups of this many images of a batch.
 POLICY_GROUP = 8
 
+CPU = torch.device("cpu")
+
 # (raw inputs, labels, seed) -> (normalised inputs, labels or, with Mixup, one probability per class)
 Augmentation = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
@@ -49,14 +51,18 @@ def make_augmentation(spec: NetworkSpec, config: TrainingConfig, preprocessing: 
     return augment
 
 
-def preparation(spec: NetworkSpec, config: TrainingConfig, preprocessing: Preprocessing) -> Augmentation:
-    """The same, or only the normalisation where there is nothing to augment."""
+def preparation(
+    spec: NetworkSpec, config: TrainingConfig, preprocessing: Preprocessing, device: torch.device = CPU
+) -> Augmentation:
+    """What makes raw samples ready for the network, on ``device``: augmentation if any, and normalisation."""
     augmentation = make_augmentation(spec, config, preprocessing)
 
-    def only_normalised(raw: Tensor, labels: Tensor, _seed: int) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(normalise(raw.cpu().numpy(), preprocessing)).to(raw.device), labels
+    def prepare(raw: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        if augmentation is not None:
+            return augmentation(raw.to(device), labels.to(device), seed)
+        return torch.from_numpy(normalise(raw.numpy(), preprocessing)).to(device), labels.to(device)
 
-    return only_normalised if augmentation is None else augmentation
+    return prepare
 
 
 def _check(spec: NetworkSpec, config: TrainingConfig) -> None:

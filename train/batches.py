@@ -55,9 +55,9 @@ class MiniBatch:
 
     def prepared(self, prepare: Augmentation, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """(normalised inputs, labels or probabilities) of each part, on the device."""
-        for part in self.parts:
-            on_device = part.inputs.to(device, non_blocking=True), part.labels.to(device, non_blocking=True)
-            yield on_device if part.seed is None else prepare(*on_device, part.seed)
+        for inputs, labels, seed in self.parts:
+            x, y = (inputs, labels) if seed is None else prepare(inputs, labels, seed)
+            yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
 
     def pin_memory(self) -> "MiniBatch":
         """The same in memory that a GPU can copy from while the program goes on; DataLoader calls it."""
@@ -139,21 +139,21 @@ class MiniBatches:
                 yield current.result()
 
     def _read_by_workers(self, chosen: list[tuple[int, int]]) -> Iterator[MiniBatch]:
-        if self.loader is None:
-            self.loader = DataLoader(
-                _ReadyMiniBatches(self),
-                batch_size=None,
-                sampler=self.queue,
-                num_workers=self.config.workers,
-                collate_fn=_as_it_is,
-                pin_memory=self.pin_memory,
-                prefetch_factor=AHEAD,
-                persistent_workers=True,
-                multiprocessing_context="fork",
-            )
         self.queue[:] = chosen
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "This DataLoader will create")  # how many was the user's choice
+            if self.loader is None:
+                self.loader = DataLoader(
+                    _ReadyMiniBatches(self),
+                    batch_size=None,
+                    sampler=self.queue,
+                    num_workers=self.config.workers,
+                    collate_fn=_as_it_is,
+                    pin_memory=self.pin_memory,
+                    prefetch_factor=AHEAD,
+                    persistent_workers=True,
+                    multiprocessing_context="fork",
+                )
             results = iter(self.loader)
         for result in results:
             if isinstance(result, DataError):

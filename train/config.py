@@ -80,7 +80,7 @@ class TrainingConfig:
         seed: of the initial weights, the order of samples, the drawn steps and the augmentation.
         precision: of Lightning Fabric: "32-true" or "bf16-mixed".
         accelerator: of Lightning Fabric: "cpu", "cuda" or "auto".
-        workers: processes that read and augment mini-batches ahead; 0: the training process does it.
+        workers: processes, per device, that read and augment mini-batches ahead; 0: the training process does it.
         cuda_graphs: on one GPU, record each kind of step as a CUDA graph and replay it.
         devices, nodes: processes per machine, machines; together they share each mini-batch.
 

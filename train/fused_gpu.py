@@ -1,10 +1,12 @@
 """The hybrid neuron on a GPU in one pass over memory, in either direction, as Triton kernels.
 
 What these functions compute is what `neurons` says with PyTorch's operators, there about a dozen passes; the tests hold
-both against each other. Arithmetic is in 32-bit floats, whatever the type of the current. Triton comes with the CUDA
-builds of PyTorch; without it the neurons do with the operators.
+both against each other. Arithmetic is in 32-bit floats, whatever the type of the current; where the LSB is no power of
+two, a spike on the edge between two messages may become the other one. Triton comes with the CUDA builds of PyTorch;
+without it, or without the C compiler that it needs, the neurons do with the operators.
 """
 
+import warnings
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -27,10 +29,17 @@ def fits(x: Tensor) -> bool:
 
 @cache
 def kernels() -> ModuleType | None:
-    """The kernels, or None without Triton; loaded where they are wanted, which takes a moment."""
+    """The kernels, or None where Triton is missing or cannot build them; loaded where they are wanted."""
     try:
         from . import fused_gpu_kernels
     except ImportError:
+        return None
+    try:
+        one = torch.ones(1, device="cuda" if torch.cuda.is_available() else "cpu")
+        flags = dict.fromkeys(("HAS_V", "MEMBRANE", "DIFFERENTIATED"), False)
+        fused_gpu_kernels.fire[(1,)](*[one] * 8, 1, TOP=0, BLOCK=BLOCK, **flags)
+    except RuntimeError as error:  # Triton's where there is no C compiler
+        warnings.warn(f"neurons run on PyTorch's operators, which are slower: Triton: {error}", stacklevel=2)
         return None
     return fused_gpu_kernels
 
@@ -71,15 +80,16 @@ class _Fire(torch.autograd.Function):
         spikes = torch.empty_like(current)
         v_new = torch.empty_like(current) if membrane else None
         fired = torch.empty_like(current, dtype=torch.uint8) if differentiated else None
-        _loaded().fire[_grid(current)](
-            *(current, _or(v, current), leak, theta, lsb, spikes, _or(v_new, spikes), _or(fired, spikes)),
-            current.numel(),
-            TOP=0 if bits is None else 2**bits - 1,
-            HAS_V=v is not None,
-            MEMBRANE=membrane,
-            DIFFERENTIATED=differentiated,
-            BLOCK=BLOCK,
-        )
+        with torch.cuda.device_of(current):  # where Triton launches
+            _loaded().fire[_grid(current)](
+                *(current, _or(v, current), leak, theta, lsb, spikes, _or(v_new, spikes), _or(fired, spikes)),
+                current.numel(),
+                TOP=0 if bits is None else 2**bits - 1,
+                HAS_V=v is not None,
+                MEMBRANE=membrane,
+                DIFFERENTIATED=differentiated,
+                BLOCK=BLOCK,
+            )
         ctx.save_for_backward(fired, v)
         if v_new is not None:
             ctx.mark_non_differentiable(v_new)
@@ -93,12 +103,13 @@ class _Fire(torch.autograd.Function):
         grid = _grid(grad)
         # one sum per block, so that they are added in the same order every time
         sums = torch.empty((2, *grid), dtype=torch.float32, device=grad.device)
-        _loaded().fire_backward[grid](
-            *(grad, fired, _or(v, grad), grad_current, sums),
-            grad.numel(),
-            HAS_V=v is not None,
-            BLOCK=BLOCK,
-        )
+        with torch.cuda.device_of(grad):
+            _loaded().fire_backward[grid](
+                *(grad, fired, _or(v, grad), grad_current, sums),
+                grad.numel(),
+                HAS_V=v is not None,
+                BLOCK=BLOCK,
+            )
         total, with_v = sums.sum(1).unbind()
         return grad_current, None, with_v if v is not None else None, -total, *[None] * 4
 

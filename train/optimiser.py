@@ -1,6 +1,6 @@
 """SGD with Nesterov momentum, and Muon for the low-bit weights, as one optimiser."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -50,27 +50,30 @@ class Optimiser:
         self.device = parameters[0].device
         # fused: all parameters in one kernel, whose rate may be a tensor
         sgd = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=self._on_gpu or None)
-        if self._on_gpu and momentum:  # it cannot begin with some of its parameters later than with the others
-            for parameter in (p for group in sgd.param_groups for p in group["params"]):
-                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.parts: list[tuple[torch.optim.Optimizer, float]] = [(sgd, rate)]
         if self.matrices:
             matrices = [matrix for _, matrix in self.matrices]
             muon = Muon(matrices, config.muon_learning_rate, config.muon_weight_decay)
             self.parts.append((muon, config.muon_learning_rate))
-        self._hold_rates()
+        self._fit_to_device()
 
     @property
     def _on_gpu(self) -> bool:
         return self.device.type == "cuda"
 
-    def _hold_rates(self) -> None:
-        """On a GPU the rates lie in its memory, so that a recorded step reads what they are then."""
-        for group in self._groups():
-            group["lr"] = torch.tensor(float(group["lr"]), device=self.device) if self._on_gpu else float(group["lr"])
+    def _fit_to_device(self) -> None:
+        """Give a new or loaded state the form for this device.
 
-    def _groups(self) -> Iterator[dict[str, Any]]:
-        return (group for part, _ in self.parts for group in part.param_groups)
+        On a GPU the rates lie in its memory, so that a recorded step reads what they are then, and momentum is there
+        from the start: fused SGD cannot begin with some parameters later than with others.
+        """
+        for part, _ in self.parts:
+            for group in part.param_groups:
+                rate = float(group["lr"])
+                group["lr"] = torch.tensor(rate, device=self.device) if self._on_gpu else rate
+                for parameter in group["params"] if self._on_gpu and group["momentum"] else ():
+                    if part.state[parameter].get("momentum_buffer") is None:
+                        part.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def set_rate(self, share: float) -> None:
         """Learning rates, as a share of their peaks."""
@@ -101,7 +104,7 @@ class Optimiser:
         for (part, _), found in zip(self.parts, state["parts"], strict=True):
             # where a run goes on may be another device than where it was
             part.load_state_dict({**found, "param_groups": self._kept(part, found["param_groups"])})
-        self._hold_rates()
+        self._fit_to_device()
 
     @staticmethod
     def _kept(part: torch.optim.Optimizer, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -139,7 +142,11 @@ class Muon(torch.optim.Optimizer):
                 update = orthogonal(matrix.grad.lerp(buffer, group["momentum"]))
                 rows, columns = matrix.shape
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.sub_(update.mul_(group["lr"] * max(1.0, rows / columns) ** 0.5))
+                rate = group["lr"] * max(1.0, rows / columns) ** 0.5
+                if isinstance(rate, Tensor):
+                    matrix.sub_(update.mul_(rate))
+                else:
+                    matrix.add_(update, alpha=-rate)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

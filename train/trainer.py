@@ -7,6 +7,7 @@ CPU with the same number of threads.
 
 import dataclasses
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
@@ -38,7 +39,7 @@ __all__ = ["RESUME_FILE", "EpochMetrics", "Progress", "TrainingConfig", "Trainin
 RESUME_FILE = "resume.pt"
 # Seconds between two saves within an epoch.
 SAVE_INTERVAL = 300.0
-# Most that saving may take of a run's time; epochs of a second are not worth a save each.
+# Of a run's time, that saving at the end of epochs may take: an epoch of a second is not worth a save.
 SAVE_SHARE = 0.02
 TEST_BATCH = 256
 BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
@@ -60,11 +61,11 @@ def train(
 ) -> checkpoint.Checkpoint:
     """Train a network and return its checkpoint.
 
-    After an epoch ``out/model.pt``, ``out/metrics.csv`` and ``out/resume.pt`` are replaced: after every one, or less
-    often where that would take more than a fiftieth of the time; ``out/resume.pt`` also every ``save_interval``
-    seconds. With ``resume`` the run goes on from there, or begins if there is none; the
-    numbers of epochs, the peak rates and the augmentation may have changed (``PLAN``), no other option that enters the
-    result.
+    ``out/metrics.csv`` is replaced after every epoch, ``out/model.pt`` and ``out/resume.pt`` too, or less often where
+    that would take more than a fiftieth of the time; ``out/resume.pt`` also every ``save_interval`` seconds within an
+    epoch. A run that ends early, interrupted or by an error, leaves its last complete epoch. With ``resume`` the run
+    goes on from ``out/resume.pt``, or begins if there is none; the numbers of epochs, the peak rates and the
+    augmentation may have changed (``PLAN``), no other option that enters the result.
 
     With more than one device or node the calling program is started once more for each further process (by Fabric's
     launcher, or a cluster's); all return the same checkpoint, the first one writes the files.
@@ -114,6 +115,8 @@ def check_fit(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, te
             )
     if config.small_size and (spec.event or spec.name == "vgg-snn"):
         raise DataError("small_size is for images and for networks that end in a global average pool")
+    if config.workers and "fork" not in multiprocessing.get_all_start_methods():
+        raise ModelError(f"workers (got {config.workers}) need a system that can fork processes; leave it at 0")
     parts = config.devices * config.nodes * config.accumulate
     if min(config.batch_size, len(train_data)) < 2 * parts:
         raise DataError(
@@ -150,7 +153,9 @@ class TrainingRun:
         self.network = _Autocast(self.model, fabric)
         self.optimiser = Optimiser(self.model, config)
         self.gradients = Gradients([*self.optimiser.weights, *self.optimiser.scalars])
-        prepare = preparation(spec, config, train_data.preprocessing)
+        # worker processes leave the GPU to this one
+        where = torch.device("cpu") if config.workers else fabric.device
+        prepare = preparation(spec, config, train_data.preprocessing, where)
         on_gpu = fabric.device.type == "cuda"
         self.batches = MiniBatches(train_data, config, prepare, fabric.global_rank, fabric.world_size, on_gpu)
         self.graphs = Graphs(fabric.device, config.cuda_graphs and fabric.world_size == 1)
@@ -159,8 +164,9 @@ class TrainingRun:
         self.sums = torch.zeros(3, dtype=torch.float64)  # loss, correct ones and samples since the epoch's start
         self.seconds_before = 0.0
         self.saved = "none yet"
-        self.save_seconds = 0.0  # of the last one
-        self.started = self.last_save = time.perf_counter()
+        self.pending: checkpoint.Checkpoint | None = None  # the last complete epoch, where it is not saved yet
+        self.save_seconds = 0.0  # that the last save of a complete epoch took
+        self.started = self.last_save = self.last_epoch_save = time.perf_counter()
 
     @property
     def epoch(self) -> int:
@@ -169,11 +175,14 @@ class TrainingRun:
 
     def to_the_end(self) -> checkpoint.Checkpoint:
         """Run what is left and return the checkpoint."""
-        with closing(self.batches), self.graphs.stream():
-            while self.epoch <= self.config.epochs:
-                self.started = time.perf_counter()
-                self._rest_of_epoch()
-                self._end_epoch()
+        try:
+            with closing(self.batches), self.graphs.stream():
+                while self.epoch <= self.config.epochs:
+                    self.started = time.perf_counter()
+                    self._rest_of_epoch()
+                    self._end_epoch()
+        finally:
+            self._save_pending()
         return self._checkpoint()
 
     def _rest_of_epoch(self) -> None:
@@ -185,7 +194,8 @@ class TrainingRun:
             total = len(self.train_data)
             self.progress.batch(self.epoch, int(samples), total, loss / samples, correct / samples)
             if self.out is not None and time.perf_counter() - self.last_save >= self.save_interval:
-                self._save_resume()
+                self._save_pending()
+                self._save(self._point())
 
     def train_on(self, batch: MiniBatch) -> None:
         """One optimiser step on the joint mini-batch."""
@@ -257,16 +267,14 @@ class TrainingRun:
         self.history.append(metrics)
         self.next_batch, self.seconds_before = 0, 0.0
         self.sums = torch.zeros_like(self.sums)
-        if self.out is not None and (last or self._save_is_due()):
-            started = time.perf_counter()
-            self._save_resume()
-            self._write_results()
-            self.save_seconds = time.perf_counter() - started
+        if self.out is not None:
+            self.pending = self._point()
+            # the first epoch is saved in any case, and tells how long that takes
+            wait = min(self.save_seconds / SAVE_SHARE, self.save_interval)
+            if last or time.perf_counter() - self.last_epoch_save >= wait:
+                self._save_pending()
+            write_metrics(self.out / "metrics.csv", self.history)
         self.progress.epoch(metrics)
-
-    def _save_is_due(self) -> bool:
-        """Whether so much time has gone by since the last save that another one is a small part of it."""
-        return time.perf_counter() - self.last_save >= min(self.save_seconds / SAVE_SHARE, self.save_interval)
 
     def _test(self) -> tuple[float, float]:
         """(loss, accuracy) on the test split."""
@@ -277,11 +285,6 @@ class TrainingRun:
             reason = f"the test loss after epoch {self.epoch} is not finite"
             raise TrainingError(f"training diverged: {reason}; {self._advice()}")
         return loss / len(self.test_data), correct / len(self.test_data)
-
-    def _write_results(self) -> None:
-        assert self.out is not None
-        checkpoint.save(self.out / "model.pt", self._checkpoint())
-        write_metrics(self.out / "metrics.csv", self.history)
 
     def _checkpoint(self) -> checkpoint.Checkpoint:
         return checkpoint.Checkpoint(
@@ -296,13 +299,12 @@ class TrainingRun:
             training=dataclasses.asdict(self.config),
         )
 
-    def _save_resume(self) -> None:
-        """Write the point that has been reached; a diverged model never replaces a good one."""
+    def _point(self) -> checkpoint.Checkpoint:
+        """The point that has been reached, with all that a run needs to go on from it; no diverged model."""
         weights, scalars = self.optimiser.weights, self.optimiser.scalars
         # the neurons' parameters may be infinite: a mixture of exactly 0 or 1
         if not all(weight.isfinite().all() for weight in weights) or any(scalar.isnan().any() for scalar in scalars):
             raise TrainingError(f"training diverged in epoch {self.epoch}: a weight is not finite; {self._advice()}")
-        assert self.resume_path is not None
         now = time.perf_counter()
         point = {
             "samples": len(self.train_data),
@@ -310,11 +312,26 @@ class TrainingRun:
             "sums": self.sums.tolist(),
             "seconds": self.seconds_before + now - self.started if self.next_batch else 0.0,
             "history": [dataclasses.asdict(metrics) for metrics in self.history],
-            "optimizer": self.optimiser.state_dict(),
+            "optimizer": _copied(self.optimiser.state_dict()),
         }
-        checkpoint.save(self.resume_path, dataclasses.replace(self._checkpoint(), resume=point))
-        self.saved = self._where(self.resume_path)
+        return dataclasses.replace(self._checkpoint(), resume=point)
+
+    def _save(self, point: checkpoint.Checkpoint) -> None:
+        assert self.resume_path is not None
+        checkpoint.save(self.resume_path, point)
+        self.saved = _where(self.resume_path, point)
         self.last_save = time.perf_counter()
+
+    def _save_pending(self) -> None:
+        """Save the last complete epoch, unless that is done or some of the next one is saved already."""
+        if self.pending is None or self.out is None:
+            return
+        started = time.perf_counter()
+        pending, self.pending = self.pending, None
+        self._save(pending)
+        checkpoint.save(self.out / "model.pt", dataclasses.replace(pending, resume=None))
+        self.last_epoch_save = time.perf_counter()
+        self.save_seconds = self.last_epoch_save - started
 
     def restore(self) -> None:
         """Go to the point in ``resume.pt``, if there is one."""
@@ -339,9 +356,10 @@ class TrainingRun:
             self.sums = torch.tensor(point["sums"], dtype=torch.float64)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: not a point to resume from ({type(error).__name__}: {error})") from None
-        self.saved = self._where(path)
-        if self.out is not None and self.history and not self.next_batch:
-            self._write_results()  # the run may have ended between the two writes
+        self.saved = _where(path, found)
+        if self.out is not None and self.history and not self.next_batch:  # it may have ended between two writes
+            checkpoint.save(self.out / "model.pt", self._checkpoint())
+            write_metrics(self.out / "metrics.csv", self.history)
 
     def _check_same_run(self, path: Path, found: checkpoint.Checkpoint) -> None:
         now, then = self._checkpoint(), found
@@ -362,12 +380,8 @@ class TrainingRun:
         return TrainingError(f"training diverged in {where}: {reason}; {self._advice()}")
 
     def _advice(self) -> str:
+        self._save_pending()
         return f"last good checkpoint: {self.saved}; try a lower learning rate"
-
-    def _where(self, path: Path) -> str:
-        if self.next_batch:
-            return f"{path} (epoch {self.epoch}, {self.next_batch} mini-batches done)"
-        return f"{path} (epoch {self.epoch - 1} complete)"
 
 
 class _Autocast(nn.Module):
@@ -401,3 +415,21 @@ def _test_sums(
             correct += int((logits.argmax(1) == labels).sum())
     model.train(was_training)
     return loss, correct
+
+
+def _where(path: Path, point: checkpoint.Checkpoint) -> str:
+    """How a message names a point to go on from."""
+    resume = point.resume or {}
+    epochs, batches = len(resume["history"]), resume["next_batch"]
+    return (
+        f"{path} (epoch {epochs + 1}, {batches} mini-batches done)" if batches else f"{path} (epoch {epochs} complete)"
+    )
+
+
+def _copied(state: Any) -> Any:
+    """Nested containers with copies of their tensors, on the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, Mapping):
+        return {key: _copied(value) for key, value in state.items()}
+    return [_copied(value) for value in state] if isinstance(state, list | tuple) else state

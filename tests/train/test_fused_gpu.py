@@ -1,12 +1,8 @@
-"""The Triton kernels against the neurons' own operators: on a GPU, or interpreted where there is Triton alone."""
-
-import os
+"""The Triton kernels against the neurons' own operators: on a GPU, or interpreted (conftest.py) where there is none."""
 
 import pytest
 import torch
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton", reason="needs Triton")
 
 from hmdf.train import fused_gpu
@@ -73,3 +69,28 @@ def test_what_is_not_finite_stays_so():
     spikes, v = fused_gpu.fire(current, None, half, half, lsb, 4)
     assert spikes.isnan().tolist() == v.isnan().tolist() == [True, False, False, False]
     assert spikes[1:].tolist() == [0.5, 3.75, 0.0]
+
+
+def test_tensors_in_another_order_of_memory_are_put_in_order():
+    scalar, lsb = torch.tensor(0.4, device=DEVICE), torch.tensor(0.3, device=DEVICE)
+    current, v = tensor("channels_last"), tensor("image")
+    results = []
+    for before in (v, v.contiguous(memory_format=torch.channels_last)):
+        x = current.clone().requires_grad_()
+        spikes, after = fused_gpu.fire(x, before, scalar, scalar, lsb, 4)
+        spikes.backward(current.contiguous())
+        results.append((spikes, after, x.grad))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    assert torch.equal(results[0][2], current * (results[0][1] == scalar))
+
+
+def test_without_a_compiler_the_operators_take_over(monkeypatch):
+    class NoCompiler:
+        def __getitem__(self, grid):
+            raise RuntimeError("Failed to find C compiler")
+
+    from hmdf.train import fused_gpu_kernels
+
+    monkeypatch.setattr(fused_gpu_kernels, "fire", NoCompiler())
+    with pytest.warns(UserWarning, match="slower: Triton: Failed to find C compiler"):
+        assert fused_gpu.kernels.__wrapped__() is None

@@ -108,8 +108,9 @@ def test_the_form_for_gpus_makes_the_same_steps(optimizer, monkeypatch):
                 parameter.grad = None if unused else torch.randn(parameter.shape).to(parameter.dtype)
             optimiser.set_rate(0.5 + 0.1 * step)
             optimiser.step()
-            if step == 3:  # go on from a saved state
+            if step in (0, 3):  # go on from a saved state, then in the other form for a step
                 state = optimiser.state_dict()
+                monkeypatch.setattr(Optimiser, "_on_gpu", on_gpu if step == 3 else not on_gpu)
                 optimiser = Optimiser(model, config)
                 optimiser.load_state_dict(state)
         models.append(model)

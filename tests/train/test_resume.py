@@ -8,12 +8,14 @@ import sys
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
-from hmdf.train import checkpoint
+from hmdf.train import checkpoint, trainer
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import load
 from hmdf.train.errors import ModelError, TrainingError
 from hmdf.train.networks import NetworkSpec
+from hmdf.train.progress import Progress
 from hmdf.train.trainer import train
 
 # Trains on digits, saving after every mini-batch, and prints a line for each.
@@ -135,3 +137,75 @@ def test_divergence_names_the_last_good_checkpoint(tmp_path):
         train(SPEC, config, TRAIN, TEST, tmp_path, resume=True)
     kept = checkpoint.load(tmp_path / "resume.pt")
     assert all(torch.equal(tensor, kept.state[key]) for key, tensor in good.state.items())
+
+
+class Until(Progress):
+    """Interrupts a run at the end of an epoch, after it was told of it."""
+
+    def __init__(self, epoch: int) -> None:
+        self.last = epoch
+
+    def epoch(self, metrics):
+        if metrics.epoch == self.last:
+            raise KeyboardInterrupt
+
+
+SHORT = TrainingConfig(epochs=5, batch_size=256)
+
+
+def test_an_interrupted_run_leaves_its_last_epoch_however_seldom_it_saves(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "SAVE_SHARE", 1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        train(SPEC, SHORT, TRAIN, TEST, tmp_path, Until(3))
+    assert len(checkpoint.load(tmp_path / "resume.pt").resume["history"]) == 3
+    assert checkpoint.load(tmp_path / "model.pt").metrics["epoch"] == 3
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 4
+    broken = train(SPEC, SHORT, TRAIN, TEST, tmp_path, resume=True)
+    whole = train(SPEC, SHORT, TRAIN, TEST)
+    assert all(torch.equal(tensor, broken.state[name]) for name, tensor in whole.state.items())
+
+
+def test_a_run_killed_after_epochs_that_were_not_saved_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "SAVE_SHARE", 1e-9)
+    saved = []
+    save = trainer.TrainingRun._save_pending
+
+    def killed_later(run):
+        if not saved:  # whatever it would write after the first epoch, a killed run does not
+            saved.append(run.epoch - 1)
+            save(run)
+
+    monkeypatch.setattr(trainer.TrainingRun, "_save_pending", killed_later)
+    with pytest.raises(KeyboardInterrupt):
+        train(SPEC, SHORT, TRAIN, TEST, tmp_path, Until(3))
+    assert saved == [1]
+    assert len(checkpoint.load(tmp_path / "resume.pt").resume["history"]) == 1
+    monkeypatch.undo()
+    broken = train(SPEC, SHORT, TRAIN, TEST, tmp_path, resume=True)
+    whole = train(SPEC, SHORT, TRAIN, TEST)
+    assert all(torch.equal(tensor, broken.state[name]) for name, tensor in whole.state.items())
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 6
+
+
+def test_an_epoch_saved_late_does_not_replace_a_later_point(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "SAVE_SHARE", 1e-9)
+    written = []
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda path, point: (written.append((path.name, point)), save(path, point)))
+
+    class Stop(Progress):
+        def batch(self, epoch, samples, total, loss, accuracy):
+            if epoch == 3:  # from here on, save after every mini-batch
+                monkeypatch.setattr(run, "save_interval", 0.0)
+                if samples > 600:
+                    raise KeyboardInterrupt
+
+    fabric = Fabric(accelerator="cpu", devices=1)
+    run = trainer.TrainingRun(fabric, SPEC, SHORT, TRAIN, TEST, tmp_path, Stop(), 300.0)
+    with pytest.raises(KeyboardInterrupt):
+        run.to_the_end()
+    points = [
+        (len(point.resume["history"]), point.resume["next_batch"]) for name, point in written if name == "resume.pt"
+    ]
+    assert points == [(1, 0), (2, 0), (2, 1), (2, 2)]
+    assert checkpoint.load(tmp_path / "model.pt").metrics["epoch"] == 2
