@@ -327,9 +327,9 @@ class TrainingRun:
         if self.pending is None or self.out is None:
             return
         started = time.perf_counter()
-        pending, self.pending = self.pending, None
-        self._save(pending)
-        checkpoint.save(self.out / "model.pt", dataclasses.replace(pending, resume=None))
+        self._save(self.pending)
+        checkpoint.save(self.out / "model.pt", dataclasses.replace(self.pending, resume=None))
+        self.pending = None  # not before: it may be interrupted
         self.last_epoch_save = time.perf_counter()
         self.save_seconds = self.last_epoch_save - started
 
