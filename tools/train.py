@@ -95,7 +95,9 @@ TRAINING_OPTIONS = _options(
     _number("--epochs", click.IntRange(1), 30),
     _number("--batch-size", click.IntRange(2), 64, "Samples per step, over all devices."),
     _number("--accumulate", click.IntRange(1), 1, "Parts of a device's share, to save memory."),
-    _number("--learning-rate", click.FloatRange(0, min_open=True), 0.1),
+    _number(
+        "--learning-rate", click.FloatRange(0, min_open=True), None, "Peak, of SGD  [default: 0.1; with muon 0.02]"
+    ),
     _number("--warmup-epochs", click.FloatRange(0), 1.0),
     _number("--momentum", click.FloatRange(0, 1), 0.9),
     _number("--weight-decay", click.FloatRange(0), 5e-4),
@@ -165,7 +167,7 @@ def train_command(
     from hmdf.train.config import RunConfig, TrainingConfig, read_config
 
     settings = RunConfig() if config is None else read_config(config)
-    training = TrainingConfig(**_chosen(ctx, options, TrainingConfig, settings.training))
+    training = TrainingConfig(**_with_rate(_chosen(ctx, options, TrainingConfig, settings.training)))
     options["time_steps"] = _time_steps(ctx, options, settings, data)
     splits = _load_data(data or settings.data, fold, data_root, options["time_steps"])
     if resume:
@@ -256,6 +258,14 @@ def _chosen(ctx: click.Context, options: Mapping[str, Any], kind: type, settings
             if field.name not in result or ctx.get_parameter_source(key) == ParameterSource.COMMANDLINE:
                 result[field.name] = value
     return result
+
+
+def _with_rate(training: dict[str, Any]) -> dict[str, Any]:
+    """Options of TrainingConfig with the peak rate of SGD that suits the optimizer, where none was chosen."""
+    if training["learning_rate"] is not None:
+        return training
+    # beside Muon, SGD has the real-valued weights and the scalars, and 0.1 can make the stem grow without end
+    return {**training, "learning_rate": 0.02 if training["optimizer"] == "muon" else 0.1}
 
 
 def _time_steps(ctx: click.Context, options: Mapping[str, Any], settings: RunConfig, data: str | None) -> int:

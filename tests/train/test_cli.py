@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,22 @@ def test_settings_are_overridden_by_options(monkeypatch, tmp_path, data):
     assert (spec.width, spec.time_steps, spec.spike_bits, spec.neuron, spec.weights) == (4, 2, 4, "mpbn", "ternary")
     assert (training["epochs"], training["batch_size"], training["flip"], training["crop"]) == (1, 16, False, 1)
     assert (training["learning_rate"], training["warmup_epochs"]) == (0.1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [
+        ("", 0.1),
+        ("--optimizer muon", 0.02),
+        ("--optimizer muon --learning-rate 0.05", 0.05),
+        ("--config muon.toml", 0.03),
+    ],
+)
+def test_the_rate_of_sgd_suits_the_optimizer_where_none_is_given(monkeypatch, tmp_path, data, options, rate):
+    monkeypatch.chdir(tmp_path)
+    Path("muon.toml").write_text('[training]\noptimizer = "muon"\nlearning_rate = 0.03\n')
+    assert run_cli(monkeypatch, "--data", data, "--width", "4", "--epochs", "1", "--out", "run", *options.split()) == 0
+    assert checkpoint.load("run/model.pt").training["learning_rate"] == rate
 
 
 def test_resume_goes_on_where_there_is_something(monkeypatch, capsys, tmp_path, data):
