@@ -264,8 +264,9 @@ def _with_rate(training: dict[str, Any]) -> dict[str, Any]:
     """Options of TrainingConfig with the peak rate of SGD that suits the optimizer, where none was chosen."""
     if training["learning_rate"] is not None:
         return training
-    # beside Muon, SGD has the real-valued weights and the scalars, and 0.1 can make the stem grow without end
-    return {**training, "learning_rate": 0.02 if training["optimizer"] == "muon" else 0.1}
+    chosen = {option: value for option, value in training.items() if option != "learning_rate"}
+    # beside Muon, SGD has the real-valued weights and the scalars: the default can make the stem grow without end
+    return {**chosen, "learning_rate": 0.02} if chosen["optimizer"] == "muon" else chosen
 
 
 def _time_steps(ctx: click.Context, options: Mapping[str, Any], settings: RunConfig, data: str | None) -> int:

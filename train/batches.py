@@ -28,7 +28,13 @@ AHEAD = 4
 
 
 class Part(NamedTuple):
-    """Samples of one forward pass: as the data set has them, with the seed of their augmentation, or ready (None)."""
+    """Samples of one forward pass: as the data set has them, or ready for the network.
+
+    Attributes:
+        inputs: images (N, C, H, W) or frames (N, T, C, H, W); raw, or normalised floats.
+        labels: (N,), or probabilities (N, classes) after Mixup.
+        seed: of the augmentation that is still to come; None for what is ready.
+    """
 
     inputs: Tensor
     labels: Tensor
@@ -79,6 +85,15 @@ class MiniBatches:
 
     The next ones are read while one is in use: by a thread, or by ``config.workers`` processes that augment them too.
     A last mini-batch that would leave some part with a single sample is dropped: BatchNorm cannot use it.
+
+    Args:
+        prepare: makes raw samples ready; where there are workers they call it, on the CPU.
+        pin_memory: whether mini-batches of workers come in memory that a GPU copies from without a wait.
+
+    Attributes:
+        parts: of each joint mini-batch, over all processes; own: which of them this process has.
+        known_order: an epoch and the order of its samples, so as to draw it once.
+        queue: (epoch, number) of what the workers read next; they look at it when an epoch begins.
     """
 
     def __init__(
@@ -98,7 +113,7 @@ class MiniBatches:
         self.loader: DataLoader[MiniBatch | DataError] | None = None
 
     def of_epoch(self, epoch: int, first: int = 0) -> Iterator[MiniBatch]:
-        """The mini-batches of an epoch from number ``first`` on."""
+        """The mini-batches of an epoch from number ``first`` on; raises DataError for samples that cannot be read."""
         sizes = [len(self._samples(epoch, number)) for number in range(-(-len(self.data) // self.config.batch_size))]
         chosen = [(epoch, number) for number, size in enumerate(sizes) if number >= first and size >= 2 * self.parts]
         return self._read_by_workers(chosen) if self.config.workers else self._read_by_thread(chosen)

@@ -66,7 +66,11 @@ class Graphs:
         torch.cuda.current_stream().wait_stream(self.side)
 
     def run(self, key: Hashable, work: Callable[..., Any], *inputs: Tensor) -> Any:
-        """``work(*inputs)``."""
+        """``work(*inputs)``: called, or recorded once ``key`` and shapes have come up WARM_UP times, or replayed.
+
+        What a replay returns is overwritten by the next call. Raises what ``work`` raises, and RuntimeError where it
+        does while being recorded what cannot be, such as waiting for the GPU.
+        """
         if not self.enabled:
             return work(*inputs)
         key = key, *(tuple(tensor.shape) for tensor in inputs)

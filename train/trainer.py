@@ -317,6 +317,7 @@ class TrainingRun:
         return dataclasses.replace(self._checkpoint(), resume=point)
 
     def _save(self, point: checkpoint.Checkpoint) -> None:
+        """Write ``point`` to resume.pt."""
         assert self.resume_path is not None
         checkpoint.save(self.resume_path, point)
         self.saved = _where(self.resume_path, point)
@@ -380,6 +381,7 @@ class TrainingRun:
         return TrainingError(f"training diverged in {where}: {reason}; {self._advice()}")
 
     def _advice(self) -> str:
+        """What follows a divergence in its message; the last complete epoch is saved first, to be named in it."""
         self._save_pending()
         return f"last good checkpoint: {self.saved}; try a lower learning rate"
 
