@@ -17,14 +17,14 @@ from hmdf.sim.errors import InputError
 from hmdf.sim.program import Metadata, Preprocessing, Program
 from hmdf.sim.ranges import Ranges, prove, unproven
 
-from .calibrate import affordable, calibrate
 from .config import Config
 from .findings import CompileError, Finding
-from .fold import fold
 from .graph import FoldedGraph
-from .merge_pools import merge_pools
-from .quantize import Registers, quantize
-from .trace import trace
+from .passes.calibrate import affordable, calibrate
+from .passes.fold import fold
+from .passes.merge_pools import merge_pools
+from .passes.quantize import Registers, quantize
+from .passes.trace import trace
 
 IDENTITY = Preprocessing(1.0, (0.0,), (1.0,))
 
@@ -61,7 +61,7 @@ def compile_network(
     """Compile a trained network.
 
     Args:
-        module: made of the layers that `hmdf.export.trace` lists; its forward computes one time-step.
+        module: made of the layers that `hmdf.export.passes.trace` lists; its forward computes one time-step.
         example_input: normalised input, (N, *shape) shown at every step or (N, T, *shape) as frames; a tuple for a
             forward with several inputs.
         target: name of a chip, or a Target; gives the widths of registers and messages.

@@ -218,7 +218,7 @@ def _write(
     required: bool,
 ) -> None:
     """Run the program on some calibration samples, then write it in all `forms` with its report and mapping."""
-    from hmdf.export.calibrate import affordable
+    from hmdf.export.passes.calibrate import affordable
     from hmdf.hw_targets.activity import measured
     from hmdf.sim.simulator import simulate
 

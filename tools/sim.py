@@ -258,10 +258,10 @@ def _float_graph(program: Program, path: Path, trained: TrainedModel, x: NDArray
     """
     import torch
 
-    from hmdf.export.fold import fold
     from hmdf.export.graph import FoldedPopulation
-    from hmdf.export.merge_pools import merge_pools
-    from hmdf.export.trace import trace
+    from hmdf.export.passes.fold import fold
+    from hmdf.export.passes.merge_pools import merge_pools
+    from hmdf.export.passes.trace import trace
 
     if trained.input_shape not in (None, program.input.shape):
         raise InputError(f"{path}: takes samples of {trained.input_shape}, the program {program.input.shape}")

@@ -6,10 +6,10 @@ import torch
 from networks import images, module_logits, randomised, small
 
 from hmdf.export.evaluate import evaluate
-from hmdf.export.fold import fold
 from hmdf.export.graph import FoldedFiring, FoldedPopulation, FoldedRelay, FoldedSynapse
-from hmdf.export.merge_pools import merge_pools
-from hmdf.export.trace import trace
+from hmdf.export.passes.fold import fold
+from hmdf.export.passes.merge_pools import merge_pools
+from hmdf.export.passes.trace import trace
 from hmdf.train.neurons import GradedSpike, HybridFiring, LeakyIntegrateAndFire, ParallelFiring, reset, set_step
 
 T = 4

@@ -7,12 +7,12 @@ from networks import images, settled, small
 from torch import nn
 
 import hmdf
-from hmdf.export.calibrate import best_lsb
 from hmdf.export.compiler import compile_network
 from hmdf.export.config import Config, ConfigError, load_config
 from hmdf.export.evaluate import evaluate
 from hmdf.export.findings import CompileError
-from hmdf.export.quantize import _largest_shift
+from hmdf.export.passes.calibrate import best_lsb
+from hmdf.export.passes.quantize import _largest_shift
 from hmdf.sim import ranges, reference
 from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError

@@ -10,8 +10,8 @@ from torch import nn
 
 from hmdf.export.evaluate import evaluate
 from hmdf.export.findings import CompileError
-from hmdf.export.fold import fold
-from hmdf.export.trace import trace
+from hmdf.export.passes.fold import fold
+from hmdf.export.passes.trace import trace
 from hmdf.train.neurons import GradedSpike, HybridFiring, ParallelFiring
 
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmdf.export.config import Config
+from hmdf.export.passes.first_steps import first_steps
 from hmdf.hw_targets.target import Cost, load_target
 from hmdf.sim import reference, storage
 from hmdf.sim.reference import Taps
@@ -30,7 +31,6 @@ from hmdf.tools.exploration.grid import RangeError, grid, numbers, trained_bits
 from hmdf.tools.exploration.measure import build, key_of, measure
 from hmdf.tools.exploration.points import Point, Reason, Setting
 from hmdf.tools.exploration.runners import Job, run_cluster, run_here, run_processes
-from hmdf.tools.exploration.steps import first_steps
 from hmdf.tools.exploration.store import Store
 from hmdf.tools.exploration.workload import Workload, prepare
 from hmdf.tools.model import load_model

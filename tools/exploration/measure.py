@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hmdf.export.compiler import registers_of
 from hmdf.export.config import Config
 from hmdf.export.findings import CompileError
-from hmdf.export.quantize import Registers, quantize
+from hmdf.export.passes.first_steps import first_steps
+from hmdf.export.passes.quantize import Registers, quantize
 from hmdf.hw_targets.activity import measured
 from hmdf.hw_targets.serialize import serialize
 from hmdf.hw_targets.survey import Verdict, survey
@@ -25,7 +26,6 @@ from hmdf.sim.simulator import Result, Simulator
 
 from .grid import trained_bits
 from .points import Point, Reason, Setting
-from .steps import first_steps
 from .workload import Workload
 
 FORMAT = 1

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 import hmdf
-from hmdf.export.calibrate import Statistics, affordable, calibrate
 from hmdf.export.compiler import registers_of
-from hmdf.export.fold import fold
 from hmdf.export.graph import FoldedGraph
-from hmdf.export.merge_pools import merge_pools
-from hmdf.export.quantize import quantize
-from hmdf.export.trace import trace
+from hmdf.export.passes.calibrate import Statistics, affordable, calibrate
+from hmdf.export.passes.fold import fold
+from hmdf.export.passes.merge_pools import merge_pools
+from hmdf.export.passes.quantize import quantize
+from hmdf.export.passes.trace import trace
 from hmdf.hw_targets.target import Target, load_target
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Metadata, Preprocessing

@@ -19,8 +19,8 @@ import numpy as np
 
 from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, Op, Shape, SumPool
 
-from .findings import CompileError, Finding
-from .graph import (
+from ..findings import CompileError, Finding
+from ..graph import (
     Array,
     AttentionLayer,
     ConcatLayer,

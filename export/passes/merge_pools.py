@@ -13,7 +13,7 @@ import numpy as np
 
 from hmdf.sim.nodes import Conv2d, Linear, SumPool
 
-from .graph import (
+from ..graph import (
     Array,
     FoldedFiring,
     FoldedGraph,

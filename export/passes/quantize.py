@@ -41,10 +41,9 @@ from hmdf.sim.nodes import (
 from hmdf.sim.program import Input, Metadata, Preprocessing, Program, Readout
 from hmdf.sim.ranges import Bounds, accumulator_bounds, population_bounds
 
-from .calibrate import Statistics, best_lsb
-from .config import Config
-from .findings import CompileError, Finding
-from .graph import (
+from ..config import Config
+from ..findings import CompileError, Finding
+from ..graph import (
     Array,
     FoldedFiring,
     FoldedGraph,
@@ -53,6 +52,7 @@ from .graph import (
     FoldedSigmoid,
     FoldedSynapse,
 )
+from .calibrate import Statistics, best_lsb
 
 HEAD_ROOM = 1.25
 MAX_SPIKE_SHIFT = 12

@@ -38,8 +38,8 @@ from hmdf.train.neurons import (
 )
 from hmdf.train.synapses import LowBit
 
-from .findings import CompileError, Finding
-from .graph import (
+from ..findings import CompileError, Finding
+from ..graph import (
     Array,
     AttentionLayer,
     ConcatLayer,

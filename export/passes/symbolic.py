@@ -15,7 +15,7 @@ from hmdf.train.attention import SECA
 from hmdf.train.neurons import Neuron, set_step
 from hmdf.train.synapses import LowBit
 
-from .findings import CompileError, Finding
+from ..findings import CompileError, Finding
 
 SUPPORTED = (
     "supported are HybridFiring, ParallelFiring, LeakyIntegrateAndFire, Ternary/BinaryConv2d, Ternary/BinaryLinear, "

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .evaluate import evaluate
-from .graph import Array, FoldedFiring, FoldedGraph, FoldedPopulation, FoldedSynapse
+from ..evaluate import evaluate
+from ..graph import Array, FoldedFiring, FoldedGraph, FoldedPopulation, FoldedSynapse
 
 LEAST_SAMPLES = 8
 VALUES_KEPT = 100_000
