@@ -25,8 +25,8 @@ from rich.table import Table
 
 from hmdf.export.compiler import compile_network
 from hmdf.export.config import Config
-from hmdf.hw_targets.activity import measured
-from hmdf.hw_targets.references import neurobench
+from hmdf.hw_targets.events import measured
+from hmdf.hw_targets.price.references import neurobench
 from hmdf.sim.arithmetic import clamp, integer_range, rshift
 from hmdf.sim.encoder import encode
 from hmdf.sim.files import write_whole

@@ -1,6 +1,6 @@
 """A chip as data: what it can do, what it limits, what an event costs, and where each number comes from.
 
-A target is a TOML file (the shipped ones lie beside this module). Every number in it carries `source` (a key of the
+A target is a TOML file (the shipped ones lie in `chips/`). Every number in it carries `source` (a key of the
 file's `[sources]`) and `status`: published, derived (arithmetic on published numbers, shown in the note) or
 estimate (nobody published it; the note argues a low and a high value). docs/targets.md explains them all.
 """
@@ -54,7 +54,7 @@ __all__ = [
     "triple",
 ]
 
-_SHIPPED = Path(__file__).parent
+_SHIPPED = Path(__file__).parent / "chips"
 _SECTIONS = ("capabilities", "limits", "costs", "memory")
 
 

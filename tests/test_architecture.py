@@ -46,7 +46,7 @@ def test_the_rooms_of_a_deployment_engineer_name_nothing_heavy(room):
 
 
 @pytest.mark.parametrize(
-    "module", ["hmdf", "hmdf.sim.program", "hmdf.train.data", "hmdf.hw_targets.fit", "hmdf.tools.sim"]
+    "module", ["hmdf", "hmdf.sim.program", "hmdf.train.data", "hmdf.hw_targets.judge.fit", "hmdf.tools.sim"]
 )
 def test_importing_it_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(' '.join(sorted(set(sys.modules) & {HEAVY!r})))"

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from hmdf.hw_targets.fit import check as find
+from hmdf.hw_targets.judge.fit import check as find
 from hmdf.hw_targets.target import Target, load_target
 from hmdf.sim.errors import HmdfError, InputError
 from hmdf.sim.program import Program
@@ -189,7 +189,7 @@ def _compile(
 
 def _serialized(compilation: Compilation) -> Compilation:
     """The same network with its graded spikes in binary messages, proven anew."""
-    from hmdf.hw_targets.serialize import serialize
+    from hmdf.export.passes.serialize import serialize
     from hmdf.sim.ranges import prove
 
     program = serialize(compilation.program)
@@ -219,7 +219,7 @@ def _write(
 ) -> None:
     """Run the program on some calibration samples, then write it in all `forms` with its report and mapping."""
     from hmdf.export.passes.calibrate import affordable
-    from hmdf.hw_targets.activity import measured
+    from hmdf.hw_targets.events import measured
     from hmdf.sim.simulator import simulate
 
     program = compilation.program

@@ -8,11 +8,11 @@ import click
 import msgspec
 from rich.console import Console
 
-from hmdf.hw_targets.activity import Activity, measured
-from hmdf.hw_targets.cost import estimate, spread_of
-from hmdf.hw_targets.mapping import map_program
-from hmdf.hw_targets.references import ann, hd_lif_energy, neurobench
-from hmdf.hw_targets.survey import Verdict, survey
+from hmdf.hw_targets.events import Activity, measured
+from hmdf.hw_targets.on_targets import OnTarget, on_targets
+from hmdf.hw_targets.place.mapping import map_program
+from hmdf.hw_targets.price.cost import estimate, spread_of
+from hmdf.hw_targets.price.references import ann, hd_lif_energy, neurobench
 from hmdf.hw_targets.target import Cost, Target, load_target, target_names
 from hmdf.sim.counters import Counters
 from hmdf.sim.program import Program
@@ -46,11 +46,11 @@ def own_target(program: Program) -> str:
 def cost_document(program: Program, counters: Counters, targets: list[Target], chips: int) -> dict[str, Any]:
     """Keys `targets`, `literature`, `ann` and `neurobench` of out.json (docs/reports.md)."""
     activity = measured(counters)
-    return survey_document(program, activity, survey(program, targets, activity, chips))
+    return on_targets_document(program, activity, on_targets(program, targets, activity, chips))
 
 
-def survey_document(program: Program, activity: Activity, verdicts: list[Verdict]) -> dict[str, Any]:
-    """The same keys, from a survey that was made."""
+def on_targets_document(program: Program, activity: Activity, verdicts: list[OnTarget]) -> dict[str, Any]:
+    """The same keys, from what is known of each target."""
     reference = load_target(REFERENCE)
     dense = ann(program, reference)
     conventional = estimate(program, reference, activity).energy.total
@@ -71,7 +71,7 @@ def mapping_document(program: Program, activity: Activity, target: Target) -> di
     return msgspec.to_builtins(map_program(program, target, activity))
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(verdict: OnTarget) -> dict[str, Any]:
     row: dict[str, Any] = {
         "target": verdict.target,
         "title": verdict.title,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hmdf.export.findings import CompileError
 from hmdf.hw_targets.finding import Finding
-from hmdf.hw_targets.fit import check
+from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.target import Target
 from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.program import Program

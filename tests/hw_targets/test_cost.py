@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from chip_networks import TOY_CHIP, mixed_network, spiking_chain
 
-from hmdf.hw_targets.activity import Activity, assumed, measured
-from hmdf.hw_targets.cost import estimate
-from hmdf.hw_targets.mapping import map_program
-from hmdf.hw_targets.references import ann, hd_lif_energy, neurobench
+from hmdf.hw_targets.events import Activity, assumed, measured
+from hmdf.hw_targets.place.mapping import map_program
+from hmdf.hw_targets.price.cost import estimate
+from hmdf.hw_targets.price.references import ann, hd_lif_energy, neurobench
 from hmdf.hw_targets.target import UNITS, Cost, load_target
 from hmdf.sim.counters import count
 from hmdf.sim.errors import InputError

@@ -11,10 +11,10 @@ from chip_networks import (
     spiking_chain,
 )
 
-from hmdf.hw_targets.activity import assumed
-from hmdf.hw_targets.fit import check
-from hmdf.hw_targets.requantise import narrowed, signal_to_noise
-from hmdf.hw_targets.survey import survey
+from hmdf.hw_targets.events import assumed
+from hmdf.hw_targets.judge.fit import check
+from hmdf.hw_targets.judge.weight_noise import narrowed, signal_to_noise
+from hmdf.hw_targets.on_targets import on_targets
 from hmdf.hw_targets.target import load_target, target_names
 from hmdf.sim.nodes import (
     INPUT,
@@ -222,11 +222,11 @@ def test_weights_that_are_too_wide_tell_their_noise():
     assert narrowed(one, 2).tolist() == [[3, 0]]
 
 
-def test_survey_of_all_targets(toy):
-    verdicts = survey(toy, [load_target(name) for name in target_names()], assumed(toy))
+def test_on_all_targets(toy):
+    verdicts = on_targets(toy, [load_target(name) for name in target_names()], assumed(toy))
     assert [v.target for v in verdicts] == target_names()
     assert [v.target for v in verdicts if v.fits] == ["cmos45", "generic", "loihi2", "spinnaker2"]
     assert all(v.estimate is not None for v in verdicts)
-    crowded = survey(resnet18(), [load_target("truenorth")], assumed(resnet18()))[0]
+    crowded = on_targets(resnet18(), [load_target("truenorth")], assumed(resnet18()))[0]
     assert crowded.estimate is None
     assert crowded.findings

@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 from chip_networks import binary, program, resnet18, spiking_chain
 
-from hmdf.hw_targets.fit import check
-from hmdf.hw_targets.mapping import map_program
-from hmdf.hw_targets.requantise import narrowed
-from hmdf.hw_targets.serialize import serialize
+from hmdf.export.passes.serialize import serialize
+from hmdf.hw_targets.judge.fit import check
+from hmdf.hw_targets.judge.weight_noise import narrowed
+from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.target import load_target
 from hmdf.sim.nodes import INPUT, Conv2d, Linear, Message, Synapse
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from chip_networks import TOY_CHIP, resnet34, spiking_chain
 
-import hmdf.hw_targets.mapping as module
-from hmdf.hw_targets.layers import layers_of
-from hmdf.hw_targets.mapping import lower_bound, map_program
-from hmdf.hw_targets.partition import partition
+import hmdf.hw_targets.place.mapping as module
+from hmdf.hw_targets.place.layers import layers_of
+from hmdf.hw_targets.place.mapping import lower_bound, map_program
+from hmdf.hw_targets.place.partition import partition
 from hmdf.hw_targets.target import load_target, parse_target
 from hmdf.sim.counters import fanout
 from hmdf.sim.errors import DoesNotFit

@@ -7,7 +7,7 @@ import torch
 
 from hmdf.export.compiler import Compilation, compile_network, registers_of
 from hmdf.export.findings import CompileError
-from hmdf.hw_targets.fit import check
+from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.target import load_target, target_names
 from hmdf.train.networks import NetworkSpec, build
 

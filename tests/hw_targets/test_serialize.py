@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from chip_networks import program, relay, resnet18, toy_network
 
-from hmdf.hw_targets.fit import check
-from hmdf.hw_targets.serialize import is_local, obstacle, serialize
+from hmdf.export.passes.serialize import serialize
+from hmdf.hw_targets.judge.fit import check
+from hmdf.hw_targets.judge.serializable import is_local, obstacle
 from hmdf.sim.nodes import (
     INPUT,
     Conv2d,

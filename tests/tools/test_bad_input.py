@@ -11,7 +11,7 @@ import torch
 
 from .conftest import ENVIRONMENT, digits
 
-TARGETS = Path(__file__).parents[2] / "hw_targets"
+TARGETS = Path(__file__).parents[2] / "hw_targets" / "chips"
 
 
 class Intruder:

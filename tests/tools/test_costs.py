@@ -9,7 +9,7 @@ import pytest
 import hmdf.hw_targets.target as module
 from hmdf.hw_targets.target import target_names
 
-SHIPPED = Path(module.__file__).parent / "loihi2.toml"
+SHIPPED = Path(module.__file__).parent / "chips" / "loihi2.toml"
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ from programs import random_messages, random_program
 
 from .conftest import ENVIRONMENT
 
-TARGETS = Path(__file__).parents[2] / "hw_targets"
+TARGETS = Path(__file__).parents[2] / "hw_targets" / "chips"
 SMALL = ("--bits", "2,4", "--steps", "1..T", "--target", "loihi2,loihi1")
 EVERY = [Job(Setting(bits, steps), ("loihi2", "loihi1")) for bits in (2, 4) for steps in (1, 2)]
 

@@ -15,9 +15,9 @@ from hmdf.export.config import Config
 from hmdf.export.findings import CompileError
 from hmdf.export.passes.first_steps import first_steps
 from hmdf.export.passes.quantize import Registers, quantize
-from hmdf.hw_targets.activity import measured
-from hmdf.hw_targets.serialize import serialize
-from hmdf.hw_targets.survey import Verdict, survey
+from hmdf.export.passes.serialize import serialize
+from hmdf.hw_targets.events import measured
+from hmdf.hw_targets.on_targets import OnTarget, on_targets
 from hmdf.hw_targets.target import Target
 from hmdf.sim.encoder import normalise
 from hmdf.sim.program import Program
@@ -82,7 +82,7 @@ def measure(workload: Workload, setting: Setting, targets: tuple[str, ...]) -> l
             points += [_refused(workload, setting, chip, error, time.perf_counter() - began) for chip in group]
             continue
         result = Simulator(threads=1).simulate(program, _samples(workload, program), labels=workload.labels)
-        verdicts = survey(program, group, measured(result.counters), workload.chips, prove(program))
+        verdicts = on_targets(program, group, measured(result.counters), workload.chips, prove(program))
         spent = (time.perf_counter() - began) / len(group)
         points += [_point(workload, setting, program, notes, result, verdict, spent) for verdict in verdicts]
     return points
@@ -122,7 +122,7 @@ def _point(
     program: Program,
     notes: list[str],
     result: Result,
-    verdict: Verdict,
+    verdict: OnTarget,
     seconds: float,
 ) -> Point:
     named = msgspec.structs.replace(program, metadata=msgspec.structs.replace(program.metadata, target=verdict.target))

@@ -13,16 +13,16 @@ from typing import Any
 
 import msgspec
 
-from hmdf.hw_targets.activity import Activity
-from hmdf.hw_targets.layers import READOUT
-from hmdf.hw_targets.placement import mesh_of
-from hmdf.hw_targets.survey import Verdict, survey
+from hmdf.hw_targets.events import Activity
+from hmdf.hw_targets.on_targets import OnTarget, on_targets
+from hmdf.hw_targets.place.layers import READOUT
+from hmdf.hw_targets.place.placement import mesh_of
 from hmdf.hw_targets.target import PURPOSES, Target, load_target
 from hmdf.sim.nodes import INPUT, Population, Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove
 
-from ..costs import REFERENCE, survey_document
+from ..costs import REFERENCE, on_targets_document
 from .measured import Compiled, Measured
 
 REFERENCE_COSTS = (
@@ -58,10 +58,10 @@ def gather(
     activity, proof = measured.activity(program), prove(program)
     verdicts = []
     for target in targets:
-        verdicts += survey(program, [target], activity, chips, proof)
+        verdicts += on_targets(program, [target], activity, chips, proof)
         advance(1)
     plain: dict[str, Any] = msgspec.to_builtins(measured)
-    costs = survey_document(program, activity, verdicts)
+    costs = on_targets_document(program, activity, verdicts)
     spreads = {row["target"]: row for row in plain["targets"]}
     for row, target in zip(costs["targets"], targets, strict=True):
         for key in ("energy_spread_pj", "latency_spread_ns"):
@@ -104,7 +104,7 @@ def _program(program: Program) -> dict[str, Any]:
 
 
 def _layers(
-    program: Program, measured: dict[str, Any], verdict: Verdict, costs: dict[str, Any]
+    program: Program, measured: dict[str, Any], verdict: OnTarget, costs: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The layers of out.json, each with what it costs on the target and the noise that it has."""
     energies = costs.get("energy_by_layer_pj", {})
@@ -128,7 +128,7 @@ def _layers(
     return rows
 
 
-def _held(verdict: Verdict, name: str) -> dict[str, Any]:
+def _held(verdict: OnTarget, name: str) -> dict[str, Any]:
     """The cores that hold a layer of neurons, and the bytes it takes there by purpose; None for what is no layer."""
     slices = verdict.mapping.slices if verdict.mapping is not None else []
     held = [piece for piece in slices if piece.layer == name]
@@ -138,7 +138,7 @@ def _held(verdict: Verdict, name: str) -> dict[str, Any]:
     }
 
 
-def _ends(verdict: Verdict, costs: dict[str, Any]) -> dict[str, Any]:
+def _ends(verdict: OnTarget, costs: dict[str, Any]) -> dict[str, Any]:
     """What the two ends of the network cost, which are no nodes of the program: the input and the read-out."""
     energies = costs.get("energy_by_layer_pj", {})
     return {name: {"energy_pj": energies.get(name), **_held(verdict, name)} for name in (INPUT, READOUT)}
@@ -161,7 +161,7 @@ def _edges(program: Program, activity: Activity) -> list[dict[str, Any]]:
     return edges
 
 
-def _target(target: Target, verdict: Verdict, chips: int, origin: str) -> dict[str, Any]:
+def _target(target: Target, verdict: OnTarget, chips: int, origin: str) -> dict[str, Any]:
     """The target of the report: where every slice lies, every row of the energy, every constant."""
     result: dict[str, Any] = {
         "name": target.name,

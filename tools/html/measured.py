@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import numpy as np
 
-from hmdf.hw_targets.activity import Activity
+from hmdf.hw_targets.events import Activity
 from hmdf.sim.errors import InputError
 from hmdf.sim.nodes import INPUT, Population
 from hmdf.sim.program import Program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hmdf.hw_targets.layers import READOUT
+from hmdf.hw_targets.place.layers import READOUT
 from hmdf.sim.nodes import INPUT
 
 from .content import every_node

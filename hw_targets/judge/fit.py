@@ -21,11 +21,11 @@ from hmdf.sim.nodes import (
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 
+from ..finding import Finding
+from ..target import Target
 from .capacity import crowding
-from .finding import Finding
-from .requantise import narrowed, signal_to_noise
-from .serialize import is_local, obstacle
-from .target import Target
+from .serializable import is_local, obstacle
+from .weight_noise import narrowed, signal_to_noise
 
 
 def check(program: Program, target: Target, chips: int = 1, ranges: Ranges | None = None) -> list[Finding]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from hmdf.sim.nodes import Synapse
 from hmdf.sim.program import Program
 
-from .activity import Activity, checked
-from .layers import READOUT
-from .mapping import Mapping, map_program
-from .target import PURPOSES, Cost, Fact, Status, Target, triple
+from ..events import Activity, checked
+from ..place.layers import READOUT
+from ..place.mapping import Mapping, map_program
+from ..target import PURPOSES, Cost, Fact, Status, Target, triple
 from .timing import Timing, timing_of
 
 STATUS_ORDER: tuple[Status, ...] = ("published", "derived", "estimate")

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from hmdf.sim.nodes import INPUT
 from hmdf.sim.program import Program
 
-from .layers import Edge, Extents, Ints, Layer, layers_of
-from .target import PURPOSES, Capabilities, Target
+from ..target import PURPOSES, Capabilities, Target
+from .layers import ChipEdge, ChipLayer, Extents, Ints, layers_of
 
+Bounds = tuple[Ints, Ints, Ints]
+"""Where the blocks of a layer start along channels, rows and columns, the extent itself last."""
 Grid = NDArray[np.int64]
 """One number per slice of a layer, (channel blocks, row blocks, column blocks)."""
 
@@ -29,12 +31,12 @@ class Cut(msgspec.Struct, frozen=True, eq=False):
     """A layer in slices.
 
     Fields:
-        bounds: block starts along channels, rows, columns, the extent itself last.
+        bounds: of its blocks.
         needs: by resource, what every slice takes; memory in bits.
     """
 
-    layer: Layer
-    bounds: tuple[Ints, Ints, Ints]
+    layer: ChipLayer
+    bounds: Bounds
     needs: dict[str, Grid]
 
     @property
@@ -91,9 +93,9 @@ def whole(program: Program, target: Target) -> list[Cut]:
     return cut_layers(layers_of(program), target, []).cuts
 
 
-def cut_layers(layers: list[Layer], target: Target, limits: list[Limit]) -> Partition:
+def cut_layers(layers: list[ChipLayer], target: Target, limits: list[Limit]) -> Partition:
     """Cut layers, given in topological order, under these limits."""
-    readers: dict[str, list[tuple[Edge, Cut]]] = {}
+    readers: dict[str, list[tuple[ChipEdge, Cut]]] = {}
     cuts: list[Cut] = []
     excesses: list[Excess] = []
     for layer in reversed(layers):
@@ -107,7 +109,7 @@ def cut_layers(layers: list[Layer], target: Target, limits: list[Limit]) -> Part
     return Partition(cuts[::-1], excesses)
 
 
-def overlaps(edge: Edge, source: tuple[Ints, Ints, Ints], reader: tuple[Ints, Ints, Ints]) -> list[NDArray[np.int64]]:
+def overlaps(edge: ChipEdge, source: Bounds, reader: Bounds) -> list[NDArray[np.int64]]:
     """How many source positions of each source block each reader block needs, per axis (reader blocks, blocks)."""
     low, high = _channel_span(edge, reader[0])
     starts, stops = source[0][:-1], source[0][1:]
@@ -116,7 +118,7 @@ def overlaps(edge: Edge, source: tuple[Ints, Ints, Ints], reader: tuple[Ints, In
     return [np.maximum(channels, 0), rows, columns]
 
 
-def _channel_span(edge: Edge, bounds: Ints) -> tuple[Ints, Ints]:
+def _channel_span(edge: ChipEdge, bounds: Ints) -> tuple[Ints, Ints]:
     """Input channels [low, high) that each block of output channels reads."""
     return np.minimum.reduceat(edge.first, bounds[:-1]), np.maximum.reduceat(edge.last, bounds[:-1])
 
@@ -129,7 +131,9 @@ def _cover(reach: NDArray[np.bool_], bounds: Ints, source: Ints) -> NDArray[np.i
 class _Cutter:
     """Finds the cut of one layer."""
 
-    def __init__(self, layer: Layer, target: Target, limits: list[Limit], readers: list[tuple[Edge, Cut]]) -> None:
+    def __init__(
+        self, layer: ChipLayer, target: Target, limits: list[Limit], readers: list[tuple[ChipEdge, Cut]]
+    ) -> None:
         self.layer = layer
         self.capabilities: Capabilities = target.capabilities
         self.limits = limits
@@ -228,14 +232,14 @@ class _Cutter:
             "buffers": _whole_bytes(buffers),
         }
 
-    def _axons(self, edge: Edge, bounds: tuple[Ints, ...]) -> Grid:
+    def _axons(self, edge: ChipEdge, bounds: tuple[Ints, ...]) -> Grid:
         """Different source neurons that each slice listens to, times the axons that each takes."""
         low, high = _channel_span(edge, bounds[0])
         rows = np.logical_or.reduceat(edge.rows, bounds[1][:-1], axis=0).sum(axis=1)
         columns = np.logical_or.reduceat(edge.columns, bounds[2][:-1], axis=0).sum(axis=1)
         return _outer(high - low, rows, columns) * copies(edge, self.capabilities)
 
-    def _weight_bits(self, edge: Edge, bounds: tuple[Ints, ...], ones: Grid) -> Grid:
+    def _weight_bits(self, edge: ChipEdge, bounds: tuple[Ints, ...], ones: Grid) -> Grid:
         width = stored_bits(edge, self.capabilities)
         blocks = np.diff(bounds[0])[:, None, None]
         if self.capabilities.shared_kernels:
@@ -245,7 +249,7 @@ class _Cutter:
         columns = np.add.reduceat(edge.columns.sum(axis=1), bounds[2][:-1])
         return _outer(reads, rows, columns) * width
 
-    def _reader(self, edge: Edge, cut: Cut) -> tuple[Ints, Ints, Ints]:
+    def _reader(self, edge: ChipEdge, cut: Cut) -> tuple[Ints, Ints, Ints]:
         """How many blocks of a reading layer need each channel, row and column of this layer."""
         singles = tuple(np.arange(size + 1) for size in self.layer.shape)
         channels, rows, columns = overlaps(edge, singles, cut.bounds)  # type: ignore[arg-type]
@@ -255,12 +259,12 @@ class _Cutter:
         return _outer(*(np.add.reduceat(counts, b[:-1]) for counts, b in zip(reader, bounds, strict=True)))
 
 
-def copies(edge: Edge, capabilities: Capabilities) -> int:
+def copies(edge: ChipEdge, capabilities: Capabilities) -> int:
     """Input axons that one source neuron of an edge takes."""
     return capabilities.axons_per_neuron(edge.weight_bits if edge.weighted else capabilities.weight_bits[0])
 
 
-def stored_bits(edge: Edge, capabilities: Capabilities) -> int:
+def stored_bits(edge: ChipEdge, capabilities: Capabilities) -> int:
     """Width of one stored weight of an edge; the ones of a pool or direct port take the narrowest."""
     if not edge.weighted:
         return capabilities.weight_bits[0]

@@ -14,11 +14,11 @@ from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.nodes import INPUT
 from hmdf.sim.program import Program
 
-from .activity import Activity, checked
+from ..events import Activity, checked
+from ..target import PURPOSES, Target
 from .layers import READOUT
 from .partition import RESOURCES, Cut, Ints, Limit, Partition, limits_of, overlaps, partition, whole
 from .placement import Traffic, coordinates, mesh_of, place
-from .target import PURPOSES, Target
 
 Needs = NDArray[np.int64]
 """What each slice takes, (slices, RESOURCES); memory in bits."""

@@ -9,12 +9,12 @@ import msgspec
 from hmdf.sim.nodes import Synapse
 from hmdf.sim.program import Program
 
-from .finding import Finding
-from .layers import Layer, layers_of
-from .mapping import Needs, core_shares, lower_bound, needs_of, pack
-from .partition import Excess, copies, cut_layers, limits_of
-from .requantise import narrowed, signal_to_noise
-from .target import Target
+from ..finding import Finding
+from ..place.layers import ChipLayer, layers_of
+from ..place.mapping import Needs, core_shares, lower_bound, needs_of, pack
+from ..place.partition import Excess, copies, cut_layers, limits_of
+from ..target import Target
+from .weight_noise import narrowed, signal_to_noise
 
 
 def crowding(program: Program, target: Target, chips: int) -> list[Finding]:
@@ -37,7 +37,7 @@ def crowding(program: Program, target: Target, chips: int) -> list[Finding]:
 # ------------------------------------------------------------------------------ one core
 
 
-def _fan_in(layers: list[Layer], target: Target) -> Iterator[Finding]:
+def _fan_in(layers: list[ChipLayer], target: Target) -> Iterator[Finding]:
     limit = target.limits.fan_in_per_neuron
     if limit is None:
         return
@@ -54,7 +54,7 @@ def _fan_in(layers: list[Layer], target: Target) -> Iterator[Finding]:
             )
 
 
-def _fewer_inputs(layer: Layer, needed: int, limit: int) -> str:
+def _fewer_inputs(layer: ChipLayer, needed: int, limit: int) -> str:
     parts = -(-needed // limit)
     fix = (
         f"split its inputs over {parts} partial-sum neurons each: {parts * layer.neurons} more neurons, one step deeper"
@@ -67,7 +67,7 @@ def _fewer_inputs(layer: Layer, needed: int, limit: int) -> str:
     return fix
 
 
-def _excess(excess: Excess, program: Program, layers: list[Layer], target: Target) -> Finding:
+def _excess(excess: Excess, program: Program, layers: list[ChipLayer], target: Target) -> Finding:
     layer = next(x for x in layers if x.name == excess.layer)
     whole = not target.capabilities.divisible_layers
     unit = " bytes" if excess.resource.endswith("memory") else ""
@@ -89,11 +89,11 @@ def _excess(excess: Excess, program: Program, layers: list[Layer], target: Targe
     )
 
 
-def _smaller(layer: Layer, share: float) -> str:
+def _smaller(layer: ChipLayer, share: float) -> str:
     return f"a smaller layer: {100 * share:.3g} % of it fits a core ({int(layer.shape[0] * share)} channels)"
 
 
-def _homeless(layers: list[Layer], needs: Needs, target: Target) -> Iterator[Finding]:
+def _homeless(layers: list[ChipLayer], needs: Needs, target: Target) -> Iterator[Finding]:
     """Layers that no core holds, though each of its memories has room enough on some core."""
     if target.capabilities.divisible_layers:
         return
@@ -122,7 +122,7 @@ def _rests_on(target: Target) -> str:
     return f" (rests on estimates: {', '.join(guesses)})" if guesses else ""
 
 
-def _less_memory(excess: Excess, program: Program, layer: Layer, target: Target) -> str:
+def _less_memory(excess: Excess, program: Program, layer: ChipLayer, target: Target) -> str:
     """The widest narrower weights with which one neuron fits, or a split."""
     for bits in reversed(target.capabilities.weight_bits):
         slim = _with_weights(layer, bits)
@@ -133,12 +133,12 @@ def _less_memory(excess: Excess, program: Program, layer: Layer, target: Target)
     return _fewer_inputs(layer, excess.needed, excess.available)
 
 
-def _with_weights(layer: Layer, bits: int) -> Layer:
+def _with_weights(layer: ChipLayer, bits: int) -> ChipLayer:
     edges = tuple(msgspec.structs.replace(e, weight_bits=min(e.weight_bits, bits)) for e in layer.edges)
     return msgspec.structs.replace(layer, edges=edges)
 
 
-def _noise(program: Program, layers: list[Layer], bits: int) -> str:
+def _noise(program: Program, layers: list[ChipLayer], bits: int) -> str:
     """What weights of `bits` bits cost: the noise of the synapse that suffers most."""
     synapses = [program.by_name.get(edge.name) for layer in layers for edge in layer.edges]
     ratios = [
@@ -166,7 +166,7 @@ def _at_least(program: Program, target: Target, chips: int) -> Iterator[Finding]
         )
 
 
-def _cores(program: Program, layers: list[Layer], needs: Needs, target: Target, chips: int) -> Iterator[Finding]:
+def _cores(program: Program, layers: list[ChipLayer], needs: Needs, target: Target, chips: int) -> Iterator[Finding]:
     per_chip = target.limits.cores
     core_of = pack(needs, target)
     assert core_of is not None
@@ -200,7 +200,7 @@ def _more_chips(chips: int, target: Target) -> str:
     return fix
 
 
-def _narrower_weights(program: Program, layers: list[Layer], target: Target, room: int) -> str:
+def _narrower_weights(program: Program, layers: list[ChipLayer], target: Target, room: int) -> str:
     """The widest narrower weights with which the cores that there are suffice."""
     widest = max(edge.weight_bits for layer in layers for edge in layer.edges)
     for bits in reversed([b for b in target.capabilities.weight_bits if b < widest]):

@@ -12,9 +12,9 @@ from hmdf.sim.nodes import Relay, Synapse
 from hmdf.sim.packing import packed_bytes
 from hmdf.sim.program import Program
 
-from .activity import Activity
-from .layers import READOUT, layers_of
-from .target import Cost, Target, triple
+from ..events import Activity
+from ..place.layers import READOUT, layers_of
+from ..target import Cost, Target, triple
 
 
 class Ann(msgspec.Struct, frozen=True):

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from hmdf.sim.nodes import Synapse
 from hmdf.sim.program import Program
 
-from .activity import Activity
-from .layers import Layer, layers_of
-from .mapping import Mapping
-from .target import Cost, Target, triple
+from ..events import Activity
+from ..place.layers import ChipLayer, layers_of
+from ..place.mapping import Mapping
+from ..target import Cost, Target, triple
 
 _BLOCK = 256
 """Samples whose cores are looked at together."""
@@ -110,7 +110,7 @@ class _Work:
         return (layers @ self.neuron_share + messages @ self.message_time) / self.steps
 
 
-def _layer_work(program: Program, layer: Layer, activity: Activity, times: dict[str, float]) -> NDArray[np.float64]:
+def _layer_work(program: Program, layer: ChipLayer, activity: Activity, times: dict[str, float]) -> NDArray[np.float64]:
     """ns of a whole layer over all steps, messages excepted, of each sample (N,)."""
     work = np.zeros(activity.samples)
     for edge in layer.edges:

@@ -36,7 +36,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
-class Edge(msgspec.Struct, frozen=True, eq=False):
+class ChipEdge(msgspec.Struct, frozen=True, eq=False):
     """How messages of one source reach the neurons of a layer.
 
     Fields:
@@ -79,7 +79,7 @@ class Edge(msgspec.Struct, frozen=True, eq=False):
         return readers * int(self.rows.sum(axis=0).max()) * int(self.columns.sum(axis=0).max())
 
 
-class Layer(msgspec.Struct, frozen=True, eq=False):
+class ChipLayer(msgspec.Struct, frozen=True, eq=False):
     """Neurons that take in the same edges.
 
     Fields:
@@ -93,7 +93,7 @@ class Layer(msgspec.Struct, frozen=True, eq=False):
 
     name: str
     shape: Extents
-    edges: tuple[Edge, ...]
+    edges: tuple[ChipEdge, ...]
     state_bits: int
     accumulator_bits: int
     parameter_bits_per_channel: int
@@ -105,7 +105,7 @@ class Layer(msgspec.Struct, frozen=True, eq=False):
         return prod(self.shape)
 
 
-def layers_of(program: Program) -> list[Layer]:
+def layers_of(program: Program) -> list[ChipLayer]:
     """The layers in topological order, the read-out last."""
     depths = _depths(program)
     layers = [_layer(program, population, depths) for population in program.populations]
@@ -139,7 +139,7 @@ def _synapse(program: Program, name: str) -> Synapse:
     return node
 
 
-def _layer(program: Program, population: Population, depths: dict[str, int]) -> Layer:
+def _layer(program: Program, population: Population, depths: dict[str, int]) -> ChipLayer:
     depth = depths[population.name]
     edges = []
     for port in population.ports:
@@ -154,7 +154,7 @@ def _layer(program: Program, population: Population, depths: dict[str, int]) -> 
     per_channel, fixed = _parameter_bits(program, population)
     accumulators = sum(isinstance(program.by_name.get(port.source), Synapse) for port in population.ports)
     states = {HybridFiring: 1, LeakyIntegrateAndFire: 1, MultiHierarchical: 2}.get(type(population.dynamics), 0)
-    return Layer(
+    return ChipLayer(
         name=population.name,
         shape=extents(population.shape),
         edges=tuple(edges),
@@ -166,12 +166,12 @@ def _layer(program: Program, population: Population, depths: dict[str, int]) -> 
     )
 
 
-def _readout(program: Program, depths: dict[str, int]) -> Layer:
+def _readout(program: Program, depths: dict[str, int]) -> ChipLayer:
     """One neuron per class that sums its accumulator and bias over the T steps."""
     synapse = _synapse(program, program.readout.source)
     shape = (program.classes, 1, 1)
     sum_bits = program.accumulator_bits + program.time_steps.bit_length()
-    return Layer(
+    return ChipLayer(
         name=READOUT,
         shape=shape,
         edges=(_synapse_edge(program, synapse, shape, 0),),
@@ -197,7 +197,7 @@ def _parameter_bits(program: Program, population: Population) -> tuple[int, int]
     return per_channel, fixed
 
 
-def _synapse_edge(program: Program, synapse: Synapse, shape: Extents, delay: int) -> Edge:
+def _synapse_edge(program: Program, synapse: Synapse, shape: Extents, delay: int) -> ChipEdge:
     source = extents(program.shapes[synapse.source])
     channels = np.arange(shape[0])
     first, last = channels, channels + 1
@@ -220,7 +220,7 @@ def _synapse_edge(program: Program, synapse: Synapse, shape: Extents, delay: int
             fixed = prod(kernel)
     if not isinstance(synapse.op, Linear | ChannelConv):
         rows, columns = (_reach(synapse, axis, source[1 + axis], shape[1 + axis]) for axis in (0, 1))
-    return Edge(
+    return ChipEdge(
         name=synapse.name,
         source=synapse.source,
         source_shape=source,
@@ -253,12 +253,12 @@ def _reach(synapse: Synapse, axis: int, size: int, outputs: int) -> Bools:
     return reach
 
 
-def _direct_edge(program: Program, source: str, shape: tuple[int, ...], delay: int) -> Edge:
+def _direct_edge(program: Program, source: str, shape: tuple[int, ...], delay: int) -> ChipEdge:
     """A port without synapse, position by position, or a gate, one message per channel."""
     channels, height, width = extents(shape)
     source_shape = extents(program.shapes[source])
     same = source_shape[1:] == (height, width)
-    return Edge(
+    return ChipEdge(
         name=source,
         source=source,
         source_shape=source_shape,

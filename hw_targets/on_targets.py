@@ -10,14 +10,15 @@ from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 
-from .activity import Activity
-from .cost import Estimate, estimate
-from .fit import Finding, check
-from .mapping import Mapping, map_program
+from .events import Activity
+from .finding import Finding
+from .judge.fit import check
+from .place.mapping import Mapping, map_program
+from .price.cost import Estimate, estimate
 from .target import Target
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class OnTarget(msgspec.Struct, frozen=True):
     """A program on one target.
 
     Fields:
@@ -37,9 +38,9 @@ class Verdict(msgspec.Struct, frozen=True):
         return not self.findings
 
 
-def survey(
+def on_targets(
     program: Program, targets: Iterable[Target], activity: Activity, chips: int = 1, ranges: Ranges | None = None
-) -> list[Verdict]:
+) -> list[OnTarget]:
     """Fit, mapping and cost of a program on each target.
 
     Args:
@@ -47,13 +48,13 @@ def survey(
         ranges: the program's range proof if it is at hand.
     """
     proof = ranges or prove(program)
-    return [_verdict(program, target, activity, chips, proof) for target in targets]
+    return [_on_target(program, target, activity, chips, proof) for target in targets]
 
 
-def _verdict(program: Program, target: Target, activity: Activity, chips: int, ranges: Ranges) -> Verdict:
+def _on_target(program: Program, target: Target, activity: Activity, chips: int, ranges: Ranges) -> OnTarget:
     findings = check(program, target, chips, ranges)
     try:
         mapping = map_program(program, target, activity)
     except DoesNotFit:
-        return Verdict(target.name, target.title, findings, None, None)
-    return Verdict(target.name, target.title, findings, mapping, estimate(program, target, activity, mapping))
+        return OnTarget(target.name, target.title, findings, None, None)
+    return OnTarget(target.name, target.title, findings, mapping, estimate(program, target, activity, mapping))

@@ -1,0 +1,1 @@
+"""Whether a program fits a chip, and what it takes to make it fit."""

@@ -1,0 +1,1 @@
+"""Where the layers of a program lie on the cores of a chip."""

@@ -1,0 +1,1 @@
+"""Energy, time and memory of a sample on a chip."""
