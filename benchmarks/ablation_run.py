@@ -33,10 +33,10 @@ from hmdf.hw_targets.target import load_target
 from hmdf.sim.encoder import normalise
 from hmdf.sim.files import write_whole
 from hmdf.sim.program import Program
-from hmdf.tools.common import load_data, to_program
 from hmdf.tools.compile import CALIBRATION_SAMPLES
-from hmdf.tools.costs import cost_document
-from hmdf.tools.summary import document
+from hmdf.tools.console import load_data, to_program
+from hmdf.tools.cost_tables import cost_document
+from hmdf.tools.documents.run import document
 from hmdf.train.checkpoint import Checkpoint
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import Dataset

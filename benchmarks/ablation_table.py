@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hmdf.sim.files import write_whole
-from hmdf.tools.figures import figure
+from hmdf.tools.text import figure
 
 Records = dict[str, dict[int, Record]]
 """By row and seed."""

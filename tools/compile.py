@@ -20,11 +20,11 @@ from hmdf.sim.program import Program
 from hmdf.train.data.folds import short_name
 from hmdf.train.errors import DataError
 
-from .common import Advance, console, load_data, normalised, progress, run_cli, to_program
-from .costs import cost_document, mapping_document, print_costs
+from .console import Advance, console, load_data, normalised, progress, run_cli, to_program
+from .cost_tables import cost_document, mapping_document, print_costs
+from .documents.run import document, print_layers, write_json
 from .fit import overflows, refuse, require_fit
 from .model import TrainedModel, load_model
-from .summary import document, print_layers, write_json
 
 if TYPE_CHECKING:
     from hmdf.export.compiler import Compilation

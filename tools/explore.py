@@ -14,15 +14,15 @@ import hmdf
 from hmdf.hw_targets.target import Target
 from hmdf.sim.errors import DoesNotFit
 
-from .common import check_labels, console, load_data, progress, run_cli
-from .costs import targets_of
+from .console import check_labels, console, load_data, progress, run_cli
+from .cost_tables import targets_of
+from .documents.run import write_json
 from .exploration.choice import Choice, Limits, choose, front
-from .exploration.figures import ENERGY, MEMORY, TIME, Quantity, Share
+from .exploration.criteria import ENERGY, MEMORY, TIME, Quantity, Share
 from .exploration.grid import MOST_BITS, RangeError, grid, numbers, trained_bits
 from .exploration.points import Point, Setting
 from .exploration.tables import document, in_order, print_choice, print_findings, print_points
 from .model import TrainedModel, load_model
-from .summary import write_json
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -243,7 +243,7 @@ def _write(
 
 
 def _pictures(screen: Console, points: list[Point], choice: Choice, limits: Limits, out: Path) -> list[Path]:
-    from .exploration.chart import draw
+    from .exploration.picture import draw
 
     try:
         return draw(points, choice.point, limits, out)

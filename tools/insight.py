@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hmdf.sim.files import write_whole
 
-from .common import print_table, table
+from .console import print_table, table
 from .insight_plots import draw
 
 if TYPE_CHECKING:

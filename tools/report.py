@@ -16,12 +16,12 @@ from hmdf.sim.errors import InputError
 from hmdf.sim.files import write_whole
 from hmdf.sim.program import Program
 
-from .common import progress, run_cli
-from .costs import targets_of
-from .html.content import gather
-from .html.markdown import markdown
-from .html.measured import read, read_compiled
-from .html.page import page
+from .console import progress, run_cli
+from .cost_tables import targets_of
+from .documents.measured import read, read_compiled
+from .reporting.assemble import gather
+from .reporting.html.page import page
+from .reporting.markdown import markdown
 
 
 @click.command()

@@ -23,14 +23,14 @@ from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
 from hmdf.train.data.pictures import Pictures
 
-from .common import check_labels, console, print_table, progress, run_cli, table
-from .compare import baseline_document, check_same_data, data_document, read_baseline
-from .costs import cost_document, own_target, print_costs, targets_of
+from .console import check_labels, console, print_table, progress, run_cli, table
+from .cost_tables import cost_document, own_target, print_costs, targets_of
+from .documents.run import document, print_fidelity, print_layers, write_json
 from .model import TrainedModel, load_model
-from .pictures import load_samples, predictions_document, print_predictions
-from .sample import sample_document
-from .samples import Samples
-from .summary import document, print_fidelity, print_layers, write_json
+from .simulation.baseline import baseline_document, check_same_data, data_document, read_baseline
+from .simulation.feed import Samples
+from .simulation.one_sample import sample_document
+from .simulation.own_images import load_samples, predictions_document, print_predictions
 
 if TYPE_CHECKING:
     from torch import nn

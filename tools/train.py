@@ -14,8 +14,8 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hmdf.tools.common import console as make_console
-from hmdf.tools.common import run_cli
+from hmdf.tools.console import console as make_console
+from hmdf.tools.console import run_cli
 
 if TYPE_CHECKING:
     from hmdf.train.config import RunConfig

@@ -22,13 +22,13 @@ from hmdf.hw_targets.target import Cost, load_target
 from hmdf.sim import reference, storage
 from hmdf.sim.reference import Taps
 from hmdf.sim.simulator import Simulator
-from hmdf.tools.common import load_data, normalised
+from hmdf.tools.console import load_data, normalised
 from hmdf.tools.exploration import runners
-from hmdf.tools.exploration.chart import draw
 from hmdf.tools.exploration.choice import FRONT, Limits, choose, front, preference, standard_error
-from hmdf.tools.exploration.figures import ENERGY, MEMORY, Quantity, Share
+from hmdf.tools.exploration.criteria import ENERGY, MEMORY, Quantity, Share
 from hmdf.tools.exploration.grid import RangeError, grid, numbers, trained_bits
 from hmdf.tools.exploration.measure import build, key_of, measure
+from hmdf.tools.exploration.picture import draw
 from hmdf.tools.exploration.points import Point, Reason, Setting
 from hmdf.tools.exploration.runners import Job, run_cluster, run_here, run_processes
 from hmdf.tools.exploration.store import Store

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from hmdf.sim import storage
-from hmdf.tools.compare import data_document
+from hmdf.tools.simulation.baseline import data_document
 from hmdf.train import checkpoint
 from hmdf.train.data import load
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from hmdf.hw_targets.target import target_names
 from hmdf.sim import storage
-from hmdf.tools.html.markdown import markdown
-from hmdf.tools.html.markup import Markup, count, duration, el, energy, percent, png, size
-from hmdf.tools.html.page import page
+from hmdf.tools.reporting.html.markup import Markup, count, duration, el, energy, percent, png, size
+from hmdf.tools.reporting.html.page import page
+from hmdf.tools.reporting.markdown import markdown
 
 from .conftest import run
 

@@ -8,7 +8,7 @@ from math import inf, sqrt
 
 import msgspec
 
-from .figures import CORES_FIGURE, COSTS, ENERGY_FIGURE, LATENCY_FIGURE, MEMORY_FIGURE, Figure, describe, percent
+from .criteria import CORES_FIGURE, COSTS, ENERGY_FIGURE, LATENCY_FIGURE, MEMORY_FIGURE, Figure, describe, percent
 from .points import Point
 
 FRONT = (ENERGY_FIGURE, MEMORY_FIGURE, CORES_FIGURE)

@@ -8,10 +8,10 @@ import msgspec
 from rich.console import Console
 
 from hmdf.hw_targets.target import Cost
-from hmdf.tools.common import print_table, table
+from hmdf.tools.console import print_table, table
 
 from .choice import Choice, Limits, standard_error, summary
-from .figures import percent, significant
+from .criteria import percent, significant
 from .points import Point, Setting
 
 SHOWN_POINTS = 60

@@ -22,7 +22,7 @@ from hmdf.export.passes.trace import trace
 from hmdf.hw_targets.target import Target, load_target
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Metadata, Preprocessing
-from hmdf.tools.common import normalised, to_program
+from hmdf.tools.console import normalised, to_program
 from hmdf.tools.model import TrainedModel
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import short_name

@@ -20,8 +20,7 @@ from hmdf.sim.memory import memory_of
 from hmdf.sim.nodes import INPUT, Population, Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
-
-from .common import print_table, table
+from hmdf.tools.console import print_table, table
 
 VERSIONED = "hmdf", "numpy", "numba"
 _NUMBERS = re.compile(r"\[\n\s*(-?[\d.][^\[\]{}\"]*?)\s*\]")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hmdf.tools.plots import DPI, new_figure, save, style
 
 from .choice import FRONT, Limits, front, preference
-from .figures import ENERGY_FIGURE, Figure
+from .criteria import ENERGY_FIGURE, Figure
 from .points import Point
 
 if TYPE_CHECKING:

@@ -11,12 +11,11 @@ from rich.console import Console
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Result
+from hmdf.tools.console import load_data, print_table, progress, table
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
 from hmdf.train.data.pictures import Pictures, is_picture, load_pictures
 from hmdf.train.data.registry import is_named
-
-from .common import load_data, print_table, progress, table
 
 ROWS = 100
 """Predictions that are printed; the JSON has all."""

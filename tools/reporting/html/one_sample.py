@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .charts import lines
+from .first_screen import sign
 from .markup import Child, Markup, Numbers, count, el, join, png
-from .verdict import sign
 
 INK = (57, 128, 230)
 """Colour of spikes; their strength is its opacity, so that it reads on light and on dark."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .charts import Scale, Span, spans
+from .first_screen import sign
 from .markup import Child, Markup, Numbers, count, duration, el, energy, join, percent, size
-from .verdict import sign
 
 
 def comparison(numbers: Numbers) -> Markup:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-from .chip import chip_map
-from .compare import comparison, findings
-from .layers import charts
+from .chip_map import chip_map
+from .first_screen import verdict
+from .layer_charts import charts
 from .markup import Child, Markup, Numbers, el, join
 from .network import network
+from .one_sample import story
 from .sources import checks, constants, glossary, provenance
-from .story import story
-from .verdict import verdict
+from .targets import comparison, findings
 
 # Nothing may be fetched or executed, whatever a name in the files tried to smuggle in.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(document: dict[str, Any]) -> str:
-    """The report of a document (see `content.gather`) as HTML."""
+    """The report of a document (see `assemble.gather`) as HTML."""
     numbers = Numbers(document)
     sections = [section for section in _sections(numbers) if section is not None]
     links = [el("a", name.capitalize(), href=f"#{name}") for name, _, _ in sections]

@@ -12,11 +12,10 @@ from rich.console import Console
 
 from hmdf.hw_targets.target import Cost
 from hmdf.sim.errors import InputError
+from hmdf.tools.console import print_table, table
+from hmdf.tools.text import number, triple
 from hmdf.train.data import Dataset
 from hmdf.train.data.pictures import Pictures
-
-from .common import print_table, table
-from .figures import number, triple
 
 REFERENCE = "cmos45"
 """The target whose constants the literature uses, for ANNs too."""

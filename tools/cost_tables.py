@@ -17,9 +17,9 @@ from hmdf.hw_targets.target import Cost, Target, load_target, target_names
 from hmdf.sim.counters import Counters
 from hmdf.sim.program import Program
 
-from .common import print_table, table
-from .compare import REFERENCE, print_comparison
-from .figures import figure, number, relative, triple
+from .console import print_table, table
+from .simulation.baseline import REFERENCE, print_comparison
+from .text import figure, number, relative, triple
 
 FALLBACK = "generic"
 """What is shown for a program that was compiled for a target that is not shipped."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from hmdf.hw_targets.place.layers import READOUT
 from hmdf.sim.nodes import INPUT
+from hmdf.tools.reporting.assemble import every_node
 
-from .content import every_node
 from .markup import Markup, Numbers, count, el, percent
 
 ROW, LANE, MOST_LANES = 44, 14, 12

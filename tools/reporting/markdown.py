@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .layers import EVENTS
-from .markup import count, decibel, duration, energy, percent, size
-from .sources import fact_value
+from .html.layer_charts import EVENTS
+from .html.markup import count, decibel, duration, energy, percent, size
+from .html.sources import fact_value
 
 ANNS = ("8-bit", "int8"), ("fp32", "fp32")
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """The document (see `content.gather`) as GitHub-flavoured Markdown."""
+    """The document (see `assemble.gather`) as GitHub-flavoured Markdown."""
     parts = [
         f"# {_safe(document['title'])}",
         *_verdict(document),

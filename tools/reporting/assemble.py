@@ -21,9 +21,8 @@ from hmdf.hw_targets.target import PURPOSES, Target, load_target
 from hmdf.sim.nodes import INPUT, Population, Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove
-
-from ..costs import REFERENCE, on_targets_document
-from .measured import Compiled, Measured
+from hmdf.tools.cost_tables import REFERENCE, on_targets_document
+from hmdf.tools.documents.measured import Compiled, Measured
 
 REFERENCE_COSTS = (
     "synaptic_op_energy",

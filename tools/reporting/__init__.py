@@ -1,0 +1,1 @@
+"""The report: `assemble` gathers its numbers in one document, `html` and `markdown` show them."""
