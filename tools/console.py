@@ -17,17 +17,13 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hmdf.extras import explained
 from hmdf.sim.encoder import normalise
 from hmdf.sim.errors import HmdfError, InputError
 from hmdf.sim.program import Preprocessing
 from hmdf.train.data import Dataset, load
 from hmdf.train.data.pictures import Pictures
 from hmdf.train.errors import DataError, ModelError, TrainingError
-
-EXTRAS = {
-    "torch": "train", "lightning": "train", "sklearn": "train", "PIL": "train", "onnx": "onnx", "matplotlib": "report",
-}  # fmt: skip
-"""Which extra brings a module that may be missing."""
 
 
 def run_cli(command: click.Command) -> NoReturn:
@@ -50,11 +46,10 @@ def run_cli(command: click.Command) -> NoReturn:
         _complain(f"error: {error}")
         code = getattr(error, "exit_code", 3)
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS:
+        if (missing := explained(error)) is None:
             raise
-        _complain(f"error: this needs {package}, which is not installed: pip install 'hmdf[{EXTRAS[package]}]'")
-        code = 3
+        _complain(f"error: {missing}")
+        code = missing.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

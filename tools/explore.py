@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 import hmdf
+from hmdf.extras import explained
 from hmdf.hw_targets.target import Target
 from hmdf.sim.errors import DoesNotFit
 
@@ -248,7 +249,7 @@ def _pictures(screen: Console, points: list[Point], choice: Choice, limits: Limi
     try:
         return draw(points, choice.point, limits, out)
     except ModuleNotFoundError as error:
-        screen.print(f"note: no picture: it needs {error.name}: pip install 'hmdf[report]'", soft_wrap=True)
+        screen.print(f"note: no picture: {explained(error, 'it') or error}", soft_wrap=True)
         return []
 
 

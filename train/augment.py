@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hmdf.extras import require
+
 from .config import TrainingConfig
 from .data import Preprocessing, normalise
-from .errors import DataError, TrainingError
+from .errors import DataError
 from .networks import NetworkSpec
 
 __all__ = ["Augmentation", "make_augmentation", "preparation"]
@@ -125,9 +127,5 @@ def _mixed(mixup: Any, x: Tensor, labels: Tensor, classes: int) -> tuple[Tensor,
 
 
 def _kornia() -> Any:
-    try:
-        import kornia.augmentation
-        import kornia.augmentation.auto
-    except ImportError:
-        raise TrainingError("augmentation needs kornia: pip install 'hmdf[train]'") from None
-    return kornia.augmentation
+    require("kornia.augmentation.auto", "augmentation")
+    return require("kornia.augmentation")

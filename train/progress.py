@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import TrainingError
+from hmdf.extras import require
 
 __all__ = ["EpochMetrics", "Progress", "TensorBoardLog", "write_metrics"]
 
@@ -48,11 +48,7 @@ class TensorBoardLog(Progress):
     """Writes every epoch's figures to ``folder`` as TensorBoard events, and passes everything on to ``inner``."""
 
     def __init__(self, folder: Path, inner: Progress) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise TrainingError("the TensorBoard log needs tensorboard: pip install tensorboard") from None
-        self.writer: Any = SummaryWriter(str(folder))
+        self.writer: Any = require("torch.utils.tensorboard", "the TensorBoard log").SummaryWriter(str(folder))
         self.inner = inner
 
     def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:

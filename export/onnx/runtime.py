@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.errors import HmdfError, InputError
+from hmdf.extras import require
+from hmdf.sim.errors import InputError
 from hmdf.sim.nodes import INPUT
 from hmdf.sim.program import Program
 from hmdf.sim.reference import Taps, check_messages
@@ -39,7 +40,7 @@ class OnnxRuntime:
 
         Raises:
             InputError: the array does not fit the program, or its scale is beyond float32.
-            HmdfError: onnxruntime is not installed.
+            MissingExtraError: onnxruntime is not installed.
         """
         check_messages(program, messages)
         if program is not self._program:
@@ -58,10 +59,7 @@ class OnnxRuntime:
 
 
 def _session(program: Program, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as missing:
-        raise HmdfError('running an ONNX model needs onnxruntime: pip install "hmdf[onnx]"') from missing
+    onnxruntime = require("onnxruntime", "running an ONNX model")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

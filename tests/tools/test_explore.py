@@ -275,7 +275,7 @@ def test_dask_is_missing(demo, call, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     outcome = call("explore", demo.model, "--data", "digits", "--scheduler", "tcp://127.0.0.1:9", "--out", tmp_path)
     assert outcome.code == 3
-    assert outcome.err == "error: --scheduler needs Dask, which is not installed: pip install 'hmdf[explore]'\n"
+    assert outcome.err == "error: --scheduler needs distributed, which is not installed: pip install 'hmdf[explore]'\n"
 
 
 # ------------------------------------------------------------------------------------- resuming

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import hmdf
+from hmdf.extras import require
 from hmdf.sim.errors import HmdfError
 
 from .measure import measure
@@ -118,12 +119,9 @@ def connected(address: str) -> Iterator[Client]:
     Raises:
         WorkerError: nobody answers at the address, it has no workers, or they cannot run this version's jobs.
     """
+    distributed = require("distributed", "--scheduler")
     try:
-        from distributed import Client
-    except ModuleNotFoundError:
-        raise WorkerError("--scheduler needs Dask, which is not installed: pip install 'hmdf[explore]'") from None
-    try:
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise WorkerError(f"no Dask scheduler answers at '{address}': {error}") from None
     with client:

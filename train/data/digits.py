@@ -2,18 +2,15 @@
 
 import numpy as np
 
-from ..errors import DataError
+from hmdf.extras import require
+
 from . import constants
 from .dataset import Dataset, every_fifth
 
 
 def load_digits(split: str) -> Dataset:
     """Split "train" (1,442), "test" (355: every fifth sample of each class, in file order) or "all"."""
-    try:
-        from sklearn.datasets import load_digits as sklearn_digits
-    except ImportError:
-        raise DataError("the digits data set needs scikit-learn: pip install scikit-learn") from None
-    bunch = sklearn_digits()
+    bunch = require("sklearn.datasets", "the digits data set").load_digits()
     labels = bunch.target.astype(np.int64)
     images = bunch.images.astype(np.uint8)[:, None]
     test = every_fifth(labels)

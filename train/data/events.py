@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hmdf.extras import require
+
 from ..errors import DataError
 
 DVS128 = 128
@@ -108,10 +110,7 @@ def read_aedat(path: Path) -> Events:
 
 def read_aedat4(path: Path) -> Events:
     """AEDAT 4 (DV): the packets of its first event stream."""
-    try:
-        import aedat
-    except ImportError:
-        raise DataError(f"{path}: AEDAT 4 files need the package aedat: pip install 'hmdf[aedat4]'") from None
+    aedat = require("aedat", f"{path}: AEDAT 4")
     try:
         decoder = aedat.Decoder(path)
         streams = [(key, stream) for key, stream in decoder.id_to_stream().items() if stream["type"] == "events"]

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from hmdf.extras import require
+
 from ..errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -161,8 +163,4 @@ def _channels_first(image: Any) -> NDArray[np.uint8]:
 
 
 def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise DataError("compressed images need Pillow: pip install pillow") from None
-    return Image
+    return require("PIL.Image", "a compressed image")
