@@ -1,8 +1,17 @@
 """What must be settled before anything is imported."""
 
 import os
+import signal
 
-import torch
+# The workers of pytest-xdist share the processors: one thread for each of them, and for the processes that they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+# A shell starts background commands with interrupts ignored, and so would be all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+import torch  # noqa: E402
 
 # Triton reads it when it is imported, which Lightning does: its kernels are interpreted where there is no GPU.
 if not torch.cuda.is_available():

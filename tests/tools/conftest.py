@@ -1,9 +1,10 @@
 """A tiny network trained on real digits and compiled, once; and a way to call the commands, with real exit codes."""
 
+import io
 import os
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,12 +33,16 @@ class Demo:
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
-    """A command of its own process: run("compile", ...) is hmdf-compile."""
-    module = f"hmdf.tools.{arguments[0]}"
-    command = [sys.executable, "-m", module, *map(str, arguments[1:])]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=300)
-    assert "Traceback" not in done.stderr, done.stderr
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    """A command in this process: run("compile", ...) is hmdf-compile; its exit code is that of its SystemExit."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", [f"hmdf-{arguments[0]}", *map(str, arguments[1:])])
+        if cwd:
+            patch.chdir(cwd)
+        with pytest.raises(SystemExit) as stop:
+            import_module(f"hmdf.tools.{arguments[0]}").main()
+    assert "Traceback" not in err.getvalue(), err.getvalue()
+    return Outcome(stop.value.code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")
@@ -65,17 +70,7 @@ def digits(path: Path, **changed: np.ndarray) -> Path:
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path) -> Callable[..., Outcome]:
-    """A command in this process: call("sim", ...); its exit code is that of the SystemExit it ends with."""
+def call(monkeypatch, tmp_path) -> Callable[..., Outcome]:
+    """`run` in the test's own folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(name: str, *arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", [f"hmdf-{name}", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            import_module(f"hmdf.tools.{name}").main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return Outcome(stop.value.code, out, err)
-
-    return call
+    return run
