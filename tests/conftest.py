@@ -11,7 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-import torch  # noqa: E402
+import torch
 
 # Triton reads it when it is imported, which Lightning does: its kernels are interpreted where there is no GPU.
 if not torch.cuda.is_available():
