@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from math import prod
 from statistics import median
 
 import networks
@@ -18,13 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from speed import RESNET18, ROUNDS
 
-from hmdf.sim.counters import dense_macs
+from hmdf.sim.contract import INPUT, Conv2d, Population, Synapse
 from hmdf.sim.kernels import engine
 from hmdf.sim.kernels.dot import choose_path
 from hmdf.sim.kernels.memory import Arenas, Outcome, Scratch
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.kernels.workspace import Workspace
-from hmdf.sim.nodes import INPUT, Conv2d, Population, Synapse
 from hmdf.sim.program import Program
 
 SAMPLES = 16
@@ -92,7 +92,7 @@ def work(program: Program) -> tuple[dict[str, int], dict[str, str]]:
     for population in program.populations:
         synapses = [program.by_name[port.source] for port in population.ports]
         read = [s for s in synapses if isinstance(s, Synapse)]
-        macs[population.name] = program.time_steps * sum(dense_macs(s, program.shapes[s.name]) for s in read)
+        macs[population.name] = program.time_steps * sum(s.op.taps * prod(program.shapes[s.name]) for s in read)
         kinds[population.name] = kind(population, read, program)
     return macs, kinds
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hmdf.sim.arithmetic import integer_range
-from hmdf.sim.nodes import INPUT, Conv2d, LeakyIntegrateAndFire, Linear, MaxPool, Population, Relay, SumPool, Synapse
+from hmdf.sim.contract import INPUT, Conv2d, LeakyIntegrateAndFire, Linear, MaxPool, Population, Relay, SumPool, Synapse
 from hmdf.sim.program import Program
 
 
@@ -127,13 +127,13 @@ def _module(node: Synapse | Population, program: Program) -> nn.Module:
     match node:
         case Synapse(op=SumPool() | MaxPool()):
             return Pool(node.op)
-        case Synapse(op=Conv2d() as op, weight=weight) if weight is not None:
+        case Synapse(op=Conv2d(weight=weight) as op):
             outputs, inputs, *kernel = weight.shape
             sizes = inputs * op.groups, outputs, tuple(kernel)
             conv = nn.Conv2d(*sizes, op.stride, op.padding, op.dilation, op.groups, bias=False, dtype=torch.float64)
             conv.weight.data = _tensor(weight)
             return conv
-        case Synapse(op=Linear(), weight=weight) if weight is not None:
+        case Synapse(op=Linear(weight=weight)):
             linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=torch.float64)
             linear.weight.data = _tensor(weight)
             return linear

@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     Conv2d,
     HybridFiring,
@@ -163,8 +163,8 @@ class _Builder:
     def conv(self, name: str, source: str, outputs: int, kernel: int, stride: int, bits: int = 2) -> str:
         reach = 127 if bits == 8 else 1
         weight = self.rng.integers(-reach, reach + 1, (outputs, self.shapes[source][0], kernel, kernel))
-        op = Conv2d((stride, stride), (kernel // 2, kernel // 2))
-        return self.add(Synapse(name, source, op, weight.astype(np.int8), bits))
+        op = Conv2d(weight.astype(np.int8), bits, (stride, stride), (kernel // 2, kernel // 2))
+        return self.add(Synapse(name, source, op))
 
     def block(self, name: str, x: str, width: int, stride: int) -> str:
         """h = conv1(act1(x)); y = conv2(act2(h)) + (x or conv1x1(x))."""
@@ -219,6 +219,6 @@ class _Builder:
             state_bits=24,
             accumulator_bits=32,
             input=self.input,
-            nodes=(*nodes, Synapse("classifier", source, Linear(), weight, 8)),
+            nodes=(*nodes, Synapse("classifier", source, Linear(weight, 8))),
             readout=Readout("classifier", np.zeros(classes, np.int64), 1.0),
         )

@@ -28,11 +28,11 @@ from hmdf.export.config import Config
 from hmdf.hw_targets.events import measured
 from hmdf.hw_targets.price.references import neurobench
 from hmdf.sim.arithmetic import clamp, integer_range, rshift
+from hmdf.sim.contract import INPUT, LeakyIntegrateAndFire, Population, Synapse
 from hmdf.sim.encoder import encode
+from hmdf.sim.executor import Taps
 from hmdf.sim.files import write_whole
-from hmdf.sim.nodes import INPUT, LeakyIntegrateAndFire, Population, Synapse
 from hmdf.sim.program import Program
-from hmdf.sim.reference import Taps, accumulate
 from hmdf.sim.simulator import Simulator
 from hmdf.train.data import load
 from hmdf.train.networks import NetworkSpec, build
@@ -195,7 +195,7 @@ def current(program: Program, population: Population, sent: dict[str, NDArray], 
     total = at(population.bias, t, population)
     for port in population.ports:
         node = program.by_name.get(port.source)
-        taken = accumulate(node, sent[node.source][:, t]) if isinstance(node, Synapse) else sent[port.source][:, t]
+        taken = node.op.accumulate(sent[node.source][:, t]) if isinstance(node, Synapse) else sent[port.source][:, t]
         total = total + rshift(at(port.multiplier, t, population) * taken, port.shift)
     return clamp(total, low, high)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmdf.sim.nodes import Conv2d, HybridFiring, Linear, ParallelFiring, Population, Relay, SumPool, Synapse
+from hmdf.sim.contract import Conv2d, HybridFiring, Linear, ParallelFiring, Population, Relay, SumPool, Synapse
 from hmdf.sim.program import Program
 
 

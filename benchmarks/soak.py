@@ -25,8 +25,8 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from hmdf.export.onnx import OnnxRuntime
+from hmdf.sim.contract import Synapse
 from hmdf.sim.errors import Mismatch
-from hmdf.sim.nodes import Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.verify import compare
 from programs import random_messages, random_program

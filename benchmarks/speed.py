@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +27,6 @@ from rich.console import Console
 from rich.table import Table
 
 from hmdf.sim import storage
-from hmdf.sim.counters import dense_macs
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Simulator
 
@@ -280,7 +280,7 @@ def best_batch(run: Callable[[np.ndarray], object], samples: np.ndarray, batches
 
 def total_macs(program: Program) -> int:
     """Dense MACs of a sample over all steps."""
-    return sum(dense_macs(s, program.shapes[s.name]) for s in program.synapses) * program.time_steps
+    return sum(s.op.taps * prod(program.shapes[s.name]) for s in program.synapses) * program.time_steps
 
 
 def machine() -> dict:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, SumPool
+from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, MaxPool, SumPool, WeightedOp
 
 from .graph import (
     Array,
@@ -49,9 +49,9 @@ def evaluate(
     peaks = {n.name: 0.0 for n in graph.nodes if isinstance(n, FoldedPopulation)}
     logits = np.zeros((len(values), graph.readout_classes))
     weights = {
-        n.name: torch.tensor(n.weight, dtype=dtype)
+        n.name: torch.tensor(n.op.weight, dtype=dtype)
         for n in graph.nodes
-        if isinstance(n, FoldedSynapse) and n.weight is not None
+        if isinstance(n, FoldedSynapse) and isinstance(n.op, WeightedOp)
     }
     with torch.inference_mode():
         for t in range(graph.time_steps):

@@ -9,8 +9,8 @@ from math import inf, log10
 import numpy as np
 from numpy.typing import NDArray
 
+from hmdf.sim.contract import Population
 from hmdf.sim.encoder import encode
-from hmdf.sim.nodes import Population
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Simulator
 

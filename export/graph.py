@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.nodes import Op, Shape
+from hmdf.sim.contract import Op, Pool, Shape, WeightedOp
 
 Array = NDArray[np.float64]
 FiringKind = Literal["hybrid", "parallel", "lif"]
@@ -35,16 +35,14 @@ class InputLayer:
 class WeightLayer:
     """A convolution or linear layer: scale[o] * (weight * source) + bias[o].
 
-    `weight`: integers when `weight_bits` is 1 or 2, else the real weight with scale 1 (`weight_bits` None).
+    The op's weight: integers when its bits are 1 or 2, else real (0 bits) with scale 1.
     """
 
     name: str
     shape: Shape
     source: str
-    op: Op
-    weight: Array
+    op: WeightedOp
     scale: Array
-    weight_bits: int | None
     bias: Array
 
 
@@ -55,7 +53,7 @@ class PoolLayer:
     name: str
     shape: Shape
     source: str
-    op: Op
+    op: Pool
     factor: float
 
 
@@ -185,14 +183,12 @@ class LayerGraph:
 
 @dataclass(frozen=True)
 class FoldedSynapse:
-    """sum w * message. `weight` integer-valued for `weight_bits` 1 or 2, real for None; None for pools."""
+    """sum w * message. The op's weight: integer-valued for 1 or 2 bits, real for 0 bits."""
 
     name: str
     shape: Shape
     source: str
     op: Op
-    weight: Array | None
-    weight_bits: int | None
 
 
 @dataclass(frozen=True)

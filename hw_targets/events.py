@@ -10,9 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.counters import fanout
+from hmdf.sim.contract import INPUT
 from hmdf.sim.errors import InputError
-from hmdf.sim.nodes import INPUT
 from hmdf.sim.program import Program
 
 
@@ -104,7 +103,7 @@ def assumed(program: Program) -> Activity:
     """The upper bound: every neuron sends a non-zero message at every time-step."""
     steps = program.time_steps
     sizes = {INPUT: prod(program.input.shape), **{p.name: prod(p.shape) for p in program.populations}}
-    operations = {s.name: float(fanout(s, program.shapes[s.source]).sum()) * steps for s in program.synapses}
+    operations = {s.name: float(s.op.fanout(program.shapes[s.source]).sum()) * steps for s in program.synapses}
     spiking = {s.name: program.carries_spikes(s) for s in program.synapses}
     return Activity(
         False,

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arithmetic import Integers
-from .nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, SumPool, Synapse
+from .contract import INPUT, Synapse, WeightedOp
+from .executor import Taps
 from .packing import packed_bytes
 from .program import Program
-from .reference import Taps, accumulate
 
 
 class PopulationCounts(msgspec.Struct, frozen=True, eq=False):
@@ -132,9 +132,9 @@ def count(program: Program, messages: NDArray, taps: Taps) -> Counters:
     sops = np.zeros((len(program.synapses), samples, steps), dtype=np.int64)
     for row, synapse in enumerate(program.synapses):
         if program.carries_spikes(synapse):
-            ones = _all_ones(synapse)
+            ones = synapse.op.counting()
             for t in range(steps):
-                operations = accumulate(ones, fired[synapse.source][:, t])
+                operations = ones.accumulate(fired[synapse.source][:, t])
                 sops[row, :, t] = operations.reshape(samples, -1).sum(axis=1)
     return collect(program, [Tally.of(spikes, saturations, sops)])
 
@@ -167,8 +167,9 @@ def _synapse_counts(
     program: Program, synapse: Synapse, by_step: Integers, by_sample: Integers, density: float
 ) -> SynapseCounts:
     spiking = program.carries_spikes(synapse)
-    macs = 0 if spiking else int(fanout(synapse, program.shapes[synapse.source]).sum()) * program.time_steps
-    dense = dense_macs(synapse, program.shapes[synapse.name])
+    op = synapse.op
+    macs = 0 if spiking else int(op.fanout(program.shapes[synapse.source]).sum()) * program.time_steps
+    dense = op.taps * prod(program.shapes[synapse.name])
     return SynapseCounts(
         carries_spikes=spiking,
         sops=by_step,
@@ -176,65 +177,5 @@ def _synapse_counts(
         macs=macs,
         dense_macs=dense,
         conventional_sops=density * dense * program.time_steps,
-        weight_bytes=packed_bytes(synapse.weight.size, synapse.weight_bits) if synapse.weight is not None else 0,
+        weight_bytes=packed_bytes(op.weight.size, op.weight_bits) if isinstance(op, WeightedOp) else 0,
     )
-
-
-def dense_macs(synapse: Synapse, output_shape: tuple[int, ...]) -> int:
-    """Every weight at every output position of one step, padding included."""
-    match synapse.op:
-        case Conv2d() | Linear():
-            assert synapse.weight is not None
-            return prod(synapse.weight.shape[1:]) * prod(output_shape)
-        case ChannelConv():
-            assert synapse.weight is not None
-            return synapse.weight.size * prod(output_shape)
-        case SumPool(kernel=kernel) | MaxPool(kernel=kernel):
-            return prod(kernel) * prod(output_shape)
-
-
-def fanout(synapse: Synapse, source_shape: tuple[int, ...]) -> Integers:
-    """Synaptic operations that a non-zero message at each position of the source causes, int64 of the source's shape.
-
-    This is the transpose of the definition in `count`: sums over outputs instead of over inputs.
-    """
-    weight = synapse.weight
-    match synapse.op:
-        case Linear():
-            return np.count_nonzero(weight, axis=0).reshape(source_shape).astype(np.int64)  # type: ignore[arg-type]
-        case ChannelConv(padding=padding):
-            assert weight is not None
-            taps = np.zeros(source_shape[0], dtype=np.int64)
-            for j in np.flatnonzero(weight):
-                reached = np.arange(source_shape[0]) - (j - padding)
-                taps += (reached >= 0) & (reached < source_shape[0])
-            return taps.reshape(source_shape)
-        case Conv2d(stride=stride, padding=padding, dilation=dilation, groups=groups):
-            assert weight is not None
-            per_group = (weight != 0).reshape(groups, -1, *weight.shape[1:]).sum(axis=1, dtype=np.int64)
-            taps = per_group.reshape(source_shape[0], *weight.shape[2:])
-        case (
-            SumPool(kernel=kernel, stride=stride, padding=padding)
-            | MaxPool(kernel=kernel, stride=stride, padding=padding)
-        ):
-            taps, dilation = np.ones((source_shape[0], *kernel), dtype=np.int64), (1, 1)
-    rows, columns = (
-        reaching_taps(source_shape[1 + a], taps.shape[1 + a], stride[a], padding[a], dilation[a]) for a in (0, 1)
-    )
-    return np.einsum("cuv,yu,xv->cyx", taps, rows, columns, optimize=True)
-
-
-def reaching_taps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Integers:
-    """1 where an input at a position meets a tap of the kernel at some output position, else 0; (size, kernel)."""
-    outputs = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-    start = np.arange(size)[:, None] + padding - dilation * np.arange(kernel)[None, :]
-    return ((start >= 0) & (start % stride == 0) & (start // stride < outputs)).astype(np.int64)
-
-
-def _all_ones(synapse: Synapse) -> Synapse:
-    """The synapse with every non-zero weight replaced by 1; a max-pool counts like a sum-pool."""
-    if isinstance(synapse.op, MaxPool):
-        return Synapse(synapse.name, synapse.source, SumPool(synapse.op.kernel, synapse.op.stride, synapse.op.padding))
-    if synapse.weight is None:
-        return synapse
-    return Synapse(synapse.name, synapse.source, synapse.op, (synapse.weight != 0).astype(np.int8), 2)

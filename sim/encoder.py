@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .executor import check_messages
 from .program import Preprocessing, Program
-from .reference import check_messages
 
 
 def normalise(raw: NDArray, preprocessing: Preprocessing) -> NDArray[np.float64]:

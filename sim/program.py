@@ -14,8 +14,10 @@ import msgspec
 import numpy as np
 
 from .arithmetic import integer_range
+from .contract import INPUT, MAX_ELEMENTS, Message, Node, Population, Shape, Synapse
+from .contract.struct import Contract, check_shape
 from .errors import ProgramError
-from .nodes import INPUT, MAX_ELEMENTS, Message, Node, Population, Shape, Synapse, freeze
+from .stored import digest_of, encode
 
 MAX_STEPS = 4096
 
@@ -43,15 +45,14 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preprocessing: Preprocessing
 
     def __post_init__(self) -> None:
-        if len(self.shape) not in (1, 3) or min(self.shape) < 1 or prod(self.shape) > MAX_ELEMENTS:
-            raise ProgramError(f"input: shape must be (C, H, W) or (F,) (got {self.shape})")
+        check_shape("input", self.shape)
         if len(self.preprocessing.mean) not in (1, self.shape[0]):
             raise ProgramError(
                 f"input: preprocessing has {len(self.preprocessing.mean)} channels, the shape has {self.shape[0]}"
             )
 
 
-class Readout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, eq=False):
+class Readout(Contract):
     """logits[k] = sum over t of (accumulator of `source`[k] + bias[k]), int64; `scale`: real value of one unit."""
 
     source: str
@@ -66,7 +67,7 @@ class Readout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, eq=False)
         low, high = integer_range(48, signed=True)
         if self.bias.size and (self.bias.min() < low or self.bias.max() > high):
             raise ProgramError("readout: a bias is beyond signed 48 bit")
-        freeze(self, "bias", self.bias.astype(np.int64))
+        self._freeze("bias", self.bias.astype(np.int64))
 
 
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +83,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibration_samples: int = 0
 
 
-class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, eq=False, dict=True):
+class Program(Contract, dict=True, weakref=True):
     """A network as integers: what is proven, stored, simulated and deployed.
 
     Fields:
@@ -146,13 +147,13 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, eq=False,
                     f"(its shape is {gate.shape})"
                 )
         limit = integer_range(self.state_bits, signed=True)
-        for what, array in node.parameters():
+        for what, array, kind in node.parameters():
             if array.shape[0] not in (1, self.time_steps):
                 raise ProgramError(
                     f"population '{node.name}': {what} has {array.shape[0]} steps, the program has {self.time_steps}"
                 )
-            if what == "threshold" and (array.min() < limit[0] or array.max() > limit[1]):
-                raise ProgramError(f"population '{node.name}': a threshold is outside the {self.state_bits}-bit state")
+            if kind.within_state and (array.min() < limit[0] or array.max() > limit[1]):
+                raise ProgramError(f"population '{node.name}': {what} is outside the {self.state_bits}-bit state")
 
     # ----------------------------------------------------------------- what executors ask
 
@@ -206,10 +207,8 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, eq=False,
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the stored form: two programs with the same digest are the same program."""
-        from .storage import digest
-
-        return digest(self)
+        """Digest of the stored form that `save` writes: two programs with the same digest are the same program."""
+        return digest_of(*encode(self))
 
 
 def _source(

@@ -16,12 +16,12 @@ from .arithmetic import Integers
 from .counters import Counters, Tally, collect
 from .encoder import blocks, encode
 from .errors import InputError
+from .executor import Taps, check_messages
 from .kernels.dot import Path, choose_path
 from .kernels.events import WORTHWHILE
 from .kernels.plan import Plan, build_plan
 from .kernels.workspace import Workspace
 from .program import Program
-from .reference import Taps, check_messages
 
 BLOCK_BYTES = 40 << 20
 """Messages of all populations that a thread holds at once, unless one sample needs more."""

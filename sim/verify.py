@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from .encoder import blocks
 from .errors import HmdfError
+from .executor import Executor, Taps
 from .program import Program
-from .reference import Executor, Reference, Taps
+from .reference import Reference
 
 READOUT = "readout"
 """Name under which a mismatch of the logits is reported."""

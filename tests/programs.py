@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hmdf.sim.arithmetic import integer_range
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     WEIGHT_RANGES,
     ChannelConv,
@@ -24,6 +24,7 @@ from hmdf.sim.nodes import (
     Relay,
     SumPool,
     Synapse,
+    WeightedOp,
 )
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 
@@ -123,15 +124,16 @@ class _Builder:
     def weighted(self, name: str, source: str, kind: str, outputs: int, like: str) -> Synapse:
         rng, shape = self.rng, self.shapes[source]
         if kind == "linear":
-            op, extents = Linear(), (outputs or int(rng.integers(1, 9)), int(np.prod(shape)))
+            geometry, extents = (Linear, {}), (outputs or int(rng.integers(1, 9)), int(np.prod(shape)))
         elif kind == "channel":
             padding = int(rng.integers(0, 3))
-            op, extents = ChannelConv(padding), (2 * padding + 1,)
+            geometry, extents = (ChannelConv, {"padding": padding}), (2 * padding + 1,)
         elif like:
-            first = next(n for n in self.nodes if n.name == like)
-            op, extents = first.op, first.weight.shape
+            first = next(n for n in self.nodes if n.name == like).op
+            same = {f: getattr(first, f) for f in ("stride", "padding", "dilation", "groups")}
+            geometry, extents = (Conv2d, same), first.weight.shape
         else:
-            op, extents = self.convolution(shape)
+            geometry, extents = self.convolution(shape)
         largest = max(abs(v) for v in self.messages[source].range)
         bits = int(rng.choice([1, 2, 2, 4, 8]))
         fan_in = int(np.prod(extents[1:])) if kind != "channel" else extents[0]
@@ -143,9 +145,10 @@ class _Builder:
             weight = np.where(weight == 0, 1, weight)
         if largest * fan_in * max(-low, high) >= 1 << (ACCUMULATOR_BITS - 1):
             bits, weight = 2, np.where(np.arange(weight.size).reshape(extents) % fan_in < 64, np.sign(weight), 0)
-        return Synapse(name, source, op, weight.astype(np.int8), bits)
+        kind, fields = geometry
+        return Synapse(name, source, kind(weight.astype(np.int8), bits, **fields))
 
-    def convolution(self, shape: tuple[int, ...]) -> tuple[Conv2d, tuple[int, ...]]:
+    def convolution(self, shape: tuple[int, ...]) -> tuple[tuple[type[Conv2d], dict], tuple[int, ...]]:
         rng = self.rng
         groups = shape[0] if shape[0] > 1 and rng.random() < 0.25 else 1
         kernel = [int(k) for k in rng.integers(1, 4, 2)]
@@ -156,8 +159,8 @@ class _Builder:
                 kernel[axis] = 1
         outputs = groups * int(rng.integers(1, 3)) if groups > 1 else int(rng.integers(1, 7))
         stride = tuple(int(s) for s in rng.integers(1, 3, 2))
-        op = Conv2d(stride, tuple(padding), tuple(dilation), groups)
-        return op, (outputs, shape[0] // groups, *kernel)
+        fields = {"stride": stride, "padding": tuple(padding), "dilation": tuple(dilation), "groups": groups}
+        return (Conv2d, fields), (outputs, shape[0] // groups, *kernel)
 
     # --------------------------------------------------------------- populations
 
@@ -209,8 +212,10 @@ class _Builder:
             return Port(source, np.ones((1, 1), np.int32), 0)
         node = next((n for n in self.nodes if n.name == source), None)
         if isinstance(node, Synapse):
-            fan_in = 1 if node.weight is None else max(1, node.weight.size // self.shapes[source][0])
-            weight = 1 if node.weight is None else max(abs(v) for v in WEIGHT_RANGES[node.weight_bits])
+            fan_in = weight = 1
+            if isinstance(node.op, WeightedOp):
+                fan_in = max(1, node.op.weight.size // self.shapes[source][0])
+                weight = max(abs(v) for v in WEIGHT_RANGES[node.op.weight_bits])
             typical = max(self.messages[node.source].range[1], 1) * weight * fan_in**0.5 / 2
         else:
             typical = max(self.messages[source].range[1], 1) / 2

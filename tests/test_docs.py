@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hmdf.sim import reference
-from hmdf.sim.nodes import HybridFiring, Linear, Message, Population, Port, Synapse
+from hmdf.sim.contract import HybridFiring, Linear, Message, Population, Port, Synapse
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 
 ROOT = Path(__file__).parents[1]
@@ -40,9 +40,9 @@ def test_the_neuron_computed_by_hand():
         accumulator_bits=24,
         input=Input((1,), Message(16, True, 1.0), "frames", Preprocessing(1.0, (0.0,), (1.0,))),
         nodes=(
-            Synapse("acc", "input", Linear(), one, 1),
+            Synapse("acc", "input", Linear(one, 1)),
             Population("neuron", (1,), (port,), parameter("bias"), neuron, spike),
-            Synapse("head", "neuron", Linear(), one, 1),
+            Synapse("head", "neuron", Linear(one, 1)),
         ),
         readout=Readout("head", np.zeros(1, np.int64), 1.0),
     )
@@ -51,11 +51,13 @@ def test_the_neuron_computed_by_hand():
     assert taps.saturations["neuron"].tolist() == [0, 1]
     assert taps.logits.tolist() == [[column["y"].sum()]]
 
-    state = reference._Neurons(program.by_name["neuron"], value["state_bits"], 1)
+    population = program.by_name["neuron"]
+    neurons = reference.neurons_of(population, value["state_bits"], samples=1)
     for t in range(3):
-        assert state._current(t, {"acc": column["acc"][t].reshape(1, 1)}).item() == column["I"][t]
-        state.step(t, {"acc": column["acc"][t].reshape(1, 1)})
-        assert state.v.item() == column["v"][t]
+        arrived = {"acc": column["acc"][t].reshape(1, 1)}
+        assert reference.current_of(population, t, arrived, neurons).item() == column["I"][t]
+        reference.step(population, t, arrived, neurons)
+        assert neurons.state["v"].item() == column["v"][t]
         assert column["m"][t] == column["I"][t] + column["leaked"][t]
 
 

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from hmdf.sim import storage
 from hmdf.sim.errors import InputError, Mismatch, ProgramError
+from hmdf.sim.executor import Executor
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove, unproven
-from hmdf.sim.reference import Executor
 from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
 from hmdf.train.data import Dataset

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmdf.sim.errors import HmdfError
+from hmdf.sim.executor import Taps, check_messages
 from hmdf.sim.program import Program
-from hmdf.sim.reference import Taps, check_messages
 
 from .bundle import export_bundle
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.nodes import Conv2d, Shape
+from hmdf.sim.contract import Conv2d, Shape
 
 
 @dataclass

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmdf.sim.arithmetic import integer_range
+from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.errors import ProgramError
-from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove
 

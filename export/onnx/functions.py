@@ -17,7 +17,7 @@ import msgspec
 import onnx.parser
 from onnx import FunctionProto, NodeProto
 
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     Dynamics,
     HybridFiring,
     LeakyIntegrateAndFire,

@@ -14,9 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.errors import ProgramError
 from hmdf.sim.files import write_whole
-from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.program import Program
 
 from .functions import DOMAIN, OPSET, REACH, needed_functions, population_operator, rule_of

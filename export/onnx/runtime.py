@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmdf.extras import require
+from hmdf.sim.contract import INPUT
 from hmdf.sim.errors import InputError
-from hmdf.sim.nodes import INPUT
+from hmdf.sim.executor import Taps, check_messages
 from hmdf.sim.program import Program
-from hmdf.sim.reference import Taps, check_messages
 
 from .model import export_onnx, tap_name
 

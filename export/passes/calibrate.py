@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hmdf.sim.contract import WeightedOp
+
 from ..evaluate import evaluate
 from ..graph import Array, FoldedFiring, FoldedGraph, FoldedPopulation, FoldedSynapse
 
@@ -81,9 +83,9 @@ def calibrate(
 def affordable(graph: FoldedGraph, macs: float) -> int:
     """How many samples `macs` multiply-accumulates are enough for; at least LEAST_SAMPLES."""
     per_step = sum(
-        prod(n.weight.shape[1:]) * prod(n.shape)
+        n.op.taps * prod(n.shape)
         for n in graph.nodes
-        if isinstance(n, FoldedSynapse) and n.weight is not None
+        if isinstance(n, FoldedSynapse) and isinstance(n.op, WeightedOp)
     )
     return max(LEAST_SAMPLES, int(macs / max(1, per_step * graph.time_steps)))
 

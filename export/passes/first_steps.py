@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from hmdf.sim.nodes import Population, Synapse
+from hmdf.sim.contract import Population, Synapse
 from hmdf.sim.program import Program
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)

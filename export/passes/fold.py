@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
+from msgspec import structs
 
-from hmdf.sim.nodes import INPUT, ChannelConv, Conv2d, Linear, Op, Shape, SumPool
+from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, Op, Shape, SumPool
 
 from ..findings import CompileError, Finding
 from ..graph import (
@@ -125,14 +126,14 @@ class _Folder:
         if self._reads_parts(layer) and isinstance(source, ConcatLayer):
             return self._split(layer, source)
         if self._reads_parts(layer) and isinstance(source, SliceLayer):
-            whole = np.zeros((len(layer.weight), self.currents[source.source].shape[0], *layer.weight.shape[2:]))
-            whole[:, source.start : source.start + layer.weight.shape[1]] = layer.weight
-            bits = None if layer.weight_bits is None else 2
-            message = self._as_message(source.source)
-            self.nodes.append(FoldedSynapse(layer.name, layer.shape, message, layer.op, whole, bits))
+            weight = layer.op.weight
+            whole = np.zeros((len(weight), self.currents[source.source].shape[0], *weight.shape[2:]))
+            whole[:, source.start : source.start + weight.shape[1]] = weight
+            padded = structs.replace(layer.op, weight=whole, weight_bits=2 if layer.op.weight_bits else 0)
+            self.nodes.append(FoldedSynapse(layer.name, layer.shape, self._as_message(source.source), padded))
             return [layer.name]
         message = self._as_message(layer.source)
-        self.nodes.append(FoldedSynapse(layer.name, layer.shape, message, layer.op, layer.weight, layer.weight_bits))
+        self.nodes.append(FoldedSynapse(layer.name, layer.shape, message, layer.op))
         return [layer.name]
 
     def _split(self, layer: WeightLayer, source: ConcatLayer) -> list[str]:
@@ -140,9 +141,9 @@ class _Folder:
         start = 0
         for part in source.sources:
             count = self.currents[part].shape[0]
-            weight = layer.weight[:, start : start + count]
+            op = structs.replace(layer.op, weight=layer.op.weight[:, start : start + count])
             message, name = self._as_message(part), self._new_name(f"{layer.name}.part{len(names)}")
-            self.nodes.append(FoldedSynapse(name, layer.shape, message, layer.op, weight, layer.weight_bits))
+            self.nodes.append(FoldedSynapse(name, layer.shape, message, op))
             names.append(name)
             start += count
         return names
@@ -150,7 +151,7 @@ class _Folder:
     def _pool(self, layer: PoolLayer) -> _Current:
         source = self._as_message(layer.source)
         name = self._new_name(f"{layer.name}.window")
-        self.nodes.append(FoldedSynapse(name, layer.shape, source, layer.op, None, None))
+        self.nodes.append(FoldedSynapse(name, layer.shape, source, layer.op))
         return _Current(layer.shape, (FoldedPort(name, np.full((1, 1), layer.factor)),), np.zeros((1, 1)))
 
     def _rearranged(self, layer: SliceLayer | ConcatLayer) -> _Current:
@@ -169,10 +170,9 @@ class _Folder:
             rows = np.arange(offset, offset + count)
             weight[rows, np.arange(start, start + count)] = 1
             offset += count if isinstance(layer, ConcatLayer) else 0
-            op: Op = Conv2d() if len(shape) == 3 else Linear()
-            kernel = weight[:, :, None, None] if len(shape) == 3 else weight
+            op: Op = Conv2d(weight[:, :, None, None], 2) if len(shape) == 3 else Linear(weight, 2)
             name = self._new_name(f"{layer.name}.part{index}")
-            self.nodes.append(FoldedSynapse(name, layer.shape, message, op, kernel, 2))
+            self.nodes.append(FoldedSynapse(name, layer.shape, message, op))
             ports.append(FoldedPort(name, np.ones((1, 1))))
         return _Current(layer.shape, tuple(ports), np.zeros((1, 1)))
 
@@ -200,14 +200,12 @@ class _Folder:
         pooled_from = self._as_message(layer.pooled_from)
         name, pooled = f"{layer.name}.pool", (channels, 1, 1)
         window = self._new_name(f"{name}.window")
-        self.nodes.append(
-            FoldedSynapse(window, pooled, pooled_from, SumPool((height, width), (height, width)), None, None)
-        )
+        self.nodes.append(FoldedSynapse(window, pooled, pooled_from, SumPool((height, width), (height, width))))
         mean = FoldedPort(window, np.full((1, 1), 1 / (height * width)))
         relay = self._population(self._new_name(name), _Current(pooled, (mean,), np.zeros((1, 1))), FoldedRelay())
         band = self._new_name(f"{layer.name}.conv")
-        op = ChannelConv(len(layer.taps) // 2)
-        self.nodes.append(FoldedSynapse(band, pooled, relay, op, layer.taps, None))
+        op = ChannelConv(layer.taps, 0, padding=len(layer.taps) // 2)
+        self.nodes.append(FoldedSynapse(band, pooled, relay, op))
         logit = _Current(pooled, (FoldedPort(band, np.ones((1, 1))),), np.full((1, 1), layer.bias))
         gate = self._population(self._new_name(f"{layer.name}.gate"), logit, FoldedSigmoid())
         current = self.currents[layer.source]
@@ -269,7 +267,7 @@ class _Folder:
         message = self._as_message(self.graph.output)
         classes = prod(current.shape)
         name = self._new_name("logits")
-        self.nodes.append(FoldedSynapse(name, (classes,), message, Linear(), np.eye(classes), 2))
+        self.nodes.append(FoldedSynapse(name, (classes,), message, Linear(np.eye(classes), 2)))
         return name, np.ones(1), np.zeros(1)
 
     def _readers_of(self, name: str) -> list[Layer]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hmdf.sim.nodes import Conv2d, Linear, SumPool
+from hmdf.sim.contract import Conv2d, Linear, SumPool
 
 from ..graph import (
     Array,
@@ -79,19 +79,19 @@ def _absorbs(reader: FoldedSynapse) -> bool:
 
 def _absorbed(reader: FoldedSynapse, window: FoldedSynapse) -> FoldedSynapse:
     assert isinstance(window.op, SumPool)
-    assert reader.weight is not None
     kh, kw = window.op.kernel
     if isinstance(reader.op, Linear):
-        pooled = reader.weight.reshape(-1, *window.shape)
-        weight: Array = np.repeat(np.repeat(pooled, kh, axis=2), kw, axis=3).reshape(len(pooled), -1)
-        return replace(reader, source=window.source, weight=weight)
+        pooled = reader.op.weight.reshape(-1, *window.shape)
+        weight = np.repeat(np.repeat(pooled, kh, axis=2), kw, axis=3).reshape(len(pooled), -1)
+        return replace(reader, source=window.source, op=Linear(weight, reader.op.weight_bits))
     assert isinstance(reader.op, Conv2d)
     op = Conv2d(
+        np.repeat(np.repeat(reader.op.weight, kh, axis=2), kw, axis=3),
+        reader.op.weight_bits,
         stride=(reader.op.stride[0] * kh, reader.op.stride[1] * kw),
         padding=(reader.op.padding[0] * kh, reader.op.padding[1] * kw),
     )
-    weight = np.repeat(np.repeat(reader.weight, kh, axis=2), kw, axis=3)
-    return replace(reader, source=window.source, op=op, weight=weight)
+    return replace(reader, source=window.source, op=op)
 
 
 def _rescale(nodes: dict[str, FoldedNode], synapses: set[str], factor: Array) -> None:

@@ -18,10 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor, isfinite, log2, prod
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     Dynamics,
     Gate,
@@ -37,9 +38,11 @@ from hmdf.sim.nodes import (
     Relay,
     SumPool,
     Synapse,
+    WeightedOp,
 )
+from hmdf.sim.contract.intervals import Bounds
 from hmdf.sim.program import Input, Metadata, Preprocessing, Program, Readout
-from hmdf.sim.ranges import Bounds, accumulator_bounds, population_bounds
+from hmdf.sim.ranges import population_bounds
 
 from ..config import Config
 from ..findings import CompileError, Finding
@@ -186,7 +189,7 @@ class _Quantizer:
             if isinstance(node, FoldedSynapse):
                 synapse = self.synapses[node.name]
                 self.nodes.append(synapse)
-                self.bounds[node.name] = accumulator_bounds(synapse, self.bounds[node.source], self.shapes[node.source])
+                self.bounds[node.name] = synapse.op.bounds(self.bounds[node.source], self.shapes[node.source])
                 self.units[node.name] = self.weight_scales[node.name] * self.messages[node.source].scale
             else:
                 population = self._population(node)
@@ -219,21 +222,23 @@ class _Quantizer:
 
     def _weights(self, node: FoldedSynapse) -> None:
         """Integer weights and the real value of one unit, (1,) or (C_out,)."""
-        weight, bits, scale = node.weight, node.weight_bits, np.ones(1)
-        if weight is None:
-            self.synapses[node.name] = Synapse(node.name, node.source, node.op)
+        op, scale = node.op, np.ones(1)
+        if not isinstance(op, WeightedOp):
+            self.synapses[node.name] = Synapse(node.name, node.source, op)
             self.weight_scales[node.name] = scale
             return
+        weight, bits = op.weight, op.weight_bits
         if node.name == self.graph.readout and self._folds_readout_gain():
             # Classes are compared with each other: one scale for all, so the gain goes into the weights.
-            weight, bits = weight * self.graph.readout_gain.reshape(-1, 1), None
-        if bits is None:
+            weight, bits = weight * self.graph.readout_gain.reshape(-1, 1), 0
+        if bits == 0:
             bits, top = self.config.weight_bits, 2 ** (self.config.weight_bits - 1) - 1
             per_channel = weight.ndim > 1 and node.name != self.graph.readout
             largest = np.abs(weight).reshape(len(weight), -1).max(axis=1) if per_channel else np.abs(weight).max()
             scale = np.atleast_1d(np.where(largest > 0, largest, 1.0)) / top
             weight = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1)))
-        self.synapses[node.name] = Synapse(node.name, node.source, node.op, weight.astype(np.int8), bits)
+        quantized = msgspec.structs.replace(op, weight=weight.astype(np.int8), weight_bits=bits)
+        self.synapses[node.name] = Synapse(node.name, node.source, quantized)
         self.weight_scales[node.name] = scale
 
     def fit(self, name: str, message: Callable[[int], Message], wanted: int, least: int) -> Message:
@@ -253,7 +258,7 @@ class _Quantizer:
             bounds = Bounds.constant(low, high, (1, self.shapes[name][0]))
             worst, reader = 0, ""
             for node in readers:
-                hull = accumulator_bounds(self.synapses[node.name], bounds, self.shapes[name]).hull()
+                hull = self.synapses[node.name].op.bounds(bounds, self.shapes[name]).hull()
                 if max(-hull.low, hull.high) >= max(worst, limit):
                     worst, reader = max(-hull.low, hull.high), node.name
             if not reader:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmdf.hw_targets.judge.serializable import is_local, obstacle
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     WEIGHT_RANGES,
     Conv2d,
     Linear,
     LookupTable,
     Message,
     Node,
+    Op,
     Population,
     Port,
     Relay,
@@ -121,17 +122,18 @@ def _shifted(synapse: Synapse, source: Population) -> Synapse:
     match synapse.op:
         case SumPool(kernel=kernel, stride=stride, padding=padding):
             weight = np.broadcast_to(powers[None, :, None, None], (source.shape[0], bits, *kernel))
-            return _synapse(synapse.name, source, Conv2d(stride, padding, (1, 1), source.shape[0]), weight)
-        case Linear():
-            assert synapse.weight is not None
-            inner = synapse.weight.astype(np.int64).reshape(len(synapse.weight), source.shape[0], 1, -1)
-            weight = (inner * powers[:, None]).reshape(len(synapse.weight), -1)
+            op: Op = Conv2d(*_narrowest(weight), stride, padding, groups=source.shape[0])
+        case Linear(weight=weight):
+            inner = weight.astype(np.int64).reshape(len(weight), source.shape[0], 1, -1)
+            op = Linear(*_narrowest((inner * powers[:, None]).reshape(len(weight), -1)))
+        case Conv2d(weight=weight):
+            outputs, channels, *kernel_shape = weight.shape
+            inner = weight.astype(np.int64)[:, :, None] * powers[:, None, None]
+            values, width = _narrowest(inner.reshape(outputs, channels * bits, *kernel_shape))
+            op = msgspec.structs.replace(synapse.op, weight=values, weight_bits=width)
         case _:
-            assert synapse.weight is not None
-            outputs, channels, *kernel_shape = synapse.weight.shape
-            inner = synapse.weight.astype(np.int64)[:, :, None]
-            weight = (inner * powers[:, None, None]).reshape(outputs, channels * bits, *kernel_shape)
-    return _synapse(synapse.name, source, synapse.op, weight)
+            raise AssertionError("obstacle() refuses it")
+    return Synapse(synapse.name, f"{source.name}.bits", op)
 
 
 def _rejoined(source: Population, name: str) -> Synapse:
@@ -142,21 +144,16 @@ def _rejoined(source: Population, name: str) -> Synapse:
 def _one_to_one(name: str, source: str, shape: tuple[int, ...], block: NDArray) -> Synapse:
     """Every channel of a population of `shape` by the same small matrix, (outputs, inputs) per channel."""
     channels = shape[0]
-    op: Conv2d | Linear
-    if len(shape) == 1:
-        op, weight = Linear(), np.kron(np.eye(channels, dtype=np.int64), block)
-    else:
-        op, weight = Conv2d(groups=channels), np.tile(block, (channels, 1))[:, :, None, None]
-    return Synapse(name, source, op, weight.astype(np.int8), _width(weight))
+    op: Op = Linear(*_narrowest(np.kron(np.eye(channels, dtype=np.int64), block)))
+    if len(shape) != 1:
+        op = Conv2d(*_narrowest(np.tile(block, (channels, 1))[:, :, None, None]), groups=channels)
+    return Synapse(name, source, op)
 
 
-def _synapse(name: str, source: Population, op: Conv2d | Linear, weight: NDArray) -> Synapse:
-    return Synapse(name, f"{source.name}.bits", op, weight.astype(np.int8), _width(weight))
-
-
-def _width(weight: NDArray) -> int:
-    """The narrowest width that holds a weight; 1 bit has no zero."""
-    for bits, (low, high) in WEIGHT_RANGES.items():
+def _narrowest(weight: NDArray) -> tuple[NDArray, int]:
+    """A weight with the fewest bits that hold it; 1 bit has no zero."""
+    width = 8
+    for bits, (low, high) in reversed(WEIGHT_RANGES.items()):
         if weight.min() >= low and weight.max() <= high and (bits > 1 or np.all(weight != 0)):
-            return bits
-    return 8
+            width = bits
+    return weight.astype(np.int8), width

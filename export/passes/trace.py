@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from hmdf.sim.nodes import INPUT, Conv2d, Linear, MaxPool, Op, Shape, SumPool
+from hmdf.sim.contract import INPUT, Conv2d, Linear, MaxPool, Pool, Shape, SumPool, WeightedOp
 from hmdf.train.attention import SECA
 from hmdf.train.neurons import (
     HybridFiring,
@@ -180,25 +180,26 @@ class _Builder:
 
     def _full_precision(self, node: fx.Node, module: Any) -> None:
         weight = _array(module.weight)
-        self._weighted(node, module, weight, np.ones(len(weight)), None)
+        self._weighted(node, module, weight, np.ones(len(weight)), 0)
 
-    def _weighted(self, node: fx.Node, module: Any, weight: Array, scale: Array, weight_bits: int | None) -> None:
+    def _weighted(self, node: fx.Node, module: Any, weight: Array, scale: Array, weight_bits: int) -> None:
         if not self._finite(node, module):
             return
-        op: Op = Linear()
+        op: WeightedOp = Linear(weight, weight_bits)
         if isinstance(module, nn.Conv2d):
             if module.padding_mode != "zeros" or isinstance(module.padding, str):
                 problem = f"padding {module.padding!r} in mode {module.padding_mode!r} is not supported"
                 self._problem(node, problem, "use a number of zeros")
                 return
-            op = Conv2d(_pair(module.stride), _pair(module.padding), _pair(module.dilation), module.groups)
+            geometry = (_pair(module.stride), _pair(module.padding), _pair(module.dilation))
+            op = Conv2d(weight, weight_bits, *geometry, module.groups)
         bias = np.zeros(len(weight)) if module.bias is None else _array(module.bias)
         source = self._source(node)
         if isinstance(op, Linear) and source and len(self._shape(node.args[0])) != 1:
             self._problem(node, f"a linear layer on {self._shape(node.args[0])}", "flatten first: torch.flatten(x, 1)")
             return
         shape = self._shape(node)
-        self._add(node, WeightLayer(self._name(node.target), shape, source, op, weight, scale, weight_bits, bias))
+        self._add(node, WeightLayer(self._name(node.target), shape, source, op, scale, bias))
 
     def _norm(self, node: fx.Node, module: Any) -> None:
         if module.running_mean is None:
@@ -292,7 +293,7 @@ class _Builder:
             return
         self._pool(node, MaxPool(_pair(module.kernel_size), _pair(module.stride), _pair(module.padding)), 1.0)
 
-    def _pool(self, node: fx.Node, op: Op, factor: float) -> None:
+    def _pool(self, node: fx.Node, op: Pool, factor: float) -> None:
         self._add(node, PoolLayer(self._name(node.target), self._shape(node), self._source(node), op, factor))
 
     # --------------------------------------------------------------------- shapes, operations

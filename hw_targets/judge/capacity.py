@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hmdf.sim.nodes import Synapse
+from hmdf.sim.contract import Synapse
 from hmdf.sim.program import Program
 
 from ..finding import Finding

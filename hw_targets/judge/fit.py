@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     HybridFiring,
     LeakyIntegrateAndFire,
@@ -257,7 +257,7 @@ def _multiplier(population: Population, target: Target) -> Iterator[Finding]:
 
 
 def _per_step(population: Population, target: Target) -> Iterator[Finding]:
-    changing = {what: a for what, a in population.parameters() if len(a) > 1 and np.any(a != a[0])}
+    changing = {what: a for what, a, _ in population.parameters() if len(a) > 1 and np.any(a != a[0])}
     if not changing:
         return
     changes = []

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmdf.sim.nodes import WEIGHT_RANGES, Conv2d, Linear, LookupTable, MaxPool, Population, SumPool, Synapse
+from hmdf.sim.contract import (
+    WEIGHT_RANGES,
+    Conv2d,
+    Linear,
+    MaxPool,
+    Population,
+    SumPool,
+    Synapse,
+    WeightedOp,
+    Window,
+)
 from hmdf.sim.program import Program
 
 LARGEST_BITS = 8
@@ -34,7 +44,7 @@ def obstacle(program: Program, name: str) -> str | None:
             return f"'{synapse.name}' takes the largest of its messages"
         if not isinstance(synapse.op, Conv2d | Linear | SumPool):
             return f"'{synapse.name}' runs along its channels"
-        largest = 1 if synapse.weight is None else int(np.abs(synapse.weight.astype(np.int64)).max())
+        largest = int(np.abs(synapse.op.weight.astype(np.int64)).max()) if isinstance(synapse.op, WeightedOp) else 1
         if largest << (message.bits - 1) > WEIGHT_RANGES[8][1]:
             return f"the weights of '{synapse.name}' (up to {largest}), shifted by {message.bits - 1}, exceed 8 bits"
     return None
@@ -48,24 +58,18 @@ def is_local(program: Program, name: str) -> bool:
     if direct or gates or not readers or program.readout.source in {s.name for s in readers}:
         return False
     copies = {s.name for s in readers if _is_copy(s)}
-    tables = {
-        port.source
-        for p in program.populations
-        if isinstance(p.dynamics, LookupTable) and p.message.bits == 1
-        for port in p.ports
-    }
-    others = {port.source for p in program.populations if not isinstance(p.dynamics, LookupTable) for port in p.ports}
+    of_tables = [p for p in program.populations if any(p.tables())]
+    tables = {port.source for p in of_tables if p.message.bits == 1 for port in p.ports}
+    others = {port.source for p in program.populations if p not in of_tables for port in p.ports}
     return all(s.name in copies and s.name in tables and s.name not in others for s in readers)
 
 
 def _is_copy(synapse: Synapse) -> bool:
     """Whether every output is one input times 1, at the same position."""
-    weight = synapse.weight
-    if weight is None or not isinstance(synapse.op, Conv2d | Linear):
+    op = synapse.op
+    if not isinstance(op, Conv2d | Linear):
         return False
-    if isinstance(synapse.op, Conv2d) and (
-        synapse.op != Conv2d(groups=synapse.op.groups) or weight.shape[2:] != (1, 1)
-    ):
+    if op.window is not None and op.window != Window((1, 1), (1, 1), (0, 0)):
         return False
-    rows = weight.reshape(len(weight), -1)
+    rows = op.weight.reshape(len(op.weight), -1)
     return bool(np.all((rows != 0).sum(axis=1) == 1) and np.all(rows.max(axis=1) == 1))

@@ -13,21 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.counters import reaching_taps
-from hmdf.sim.nodes import (
-    INPUT,
-    ChannelConv,
-    Conv2d,
-    HybridFiring,
-    LeakyIntegrateAndFire,
-    Linear,
-    LookupTable,
-    MaxPool,
-    MultiHierarchical,
-    Population,
-    SumPool,
-    Synapse,
-)
+from hmdf.sim.contract import INPUT, Population, Synapse, WeightedOp
 from hmdf.sim.program import Program
 
 READOUT = "readout"
@@ -153,12 +139,11 @@ def _layer(program: Program, population: Population, depths: dict[str, int]) -> 
         edges.append(_direct_edge(program, source, population.shape, depth - 1 - depths[source]))
     per_channel, fixed = _parameter_bits(program, population)
     accumulators = sum(isinstance(program.by_name.get(port.source), Synapse) for port in population.ports)
-    states = {HybridFiring: 1, LeakyIntegrateAndFire: 1, MultiHierarchical: 2}.get(type(population.dynamics), 0)
     return ChipLayer(
         name=population.name,
         shape=extents(population.shape),
         edges=tuple(edges),
-        state_bits=states * program.state_bits,
+        state_bits=len(population.dynamics.facts.states) * program.state_bits,
         accumulator_bits=accumulators * program.accumulator_bits,
         parameter_bits_per_channel=per_channel,
         parameter_bits=fixed,
@@ -186,48 +171,32 @@ def _readout(program: Program, depths: dict[str, int]) -> ChipLayer:
 def _parameter_bits(program: Program, population: Population) -> tuple[int, int]:
     """Bits of the (T or 1, C or 1) tables per channel, and of what is stored once."""
     per_channel = fixed = 0
-    for what, array in population.parameters():
-        width = program.state_bits if "bias" in what or what == "threshold" else 16
+    for _, array, kind in population.parameters():
+        width = kind.register_bits(program.state_bits)
         if array.shape[1] > 1:
             per_channel += array.shape[0] * width
         else:
             fixed += array.shape[0] * width
-    if isinstance(population.dynamics, LookupTable):
-        fixed += 256 * population.message.bits
+    fixed += sum(table.entries for table, _ in population.tables()) * population.message.bits
     return per_channel, fixed
 
 
 def _synapse_edge(program: Program, synapse: Synapse, shape: Extents, delay: int) -> ChipEdge:
-    source = extents(program.shapes[synapse.source])
-    channels = np.arange(shape[0])
-    first, last = channels, channels + 1
+    source, op = extents(program.shapes[synapse.source]), synapse.op
+    first, last = op.channels_read(source, shape[0])
     rows, columns = np.ones((1, source[1]), np.bool_), np.ones((1, source[2]), np.bool_)
-    per_channel, fixed = 0, 1
-    match synapse.op:
-        case Linear():
-            first, last = np.zeros_like(channels), np.full_like(channels, source[0])
-            per_channel, fixed = prod(source), 0
-        case ChannelConv(padding=padding):
-            first, last = np.maximum(channels - padding, 0), np.minimum(channels + padding + 1, source[0])
-            fixed = 2 * padding + 1
-        case Conv2d(groups=groups):
-            assert synapse.weight is not None
-            reads = source[0] // groups
-            first = channels // (shape[0] // groups) * reads
-            last = first + reads
-            per_channel, fixed = prod(synapse.weight.shape[1:]), 0
-        case SumPool(kernel=kernel) | MaxPool(kernel=kernel):
-            fixed = prod(kernel)
-    if not isinstance(synapse.op, Linear | ChannelConv):
-        rows, columns = (_reach(synapse, axis, source[1 + axis], shape[1 + axis]) for axis in (0, 1))
+    if op.window is not None:
+        rows, columns = (op.window.reach(axis, source[1 + axis]) for axis in (0, 1))
+    weighted = isinstance(op, WeightedOp)
+    shared = not isinstance(op, WeightedOp) or op.shared
     return ChipEdge(
         name=synapse.name,
         source=synapse.source,
         source_shape=source,
-        weighted=synapse.weight is not None,
-        weight_bits=synapse.weight_bits,
-        weights_per_channel=per_channel,
-        weights_fixed=fixed,
+        weighted=weighted,
+        weight_bits=op.weight_bits if isinstance(op, WeightedOp) else 0,
+        weights_per_channel=0 if shared else op.taps,
+        weights_fixed=op.taps if shared else 0,
         first=first,
         last=last,
         rows=rows,
@@ -235,22 +204,6 @@ def _synapse_edge(program: Program, synapse: Synapse, shape: Extents, delay: int
         message_bits=program.message_of(synapse.source).bits,
         delay=delay,
     )
-
-
-def _reach(synapse: Synapse, axis: int, size: int, outputs: int) -> Bools:
-    """Whether each output position of an axis reads each input position, (outputs, size)."""
-    op = synapse.op
-    assert isinstance(op, Conv2d | SumPool | MaxPool)
-    if isinstance(op, Conv2d):
-        assert synapse.weight is not None
-        kernel, dilation = synapse.weight.shape[2 + axis], op.dilation[axis]
-    else:
-        kernel, dilation = op.kernel[axis], 1
-    stride, padding = op.stride[axis], op.padding[axis]
-    position, tap = np.nonzero(reaching_taps(size, kernel, stride, padding, dilation))
-    reach = np.zeros((outputs, size), np.bool_)
-    reach[(position + padding - dilation * tap) // stride, position] = True
-    return reach
 
 
 def _direct_edge(program: Program, source: str, shape: tuple[int, ...], delay: int) -> ChipEdge:

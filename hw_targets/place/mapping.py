@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hmdf.sim.contract import INPUT
 from hmdf.sim.errors import DoesNotFit
-from hmdf.sim.nodes import INPUT
 from hmdf.sim.program import Program
 
 from ..events import Activity, checked

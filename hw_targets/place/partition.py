@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.nodes import INPUT
+from hmdf.sim.contract import INPUT
 from hmdf.sim.program import Program
 
 from ..target import PURPOSES, Capabilities, Target

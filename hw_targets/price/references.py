@@ -7,8 +7,7 @@ from math import prod
 import msgspec
 import numpy as np
 
-from hmdf.sim.counters import dense_macs, fanout
-from hmdf.sim.nodes import Relay, Synapse
+from hmdf.sim.contract import Relay, Synapse, WeightedOp
 from hmdf.sim.packing import packed_bytes
 from hmdf.sim.program import Program
 
@@ -34,7 +33,7 @@ def ann(program: Program, reference: Target) -> Ann:
     int8, fp32 = reference.costs.int8_mac_energy, reference.costs.fp32_mac_energy
     if int8 is None or fp32 is None:
         raise ValueError(f"target '{reference.name}' has no int8_mac_energy and fp32_mac_energy; cmos45 has them")
-    macs = sum(dense_macs(s, program.shapes[s.name]) for s in program.synapses if s.weight is not None)
+    macs = sum(s.op.taps * prod(program.shapes[s.name]) for s in program.synapses if s.weight is not None)
     return Ann(macs, *(Cost(*(macs * c for c in triple(constant))) for constant in (int8, fp32)))
 
 
@@ -122,6 +121,6 @@ def neurobench(program: Program, activity: Activity) -> NeuroBench:
 
 def _connections(synapse: Synapse, source_shape: tuple[int, ...]) -> int:
     """Pairs of a weight, zero or not, and a position whose input lies inside the frame."""
-    assert synapse.weight is not None
-    full = msgspec.structs.replace(synapse, weight=np.ones_like(synapse.weight), weight_bits=1)
-    return int(fanout(full, source_shape).sum())
+    op = synapse.op
+    assert isinstance(op, WeightedOp)
+    return int(msgspec.structs.replace(op, weight=np.ones_like(op.weight), weight_bits=1).fanout(source_shape).sum())

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.nodes import Synapse
+from hmdf.sim.contract import Synapse
 from hmdf.sim.program import Program
 
 from ..events import Activity

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import integer_range
-from ..counters import fanout, reaching_taps
-from ..nodes import (
+from ..contract import (
     INPUT,
     ChannelConv,
     Conv2d,
@@ -227,7 +226,7 @@ class _Builder:
             else:
                 read = [port.source for port in node.ports] + ([node.gate.source] if node.gate else [])
                 stateless = isinstance(node.dynamics, Relay | ParallelFiring | LookupTable)
-                steady = all(len(array) == 1 for _, array in node.parameters())
+                steady = all(len(array) == 1 for _, array, _ in node.parameters())
                 constant[node.name] = stateless and steady and all(constant[name] for name in read)
         return constant
 
@@ -326,7 +325,7 @@ class _Builder:
         representatives = np.unique(classes, return_index=True)[1]
         for index, synapse in enumerate(self.program.synapses):
             if synapse.source == name and self.program.carries_spikes(synapse):
-                per_message = fanout(synapse, self.program.shapes[name]).reshape(channels, -1)[:, representatives]
+                per_message = synapse.op.fanout(self.program.shapes[name]).reshape(channels, -1)[:, representatives]
                 per_class = self.fanouts.add(_padded(per_message.T, row["count_row"]))
                 self.consumers.append({"synapse": index, "fanout": per_class})
         return row | {"consumers": len(self.consumers) - row["first_consumer"]}
@@ -347,7 +346,7 @@ class _Builder:
             if isinstance(synapse.op, Linear):
                 reached.append(np.eye(size, dtype=np.int64))
             elif isinstance(synapse.op, Conv2d | SumPool | MaxPool):
-                reached.append(_reaching_taps(synapse, axis, size))
+                reached.append(synapse.op.window.reaching_taps(axis, size))
         return np.unique(np.concatenate(reached, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
 
     def _gate(self, gate: Gate | None, channels: int) -> dict:
@@ -490,17 +489,6 @@ def _arena(message: Message) -> int:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return arena
     raise AssertionError("a message has at most 16 bits")
-
-
-def _reaching_taps(synapse: Synapse, axis: int, size: int) -> NDArray:
-    op = synapse.op
-    if isinstance(op, Conv2d):
-        assert synapse.weight is not None
-        kernel, dilation = synapse.weight.shape[2 + axis], op.dilation[axis]
-    else:
-        assert isinstance(op, SumPool | MaxPool)
-        kernel, dilation = op.kernel[axis], 1
-    return reaching_taps(size, kernel, op.stride[axis], op.padding[axis], dilation)
 
 
 def _geometry(op: SumPool | MaxPool) -> tuple[tuple[int, int], ...]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..nodes import (
+from ..contract import (
     INPUT,
     ChannelConv,
     Conv2d,

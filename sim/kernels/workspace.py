@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import Integers
+from ..contract import INPUT
 from ..counters import Tally
-from ..nodes import INPUT
 from ..program import Program
 from . import engine, events
 from .dot import Path

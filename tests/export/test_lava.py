@@ -9,7 +9,7 @@ import pytest
 
 from hmdf.export.lava import Lava, export_bundle
 from hmdf.export.lava.wiring import wire
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     ChannelConv,
     Conv2d,
@@ -29,8 +29,9 @@ from hmdf.sim.nodes import (
     SumPool,
     Synapse,
 )
+from hmdf.sim.executor import Taps
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
-from hmdf.sim.reference import Taps, run
+from hmdf.sim.reference import run
 from programs import random_messages, random_program
 
 SEEDS = range(48)
@@ -93,9 +94,9 @@ class Probes:
         self.input = Input(shape, message, "frames", Preprocessing(1.0, (0.0,), (1.0,)))
         self.nodes: list[Synapse | Population] = []
 
-    def add(self, op: Op, weight: np.ndarray | None = None, bits: int = 8, source: str = INPUT) -> None:
+    def add(self, op: Op, source: str = INPUT) -> None:
         index = len(self.nodes) // 3
-        synapse = Synapse(f"s{index}", source, op, weight, bits if weight is not None else 0)
+        synapse = Synapse(f"s{index}", source, op)
         shape = synapse.output_shape(self.input.shape)  # the source, if not the input, has the input's shape
         self.nodes.append(synapse)
         self.relay(f"high{index}", shape, Port(synapse.name, np.full((1, 1), 1), 8))
@@ -108,7 +109,7 @@ class Probes:
     def program(self, steps: int = 2) -> Program:
         last = self.nodes[-1]
         assert isinstance(last, Population)
-        head = Synapse("head", last.name, Linear(), np.ones((2, int(np.prod(last.shape))), np.int8), 2)
+        head = Synapse("head", last.name, Linear(np.ones((2, int(np.prod(last.shape))), np.int8), 2))
         bias = np.array([1 << 40, -(1 << 40)])
         return Program(steps, 32, 24, self.input, (*self.nodes, head), Readout("head", bias, 1.0))
 
@@ -135,19 +136,19 @@ def wide_probes() -> Case:
     """Signed 16-bit messages through 8-bit weights, in every geometry; sums over windows of 25 messages."""
     rng, message, shape = np.random.default_rng(7), Message(16, True, 1.0), (4, 9, 7)
     probes = Probes(message, shape)
-    probes.add(Conv2d((1, 1), (1, 1)), wide_weights(rng, (5, 4, 3, 3)))
-    probes.add(Conv2d((2, 3), (2, 0)), wide_weights(rng, (3, 4, 4, 2)))
-    probes.add(Conv2d((1, 2), (0, 3), (2, 3)), wide_weights(rng, (3, 4, 3, 2)))
-    probes.add(Conv2d((2, 1), (1, 0), (1, 1), groups=2), wide_weights(rng, (6, 2, 1, 3)))
-    probes.add(Conv2d((1, 1), (0, 0), (1, 1), groups=4), wide_weights(rng, (8, 1, 2, 2)))
+    probes.add(Conv2d(wide_weights(rng, (5, 4, 3, 3)), 8, (1, 1), (1, 1)))
+    probes.add(Conv2d(wide_weights(rng, (3, 4, 4, 2)), 8, (2, 3), (2, 0)))
+    probes.add(Conv2d(wide_weights(rng, (3, 4, 3, 2)), 8, (1, 2), (0, 3), (2, 3)))
+    probes.add(Conv2d(wide_weights(rng, (6, 2, 1, 3)), 8, (2, 1), (1, 0), (1, 1), groups=2))
+    probes.add(Conv2d(wide_weights(rng, (8, 1, 2, 2)), 8, (1, 1), (0, 0), (1, 1), groups=4))
     probes.add(
-        Conv2d(), np.full((2, 1, 1, 1), -128, np.int8).repeat(4, 1) * np.eye(2, 4, dtype=np.int8)[..., None, None]
+        Conv2d(np.full((2, 1, 1, 1), -128, np.int8).repeat(4, 1) * np.eye(2, 4, dtype=np.int8)[..., None, None], 8)
     )
     probes.add(SumPool((5, 5), (2, 2), (2, 2)))
     probes.add(MaxPool((3, 2), (2, 1), (1, 1)))
-    probes.add(Linear(), wide_weights(rng, (5, 4 * 9 * 7)))
+    probes.add(Linear(wide_weights(rng, (5, 4 * 9 * 7)), 8))
     # Only negative weights, one of them -128: Lava would clip twice that at -255.
-    probes.add(Linear(), -128 * np.eye(3, 4 * 9 * 7, dtype=np.int8))
+    probes.add(Linear(-128 * np.eye(3, 4 * 9 * 7, dtype=np.int8), 8))
     return probes.program(), extreme_messages(message, shape, 7)
 
 
@@ -156,10 +157,10 @@ def many_channel_probes() -> Case:
     rng, message, shape = np.random.default_rng(8), Message(16, True, 1.0), (130, 1, 1)
     probes = Probes(message, shape)
     probes.add(SumPool((1, 1), (1, 1)))
-    probes.add(Conv2d(groups=130), rng.choice([-128, -1, 1, 127], (260, 1, 1, 1)).astype(np.int8))
-    probes.add(Conv2d(padding=(130, 0), stride=(130, 1)), wide_weights(rng, (2, 130, 1, 1)))
-    probes.add(ChannelConv(2), np.array([0, 127, 0, -128, 0], np.int8))
-    probes.add(ChannelConv(1), np.array([-1, 1, 1], np.int8), bits=1)
+    probes.add(Conv2d(rng.choice([-128, -1, 1, 127], (260, 1, 1, 1)).astype(np.int8), 8, groups=130))
+    probes.add(Conv2d(wide_weights(rng, (2, 130, 1, 1)), 8, padding=(130, 0), stride=(130, 1)))
+    probes.add(ChannelConv(np.array([0, 127, 0, -128, 0], np.int8), 8, 2))
+    probes.add(ChannelConv(np.array([-1, 1, 1], np.int8), 1, 1))
     return probes.program(), extreme_messages(message, shape, 8)
 
 
@@ -169,7 +170,7 @@ def unequal_depths() -> Case:
     probes = Probes(Message(6, True, 1.0), shape)
     for index, source in enumerate((INPUT, "high0", "high1")):
         weight = rng.integers(-1, 2, (3, 3, 3, 3)).astype(np.int8)
-        probes.add(Conv2d(padding=(1, 1)), weight, 2, source=source)
+        probes.add(Conv2d(weight, 2, padding=(1, 1)), source=source)
         assert probes.nodes[-1].name == f"low{index}"
     pool = Synapse("pool", "high2", MaxPool(shape[1:], shape[1:]))
     probes.nodes.append(pool)
@@ -192,7 +193,7 @@ def integrator() -> Case:
     one = np.ones((1, 1), np.int64)
     neuron = HybridFiring(4096 * one, 12, 100 * one, 0)
     nodes = Population("n", (3,), (Port(INPUT, one, 0),), 0 * one, neuron, Message(8, False, 1.0))
-    head = Synapse("head", "n", Linear(), np.ones((2, 3), np.int8), 2)
+    head = Synapse("head", "n", Linear(np.ones((2, 3), np.int8), 2))
     image = Input((3,), Message(8, False, 1.0), "constant", Preprocessing(1.0, (0.0,), (1.0,)))
     program = Program(3, 24, 24, image, (nodes, head), Readout("head", np.zeros(2, np.int64), 1.0))
     return program, np.full((3, 1, 3), 40)
@@ -220,7 +221,7 @@ def test_the_cases_cover_the_contract() -> None:
     dynamics = {Relay, HybridFiring, ParallelFiring, LeakyIntegrateAndFire, MultiHierarchical, LookupTable}
     assert {type(node.dynamics) for node in populations} == dynamics
     assert {type(n.op) for p in programs for n in p.synapses} == {Conv2d, Linear, ChannelConv, SumPool, MaxPool}
-    stepwise = {what.split()[0] for node in populations for what, array in node.parameters() if len(array) > 1}
+    stepwise = {what.split()[0] for node in populations for what, array, _ in node.parameters() if len(array) > 1}
     assert {"bias", "multiplier", "threshold", "leak", "soma_leak", "dendrite_leak"} <= stepwise
     wired = [entry for program in programs for entry in wire(program).processes]
     assert {"conv", "dense", "sparse", "max_pool", "delay"} <= {entry["kind"] for entry in wired}

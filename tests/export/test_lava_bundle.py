@@ -8,8 +8,7 @@ import pytest
 
 from hmdf.export.lava import export_bundle, wiring
 from hmdf.export.lava.matrices import banded, sparse_convolution
-from hmdf.sim.errors import ProgramError
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     ChannelConv,
     Conv2d,
@@ -23,8 +22,8 @@ from hmdf.sim.nodes import (
     SumPool,
     Synapse,
 )
+from hmdf.sim.errors import ProgramError
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
-from hmdf.sim.reference import accumulate
 from programs import random_program
 
 IMAGE = (2, 4, 5)
@@ -36,7 +35,7 @@ def relay(name: str, shape: tuple[int, ...], *sources: str, gate: Gate | None = 
 
 
 def program(*nodes: Synapse | Population, last: str, features: int, accumulator_bits: int = 24) -> Program:
-    head = Synapse("head", last, Linear(), np.ones((3, features), np.int8), 2)
+    head = Synapse("head", last, Linear(np.ones((3, features), np.int8), 2))
     return Program(
         time_steps=2,
         state_bits=24,
@@ -48,7 +47,7 @@ def program(*nodes: Synapse | Population, last: str, features: int, accumulator_
 
 
 def convolution(name: str, source: str) -> Synapse:
-    return Synapse(name, source, Conv2d(padding=(1, 1)), np.ones((2, 2, 3, 3), np.int8), 2)
+    return Synapse(name, source, Conv2d(np.ones((2, 2, 3, 3), np.int8), 2, padding=(1, 1)))
 
 
 def test_delay_lines_make_unequal_paths_equal() -> None:
@@ -66,7 +65,7 @@ def test_delay_lines_make_unequal_paths_equal() -> None:
         relay("a", IMAGE, "one"),
         Synapse("pool", "a", SumPool(IMAGE[1:], IMAGE[1:])),
         relay("pooled", (2, 1, 1), "pool", bits=16),
-        Synapse("band", "pooled", ChannelConv(1), np.ones(3, np.int8), 2),
+        Synapse("band", "pooled", ChannelConv(np.ones(3, np.int8), 2, 1)),
         sigmoid,
         convolution("two", "a"),
         relay("b", IMAGE, "two", "a", "one", INPUT, gate=Gate("sigmoid", 4, np.zeros((1, 1), np.int32))),
@@ -87,7 +86,7 @@ def test_a_delay_line_is_shared() -> None:
 
 
 def test_an_accumulator_beyond_lava_is_refused() -> None:
-    wide = Synapse("s", "a", Linear(), np.full((3, 40), 127, np.int8), 8)
+    wide = Synapse("s", "a", Linear(np.full((3, 40), 127, np.int8), 8))
     exceeding = (relay("a", IMAGE, *[INPUT] * 20, bits=16), wide, relay("b", (3,), "s"))
     with pytest.raises(ProgramError, match=r"synapse 's': its accumulator may reach -13004800\.\.12903200"):
         wiring.wire(program(*exceeding, last="b", features=3, accumulator_bits=32))
@@ -111,13 +110,13 @@ def test_sparse_convolution_is_the_convolution(seed: int) -> None:
     kernel = rng.integers(1, 4, 2)
     weight = rng.integers(-128, 128, (groups * 2, source[0] // groups, *kernel)).astype(np.int8)
     stride, padding, dilation = (tuple(int(v) for v in rng.integers(low, 3, 2)) for low in (1, 0, 1))
-    synapse = Synapse("s", INPUT, Conv2d(stride, padding, dilation, groups), weight, 8)
+    synapse = Synapse("s", INPUT, Conv2d(weight, 8, stride, padding, dilation, groups))
     messages = rng.integers(-100, 100, (1, *source))
     matrix = sparse_convolution(synapse.op, weight, source)
     dense = np.zeros(matrix.shape, np.int64)
     for row, (start, stop) in enumerate(zip(matrix.indptr, matrix.indptr[1:], strict=False)):
         dense[row, matrix.indices[start:stop]] = matrix.data[start:stop]
-    np.testing.assert_array_equal(dense @ messages.reshape(-1), accumulate(synapse, messages).reshape(-1))
+    np.testing.assert_array_equal(dense @ messages.reshape(-1), synapse.op.accumulate(messages).reshape(-1))
 
 
 @pytest.mark.parametrize(("channels", "padding"), [(1, 0), (1, 2), (3, 2), (8, 1), (8, 2)])
@@ -125,7 +124,7 @@ def test_banded_matrix_is_the_channel_convolution(channels: int, padding: int) -
     rng = np.random.default_rng(channels)
     weight = rng.integers(-128, 128, 2 * padding + 1).astype(np.int8)
     messages = rng.integers(-100, 100, (1, channels))
-    wanted = accumulate(Synapse("s", INPUT, ChannelConv(padding), weight, 8), messages)
+    wanted = ChannelConv(weight, 8, padding).accumulate(messages)
     np.testing.assert_array_equal(banded(weight, padding, channels) @ messages[0], wanted[0])
 
 

@@ -18,8 +18,9 @@ from hmdf.export.lava import Lava
 from hmdf.export.onnx import OnnxRuntime
 from hmdf.sim import storage
 from hmdf.sim.encoder import encode
+from hmdf.sim.executor import Taps
 from hmdf.sim.program import Program
-from hmdf.sim.reference import Taps, run
+from hmdf.sim.reference import run
 from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import compare
 from hmdf.train.networks import NETWORKS, NetworkSpec, build

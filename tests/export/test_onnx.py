@@ -15,9 +15,7 @@ from onnx import TensorProto
 from hmdf.export.onnx import OnnxRuntime, export_onnx, save_onnx
 from hmdf.export.onnx.functions import library_names
 from hmdf.sim import reference
-from hmdf.sim.encoder import encode
-from hmdf.sim.errors import HmdfError, InputError, ProgramError
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     Conv2d,
     Dynamics,
@@ -33,7 +31,10 @@ from hmdf.sim.nodes import (
     Relay,
     SumPool,
     Synapse,
+    WeightedOp,
 )
+from hmdf.sim.encoder import encode
+from hmdf.sim.errors import HmdfError, InputError, ProgramError
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.verify import compare
 from programs import random_messages, random_program
@@ -58,7 +59,7 @@ def kinds_of(program):
             yield type(node.dynamics).__name__
             yield f"{len(node.ports)} ports"
             yield "gate" if node.gate is not None else "no gate"
-            yield from ("per step" if len(a) > 1 else "constant in time" for _, a in node.parameters())
+            yield from ("per step" if len(a) > 1 else "constant in time" for _, a, _ in node.parameters())
 
 
 @pytest.mark.parametrize("start", range(0, 320, 40))
@@ -202,7 +203,7 @@ def relays(message, bits, signed=True):
     """Input of one feature -> relay -> classifier."""
     nodes = (
         Population("relay", (1,), (Port(INPUT, ONE, 0),), NONE, Relay(), Message(bits, signed, 1.0)),
-        Synapse("head", "relay", Linear(), np.ones((1, 1), np.int8), 8),
+        Synapse("head", "relay", Linear(np.ones((1, 1), np.int8), 8)),
     )
     return program_of((1,), message, nodes)
 
@@ -224,9 +225,9 @@ def program_of(shape, message, nodes, state_bits=24, accumulator_bits=24, steps=
 def test_products_at_their_limits_do_not_saturate(signed, bits, fill):
     message = Message(bits, signed, 1.0)
     nodes = (
-        Synapse("conv", INPUT, Conv2d(padding=(1, 1)), np.full((2, 16, 3, 3), fill, np.int8), 8),
+        Synapse("conv", INPUT, Conv2d(np.full((2, 16, 3, 3), fill, np.int8), 8, padding=(1, 1))),
         Population("sum", (2, 5, 5), (Port("conv", ONE, 8),), NONE, Relay(), Message(16, True, 1.0)),
-        Synapse("head", "sum", Linear(), np.full((3, 50), fill, np.int8), 8),
+        Synapse("head", "sum", Linear(np.full((3, 50), fill, np.int8), 8)),
     )
     program = program_of((16, 5, 5), message, nodes, 32, 32)
     low, high = message.range
@@ -237,7 +238,7 @@ def test_products_at_their_limits_do_not_saturate(signed, bits, fill):
 def test_a_fan_in_whose_raw_byte_products_exceed_32_bits_is_exact():
     """uint8 with zero points adds up to 255 * 255 * 70,000 > 2^32 on the way; the accumulator itself is small."""
     weight = np.tile(np.array([127, -128, 1, 0], np.int8), (2, 17_500))
-    program = program_of((70_000,), Message(8, False, 1.0), [Synapse("head", INPUT, Linear(), weight, 8)])
+    program = program_of((70_000,), Message(8, False, 1.0), [Synapse("head", INPUT, Linear(weight, 8))])
     assert_exact(program, np.full((2, 1, 70_000), 255))
 
 
@@ -256,12 +257,12 @@ def test_clamps_far_beyond_32_bits(state_bits):
         return Population(name, shape, ports, limits[:, ::-1], dynamics, message)
 
     nodes = (
-        Synapse("conv", INPUT, Conv2d(padding=(1, 1)), weight, 8),
+        Synapse("conv", INPUT, Conv2d(weight, 8, padding=(1, 1))),
         population("hybrid", HybridFiring(leak, 3, limits, 0), Message(16, False, 1.0)),
         population("parallel", ParallelFiring(limits, 5), Message(3, False, 1.0)),
         population("relay", Relay(), Message(16, True, 1.0)),
         population("table", LookupTable(np.arange(256), 0), Message(8, False, 1.0)),
-        Synapse("head", "relay", Linear(), np.ones((2, 54), np.int8), 1),
+        Synapse("head", "relay", Linear(np.ones((2, 54), np.int8), 1)),
     )
     program = program_of((4, 3, 3), Message(16, True, 1.0), nodes, state_bits, 32, steps=3)
     rng = np.random.default_rng(1)
@@ -273,7 +274,7 @@ def test_a_pool_padded_by_more_than_its_kernel_sums_zeros():
     nodes = (
         Synapse("pool", INPUT, SumPool((2, 1), (1, 2), (3, 1))),
         Population("sum", (2, 8, 3), (Port("pool", ONE, 0),), NONE, Relay(), Message(16, True, 1.0)),
-        Synapse("head", "sum", Linear(), np.ones((2, 48), np.int8), 1),
+        Synapse("head", "sum", Linear(np.ones((2, 48), np.int8), 1)),
     )
     program = program_of((2, 3, 4), Message(16, True, 1.0), nodes)
     assert_exact(program, np.random.default_rng(0).integers(-9, 9, (3, 1, 2, 3, 4)))
@@ -289,10 +290,10 @@ def assert_exact(program, messages):
 
 def test_a_flipped_weight_is_found_in_the_right_population():
     program = random_program(3)
-    synapse = next(n for n in program.nodes if isinstance(n, Synapse) and n.weight is not None)
-    weight = np.array(synapse.weight)
+    synapse = next(n for n in program.nodes if isinstance(n, Synapse) and isinstance(n.op, WeightedOp))
+    weight = np.array(synapse.op.weight)
     weight.flat[0] = 1 if weight.flat[0] != 1 else -1
-    other = msgspec.structs.replace(synapse, weight=weight)
+    other = msgspec.structs.replace(synapse, op=msgspec.structs.replace(synapse.op, weight=weight))
     planted = msgspec.structs.replace(program, nodes=tuple(other if n is synapse else n for n in program.nodes))
 
     class Planted(OnnxRuntime):
@@ -372,7 +373,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
 
 def test_low_bytes_that_could_overflow_32_bits_are_refused():
     weight = np.full((1, 70_000), -128, np.int8)
-    program = program_of((70_000,), Message(16, True, 1.0), [Synapse("head", INPUT, Linear(), weight, 8)], 24, 32)
+    program = program_of((70_000,), Message(16, True, 1.0), [Synapse("head", INPUT, Linear(weight, 8))], 24, 32)
     with pytest.raises(ProgramError, match="synapse 'head': ONNX adds products in 32 bits"):
         export_onnx(program)
 
@@ -382,10 +383,10 @@ def test_a_gate_product_beyond_the_rounding_shift_is_refused():
     largest = np.full((1, 1), 32767, np.int32)
     ports = (Port("conv", largest, 0), Port("conv", largest, 0))
     nodes = (
-        Synapse("conv", INPUT, Conv2d(), np.ones((1, 1, 1, 1), np.int8), 8),
+        Synapse("conv", INPUT, Conv2d(np.ones((1, 1, 1, 1), np.int8), 8)),
         Population("gate", (1, 1, 1), (Port("conv", ONE, 0),), NONE, Relay(), Message(16, False, 1.0)),
         Population("gated", (1, 1, 1), ports, NONE, Relay(), wide, Gate("gate", 4, NONE)),
-        Synapse("head", "gated", Linear(), np.ones((1, 1), np.int8), 8),
+        Synapse("head", "gated", Linear(np.ones((1, 1), np.int8), 8)),
     )
     with pytest.raises(ProgramError, match="population 'gated': its current times the gate could reach"):
         export_onnx(program_of((1, 1, 1), wide, nodes, 32, 32))

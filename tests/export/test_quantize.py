@@ -14,9 +14,9 @@ from hmdf.export.findings import CompileError
 from hmdf.export.passes.calibrate import best_lsb
 from hmdf.export.passes.quantize import _largest_shift
 from hmdf.sim import ranges, reference
+from hmdf.sim.contract import HybridFiring, LookupTable, Relay
 from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
-from hmdf.sim.nodes import HybridFiring, LookupTable, Relay
 from hmdf.sim.program import Preprocessing
 from hmdf.train.neurons import GradedSpike, ParallelFiring
 from hmdf.train.neurons import HybridFiring as HybridFiringNeuron

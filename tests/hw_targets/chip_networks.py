@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     Conv2d,
     HybridFiring,
@@ -87,9 +87,9 @@ def toy_network() -> Program:
     """
     kernel = (np.arange(72) % 3 - 1).astype(np.int8).reshape(4, 2, 3, 3)
     nodes = (
-        Synapse("conv", INPUT, Conv2d((1, 1), (1, 1)), kernel, 2),
+        Synapse("conv", INPUT, Conv2d(kernel, 2, (1, 1), (1, 1))),
         neurons("fire", (4, 4, 4), ["conv"]),
-        Synapse("classes", "fire", Linear(), np.ones((3, 64), np.int8), 1),
+        Synapse("classes", "fire", Linear(np.ones((3, 64), np.int8), 1)),
     )
     return program(nodes, (2, 4, 4), SPIKE, "frames", "classes", 3, steps=2)
 
@@ -98,12 +98,12 @@ def mixed_network() -> Program:
     """Spikes, a dense current with a convolution of its own and a shortcut around it: every kind of event."""
     kernel = (np.arange(72) % 3 - 1).astype(np.int8).reshape(4, 2, 3, 3)
     nodes = (
-        Synapse("conv", INPUT, Conv2d((1, 1), (1, 1)), kernel, 2),
+        Synapse("conv", INPUT, Conv2d(kernel, 2, (1, 1), (1, 1))),
         relay("current", (4, 4, 4), ["conv"]),
-        Synapse("dense", "current", Conv2d(), np.ones((4, 4, 1, 1), np.int8), 1),
+        Synapse("dense", "current", Conv2d(np.ones((4, 4, 1, 1), np.int8), 1)),
         relay("sum", (4, 4, 4), ["dense", "current"]),
         neurons("fire", (4, 4, 4), ["sum"]),
-        Synapse("classes", "fire", Linear(), np.ones((3, 64), np.int8), 1),
+        Synapse("classes", "fire", Linear(np.ones((3, 64), np.int8), 1)),
     )
     return program(nodes, (2, 4, 4), SPIKE, "frames", "classes", 3, steps=2)
 
@@ -181,7 +181,7 @@ class ResNet:
         self.nodes.append(Synapse("mean", stream, SumPool((size, size), (size, size))))
         self.nodes.append(relay("features", (width, 1, 1), ["mean"], Message(8, True, 0.01)))
         head = self.rng.integers(-128, 128, (self.classes, width)).astype(np.int8)
-        self.nodes.append(Synapse("head", "features", Linear(), head, 8))
+        self.nodes.append(Synapse("head", "features", Linear(head, 8)))
         return program(self.nodes, self.shape, Message(8, True, 0.01), "constant", "head", self.classes)
 
     def block(self, name, stream, before, after, stride) -> str:
@@ -200,7 +200,7 @@ class ResNet:
     def conv(self, name, source, outputs, inputs, kernel, stride, padding, bits) -> None:
         low, high = (-1, 2) if bits == 2 else (-128, 128)
         weight = self.rng.integers(low, high, (outputs, inputs, kernel, kernel)).astype(np.int8)
-        self.nodes.append(Synapse(name, source, Conv2d((stride, stride), (padding, padding)), weight, bits))
+        self.nodes.append(Synapse(name, source, Conv2d(weight, bits, (stride, stride), (padding, padding))))
 
 
 def spiking_chain() -> Program:
@@ -208,9 +208,9 @@ def spiking_chain() -> Program:
     rng = np.random.default_rng(0)
     kernel = rng.integers(-3, 4, (4, 1, 3, 3)).astype(np.int8)
     nodes = (
-        Synapse("conv", INPUT, Conv2d((2, 2), (1, 1)), kernel, 4),
+        Synapse("conv", INPUT, Conv2d(kernel, 4, (2, 2), (1, 1))),
         binary("fire", (4, 4, 4), ["conv"]),
-        Synapse("classes", "fire", Linear(), rng.integers(-3, 4, (3, 64)).astype(np.int8), 4),
+        Synapse("classes", "fire", Linear(rng.integers(-3, 4, (3, 64)).astype(np.int8), 4)),
     )
     return program(nodes, (1, 8, 8), Message(1, False, 1.0), "frames", "classes", 3, state_bits=16)
 

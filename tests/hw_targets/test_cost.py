@@ -9,9 +9,9 @@ from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.price.cost import estimate
 from hmdf.hw_targets.price.references import ann, hd_lif_energy, neurobench
 from hmdf.hw_targets.target import UNITS, Cost, load_target
+from hmdf.sim.contract import INPUT
 from hmdf.sim.counters import count
 from hmdf.sim.errors import InputError
-from hmdf.sim.nodes import INPUT
 from hmdf.sim.reference import run
 from programs import random_messages, random_program
 

@@ -16,7 +16,7 @@ from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.judge.weight_noise import narrowed, signal_to_noise
 from hmdf.hw_targets.on_targets import on_targets
 from hmdf.hw_targets.target import load_target, target_names
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     Conv2d,
     Gate,
@@ -138,7 +138,7 @@ def feature_network():
     firing = HybridFiring(column([2048]), 12, steps, 4)
     weight = np.array([[[[127]]], [[[3]]]], dtype=np.int8)
     nodes = (
-        Synapse("wide", INPUT, Conv2d(), np.tile(weight, (1, 2, 1, 1)), 8),
+        Synapse("wide", INPUT, Conv2d(np.tile(weight, (1, 2, 1, 1)), 8)),
         relay("current", shape, ["wide"], CURRENT),
         Synapse("mean", INPUT, SumPool((4, 4), (4, 4))),
         Population("gate", (2, 1, 1), (Port("mean", column([1]), 0),), column([0]), table, Message(7, False, 0.01)),
@@ -152,7 +152,7 @@ def feature_network():
             SPIKE,
             Gate("gate", 6, column([0])),
         ),
-        Synapse("classes", "fire", Linear(), np.ones((3, 32), np.int8), 1),
+        Synapse("classes", "fire", Linear(np.ones((3, 32), np.int8), 1)),
     )
     return program(nodes, shape, SPIKE, "frames", "classes", 3, steps=2)
 
@@ -200,9 +200,9 @@ def test_all_findings_at_once(toy_chip):
 def test_fan_in_is_said_once_with_the_groups_that_would_do(toy_chip):
     rng = np.random.default_rng(0)
     nodes = (
-        Synapse("conv", INPUT, Conv2d((1, 1), (1, 1)), rng.integers(-1, 2, (8, 32, 3, 3)).astype(np.int8), 2),
+        Synapse("conv", INPUT, Conv2d(rng.integers(-1, 2, (8, 32, 3, 3)).astype(np.int8), 2, (1, 1), (1, 1))),
         binary("fire", (8, 4, 4), ["conv"]),
-        Synapse("classes", "fire", Linear(), np.ones((3, 128), np.int8), 1),
+        Synapse("classes", "fire", Linear(np.ones((3, 128), np.int8), 1)),
     )
     network = program(nodes, (32, 4, 4), Message(1, False, 1.0), "frames", "classes", 3, state_bits=16)
     (finding,) = check(network, load_target("tianjic"))

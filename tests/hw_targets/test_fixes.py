@@ -11,7 +11,7 @@ from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.judge.weight_noise import narrowed
 from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.target import load_target
-from hmdf.sim.nodes import INPUT, Conv2d, Linear, Message, Synapse
+from hmdf.sim.contract import INPUT, Conv2d, Linear, Message, Synapse, WeightedOp
 
 replace = msgspec.structs.replace
 
@@ -35,13 +35,13 @@ def with_weight_bits(network, bits):
     """Every wider weight in `bits` bits: signs at 1 bit, else scaled to the range."""
 
     def narrow(node):
-        if not isinstance(node, Synapse) or node.weight is None or node.weight_bits <= bits:
+        if not isinstance(node, Synapse) or not isinstance(node.op, WeightedOp) or node.op.weight_bits <= bits:
             return node
-        near = narrowed(node.weight, bits)
+        near = narrowed(node.op.weight, bits)
         rows = np.abs(near).reshape(len(near), -1).max(axis=1).reshape(-1, *(1,) * (near.ndim - 1))
         top = 1 if bits <= 2 else (1 << (bits - 1)) - 1
         weight = np.rint(near / np.where(rows > 0, rows, 1) * top).astype(np.int8)
-        return replace(node, weight=weight, weight_bits=bits)
+        return replace(node, op=replace(node.op, weight=weight, weight_bits=bits))
 
     return with_nodes(network, narrow)
 
@@ -79,9 +79,9 @@ def test_more_chips_where_cores_differ():
     nodes = []
     source = INPUT
     for name in ("a", "b", "c"):
-        nodes += [Synapse(name, source, Conv2d((1, 1), (1, 1)), kernel, 8), binary(f"{name}.fire", (64, 4, 4), [name])]
+        nodes += [Synapse(name, source, Conv2d(kernel, 8, (1, 1), (1, 1))), binary(f"{name}.fire", (64, 4, 4), [name])]
         source = f"{name}.fire"
-    nodes.append(Synapse("classes", source, Linear(), np.ones((3, 1024), np.int8), 1))
+    nodes.append(Synapse("classes", source, Linear(np.ones((3, 1024), np.int8), 1)))
     network = program(nodes, (64, 4, 4), Message(1, False, 1.0), "frames", "classes", 3, state_bits=16)
     speck = load_target("speck")
     (finding,) = check(network, speck)
@@ -100,9 +100,9 @@ def test_a_layer_that_no_core_of_speck_holds():
 
     def network(channels):
         nodes = (
-            Synapse("conv", INPUT, Conv2d((1, 1), (1, 1)), kernel[:channels], 8),
+            Synapse("conv", INPUT, Conv2d(kernel[:channels], 8, (1, 1), (1, 1))),
             binary("fire", (channels, *shape[1:]), ["conv"]),
-            Synapse("classes", "fire", Linear(), np.ones((1, channels * 320), np.int8), 1),
+            Synapse("classes", "fire", Linear(np.ones((1, channels * 320), np.int8), 1)),
         )
         return program(nodes, shape, Message(1, False, 1.0), "frames", "classes", 1, state_bits=16)
 
@@ -177,7 +177,7 @@ def test_narrower_weights_where_one_neuron_needs_too_much_memory(toy_chip):
     """A class with 64 weights of 8 bits, 3 of state, 3 of accumulator, 3 of bias."""
     network = with_nodes(
         spiking_chain(),
-        lambda n: replace(n, weight=np.full((3, 64), 100, np.int8), weight_bits=8) if n.name == "classes" else n,
+        lambda n: replace(n, op=Linear(np.full((3, 64), 100, np.int8), 8)) if n.name == "classes" else n,
     )
     chip = toy_chip(("bytes = 4096", "bytes = 60"))
     finding = next(f for f in check(network, chip) if f.node == "readout")
@@ -208,9 +208,9 @@ def test_groups_for_too_large_a_fan_in():
     def network(groups):
         kernel = weight[:, : 32 // groups]
         nodes = (
-            Synapse("conv", INPUT, Conv2d((1, 1), (1, 1), groups=groups), kernel, 2),
+            Synapse("conv", INPUT, Conv2d(kernel, 2, (1, 1), (1, 1), groups=groups)),
             binary("fire", (8, 4, 4), ["conv"]),
-            Synapse("classes", "fire", Linear(), np.ones((3, 128), np.int8), 1),
+            Synapse("classes", "fire", Linear(np.ones((3, 128), np.int8), 1)),
         )
         return program(nodes, (32, 4, 4), Message(1, False, 1.0), "frames", "classes", 3, state_bits=16)
 

@@ -11,9 +11,8 @@ from hmdf.hw_targets.place.layers import layers_of
 from hmdf.hw_targets.place.mapping import lower_bound, map_program
 from hmdf.hw_targets.place.partition import partition
 from hmdf.hw_targets.target import load_target, parse_target
-from hmdf.sim.counters import fanout
+from hmdf.sim.contract import INPUT, Synapse
 from hmdf.sim.errors import DoesNotFit
-from hmdf.sim.nodes import INPUT, Synapse
 from programs import random_program
 
 
@@ -118,7 +117,7 @@ def test_connections_equal_the_synapses_of_the_counters():
                 if not isinstance(synapse, Synapse) or (synapse.weight is not None and 0 in synapse.weight):
                     continue
                 reads = (edge.last - edge.first).sum() * edge.rows.sum() * edge.columns.sum()
-                leaving = fanout(synapse, program.shapes[synapse.source])
+                leaving = synapse.op.fanout(program.shapes[synapse.source])
                 assert reads == leaving.sum()
                 assert edge.fan_out() == leaving.max()
 

@@ -5,7 +5,7 @@ from chip_networks import program, relay, resnet18, toy_network
 from hmdf.export.passes.serialize import serialize
 from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.judge.serializable import is_local, obstacle
-from hmdf.sim.nodes import (
+from hmdf.sim.contract import (
     INPUT,
     Conv2d,
     Linear,
@@ -62,17 +62,17 @@ def test_every_number_of_bits(bits, shape):
     if len(shape) == 3:
         weight = rng.integers(-1, 2, (3, 3, 3, 3)).astype(np.int8)
         nodes += [
-            Synapse("conv", "fire", Conv2d((1, 1), (1, 1)), weight, 2),
+            Synapse("conv", "fire", Conv2d(weight, 2, (1, 1), (1, 1))),
             Synapse("pool", "fire", SumPool((3, 3), (1, 1), (1, 1))),
             relay("sum", shape, ["conv", "pool", "fire"], Message(16, True, 1.0)),
         ]
     else:
         weight = rng.integers(-1, 2, (6, 6)).astype(np.int8)
         nodes += [
-            Synapse("full", "fire", Linear(), weight, 2),
+            Synapse("full", "fire", Linear(weight, 2)),
             relay("sum", shape, ["full", "fire"], Message(16, True, 1.0)),
         ]
-    nodes.append(Synapse("classes", "fire", Linear(), np.ones((2, int(np.prod(shape))), np.int8), 1))
+    nodes.append(Synapse("classes", "fire", Linear(np.ones((2, int(np.prod(shape))), np.int8), 1)))
     original = program(nodes, shape, spike, "frames", "classes", 2, steps=3)
     serialised = serialize(original)
     assert is_local(serialised, "fire")
@@ -86,7 +86,7 @@ def test_what_cannot_be_serialised_says_why(big):
     toy = toy_network()
     assert obstacle(toy, "fire") is None
     nodes = list(toy.nodes)
-    nodes[2] = Synapse("classes", "fire", Linear(), np.full((3, 64), 100, np.int8), 8)
+    nodes[2] = Synapse("classes", "fire", Linear(np.full((3, 64), 100, np.int8), 8))
     heavy = program(nodes, (2, 4, 4), toy.input.message, "frames", "classes", 3)
     assert "exceed 8 bits" in obstacle(heavy, "fire")
     assert serialize(heavy) is heavy

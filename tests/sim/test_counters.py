@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hmdf.sim import reference
-from hmdf.sim.counters import count, dense_macs, fanout
-from hmdf.sim.nodes import INPUT, Conv2d, Linear, MaxPool, Message, Population, Port, Relay, SumPool, Synapse
+from hmdf.sim.contract import INPUT, Conv2d, Linear, MaxPool, Message, Population, Port, Relay, SumPool, Synapse
+from hmdf.sim.counters import count
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.simulator import Simulator
 from programs import random_messages, random_program
@@ -78,11 +78,11 @@ def events(synapse: Synapse, shape: tuple[int, ...], messages: np.ndarray) -> in
 
 WEIGHT = np.random.default_rng(2).integers(-1, 2, (6, 2, 3, 2)).astype(np.int8)
 SYNAPSES = [
-    Synapse("s", INPUT, Conv2d((2, 1), (1, 1), (1, 2), 2), WEIGHT, 2),
-    Synapse("s", INPUT, Conv2d((1, 2), (2, 0), (2, 1), 2), WEIGHT, 2),
+    Synapse("s", INPUT, Conv2d(WEIGHT, 2, (2, 1), (1, 1), (1, 2), 2)),
+    Synapse("s", INPUT, Conv2d(WEIGHT, 2, (1, 2), (2, 0), (2, 1), 2)),
     Synapse("s", INPUT, SumPool((3, 2), (2, 1), (1, 0))),
     Synapse("s", INPUT, MaxPool((2, 2), (2, 2), (1, 1))),
-    Synapse("s", INPUT, Linear(), np.random.default_rng(3).integers(-1, 2, (4, 4 * 7 * 6)).astype(np.int8), 2),
+    Synapse("s", INPUT, Linear(np.random.default_rng(3).integers(-1, 2, (4, 4 * 7 * 6)).astype(np.int8), 2)),
 ]
 
 
@@ -95,7 +95,7 @@ def test_definition_equals_counting_by_hand(synapse):
     by_hand = [events(synapse, shape, messages[0, t]) for t in range(2)]
     assert counts.synapses["s"].sops.tolist() == by_hand
     assert counts.synapses["s"].sops_per_sample.tolist() == [sum(by_hand)]
-    assert fanout(synapse, shape).sum() == events(synapse, shape, np.ones(shape))
+    assert synapse.op.fanout(shape).sum() == events(synapse, shape, np.ones(shape))
 
 
 def frames_program(synapse: Synapse, shape: tuple[int, ...]) -> Program:
@@ -109,7 +109,7 @@ def frames_program(synapse: Synapse, shape: tuple[int, ...]) -> Program:
         nodes=(
             synapse,
             Population("relay", out, (Port("s", one, 0),), zero, Relay(), Message(16, True, 1.0)),
-            Synapse("head", "relay", Linear(), np.ones((2, int(np.prod(out))), np.int8), 1),
+            Synapse("head", "relay", Linear(np.ones((2, int(np.prod(out))), np.int8), 1)),
         ),
         readout=Readout("head", np.zeros(2, np.int64), 1.0),
     )
@@ -132,10 +132,10 @@ def test_dense_messages_are_macs():
 def test_dense_macs_and_the_literatures_convention():
     program = frames_program(SYNAPSES[0], (4, 7, 6))
     out = program.shapes["s"]
-    assert dense_macs(SYNAPSES[0], out) == 2 * 3 * 2 * np.prod(out)
+    assert SYNAPSES[0].op.taps * np.prod(out) == 2 * 3 * 2 * np.prod(out)
     messages = (np.arange(2 * 4 * 7 * 6).reshape(1, 2, 4, 7, 6) % 4 == 0).astype(np.int64)
     counts = Simulator(1).simulate(program, messages).counters
     assert counts.populations[INPUT].density() == 0.25
-    assert counts.synapses["s"].conventional_sops == 0.25 * dense_macs(SYNAPSES[0], out) * 2
+    assert counts.synapses["s"].conventional_sops == 0.25 * SYNAPSES[0].op.taps * np.prod(out) * 2
     assert counts.synapses["s"].weight_bytes == -(-6 * 2 * 3 * 2 // 5)
     assert counts.weight_bytes() == counts.synapses["s"].weight_bytes + -(-2 * int(np.prod(out)) // 8)

@@ -4,9 +4,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from hmdf.sim.contract import INPUT, Conv2d, Linear, Message, Population, Port, Relay, Synapse
 from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
-from hmdf.sim.nodes import INPUT, Conv2d, Linear, Message, Population, Port, Relay, Synapse
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 
 ONE = np.ones((1, 1), dtype=np.int32)
@@ -21,9 +21,9 @@ def program(timing: str = "constant", scale: float = 0.5, signed: bool = True) -
         accumulator_bits=24,
         input=Input((2, 3, 4), Message(4, signed, scale), timing, Preprocessing(255.0, (0.5, 0.25), (0.5, 2.0))),
         nodes=(
-            Synapse("conv", INPUT, Conv2d(), np.ones((1, 2, 1, 1), np.int8), 2),
+            Synapse("conv", INPUT, Conv2d(np.ones((1, 2, 1, 1), np.int8), 2)),
             Population("relay", (1, 3, 4), (Port("conv", ONE, 0),), ZERO, Relay(), Message(8, True, 1.0)),
-            Synapse("head", "relay", Linear(), np.ones((3, 12), np.int8), 2),
+            Synapse("head", "relay", Linear(np.ones((3, 12), np.int8), 2)),
         ),
         readout=Readout("head", np.zeros(3, np.int64), 1.0),
     )

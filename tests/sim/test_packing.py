@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hmdf.sim.contract import WEIGHT_RANGES
 from hmdf.sim.errors import ProgramError
-from hmdf.sim.nodes import WEIGHT_RANGES
 from hmdf.sim.packing import pack, packed_bytes, unpack
 
 

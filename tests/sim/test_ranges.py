@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmdf.sim import ranges, reference
-from hmdf.sim.nodes import INPUT, Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
+from hmdf.sim.contract import INPUT, Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
+from hmdf.sim.contract.intervals import Bounds, Interval
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from programs import random_messages, random_program
 
@@ -24,7 +25,7 @@ def assert_inside(program: Program, messages: np.ndarray) -> int:
         reached += int(seen.max() == proven.message.high)
     for synapse in program.synapses:
         source = messages if synapse.source == INPUT else taps.messages[synapse.source]
-        accumulator = reference.accumulate(synapse, source.reshape(-1, *source.shape[2:]).astype(np.int64))
+        accumulator = synapse.op.accumulate(source.reshape(-1, *source.shape[2:]).astype(np.int64))
         proven_sum = proof.synapses[synapse.name]
         assert proven_sum.low <= accumulator.min(), synapse.name
         assert accumulator.max() <= proven_sum.high, synapse.name
@@ -44,12 +45,12 @@ def one_layer(weight: np.ndarray, message: Message, padding: int = 0, leak: int 
     """A convolution (or linear layer), one HM-DF population, and a read-out that sums the spikes."""
     size = 5
     shape = (weight.shape[1], size, size)
-    conv = Synapse("conv", INPUT, Conv2d(padding=(padding, padding)), weight.astype(np.int8), 8)
+    conv = Synapse("conv", INPUT, Conv2d(weight.astype(np.int8), 8, padding=(padding, padding)))
     extents = conv.output_shape(shape)
     one = np.ones((1, 1), np.int32)
     neuron = HybridFiring(one * leak, 12, one * 100, 2)
     population = Population("act", extents, (Port("conv", one, 0),), one * 0, neuron, Message(4, False, 1.0))
-    head = Synapse("head", "act", Linear(), np.ones((2, int(np.prod(extents))), np.int8), 8)
+    head = Synapse("head", "act", Linear(np.ones((2, int(np.prod(extents))), np.int8), 8))
     return Program(
         time_steps=steps,
         state_bits=24,
@@ -77,7 +78,7 @@ def test_adversarial_inputs_built_from_the_weight_signs_reach_the_accumulator_bo
             extremes.append(image)
     messages = np.stack(extremes)[:, None]
     assert_inside(program, messages)
-    accumulator = reference.accumulate(program.synapses[0], messages[:, 0].astype(np.int64))
+    accumulator = program.synapses[0].op.accumulate(messages[:, 0].astype(np.int64))
     assert accumulator.max() == proof.high
     assert accumulator.min() == proof.low
 
@@ -86,21 +87,21 @@ def test_the_membrane_follows_the_recurrence_for_all_steps():
     program = one_layer(np.ones((1, 1, 1, 1)), Message(6, False, 1.0), leak=4096, steps=3)
     # m_t <= theta + 63 once the threshold of 100 is reached: 63, 126, 100 + 63.
     proof = ranges.prove(program).populations["act"]
-    assert proof.membrane == ranges.Interval(0, 163)
-    assert proof.message == ranges.Interval(0, 15)
+    assert proof.membrane == Interval(0, 163)
+    assert proof.message == Interval(0, 15)
     assert proof.message_clamps  # (163 - 100) / 4 rounds to 16, over 15
     assert not proof.state_clamps
 
 
 def test_a_wrong_bound_would_be_noticed(monkeypatch):
     program = one_layer(np.full((2, 2, 3, 3), 5), Message(6, False, 1.0))
-    honest = ranges.accumulator_bounds
+    honest = Conv2d.bounds
 
     def too_tight(*arguments):
         bounds = honest(*arguments)
-        return ranges.Bounds(bounds.low, bounds.high - 1)
+        return Bounds(bounds.low, bounds.high - 1)
 
-    monkeypatch.setattr(ranges, "accumulator_bounds", too_tight)
+    monkeypatch.setattr(Conv2d, "bounds", too_tight)
     with pytest.raises(AssertionError):
         assert_inside(program, np.full((1, 1, 2, 5, 5), 63))
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from hmdf.sim import reference
+from hmdf.sim.contract import INPUT, Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
 from hmdf.sim.errors import InputError
 from hmdf.sim.kernels.dot import ENVIRONMENT, Portable, choose_path
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.kernels.workspace import Workspace
-from hmdf.sim.nodes import INPUT, Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.simulator import Simulator, simulate
 from programs import random_messages, random_program
@@ -31,7 +31,7 @@ def features(program: Program) -> set[str]:
     found |= {"port on the input"} if INPUT in read else set()
     found |= {"signed message" for p in program.populations if p.message.signed}
     found |= {"16-bit message" for p in program.populations if p.message.bits > 8}
-    found |= {"steps differ" for p in program.populations for _, array in p.parameters() if len(array) > 1}
+    found |= {"steps differ" for p in program.populations for _, array, _ in p.parameters() if len(array) > 1}
     for op in (s.op for s in program.synapses if isinstance(s.op, Conv2d)):
         found |= {"groups"} if op.groups > 1 else set()
         found |= {f for f in ("stride", "dilation") if getattr(op, f) != (1, 1)}
@@ -87,9 +87,9 @@ def conv_program(channels: int = 8, size: int = 16, steps: int = 3) -> Program:
         accumulator_bits=24,
         input=Input((2, size, size), Message(8, True, 1.0), "constant", Preprocessing(1.0, (0.0,), (1.0,))),
         nodes=(
-            Synapse("conv", INPUT, Conv2d(padding=(1, 1)), weight, 2),
+            Synapse("conv", INPUT, Conv2d(weight, 2, padding=(1, 1))),
             Population("spikes", (channels, size, size), (Port("conv", 3 * one, 0),), zero, fire, Message(4, False, 1)),
-            Synapse("head", "spikes", Linear(), rng.integers(-8, 8, (5, channels * size * size)).astype(np.int8), 4),
+            Synapse("head", "spikes", Linear(rng.integers(-8, 8, (5, channels * size * size)).astype(np.int8), 4)),
         ),
         readout=Readout("head", np.arange(5), 1.0),
     )
@@ -105,10 +105,10 @@ def test_large_values_need_64_bits(path):
         accumulator_bits=32,
         input=Input((2000, 8, 1), Message(16, False, 1.0), "frames", Preprocessing(1.0, (0.0,), (1.0,))),
         nodes=(
-            Synapse("wide", INPUT, Linear(), np.full((3, 16000), 127, np.int8), 8),
+            Synapse("wide", INPUT, Linear(np.full((3, 16000), 127, np.int8), 8)),
             Population("spikes", (3,), (Port("wide", 32767 * one, 47),), zero, fire, Message(16, False, 1.0)),
             Population("all", (3,), (Port("wide", -32768 * one, 0),), zero, fire, Message(1, False, 1.0)),
-            Synapse("head", "spikes", Linear(), np.ones((2, 3), np.int8), 2),
+            Synapse("head", "spikes", Linear(np.ones((2, 3), np.int8), 2)),
         ),
         readout=Readout("head", np.array([-(1 << 47), (1 << 47) - 1]), 1.0),
     )
@@ -120,10 +120,10 @@ def test_large_values_need_64_bits(path):
 def wide_network(kernel: int, stride: int, dilation: int) -> Program:
     """Convolutions with patches long enough to be done event by event, on both kinds of messages."""
     rng = np.random.default_rng(kernel)
-    op = Conv2d((stride, stride), (1, 1), (dilation, dilation))
     one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
     fire = HybridFiring(np.full((1, 1), -1500), 12, rng.integers(100, 900, (3, 1)), 4)
-    first = Synapse("first", INPUT, op, rng.integers(-1, 2, (70, 40, kernel, kernel)).astype(np.int8), 2)
+    weight = rng.integers(-1, 2, (70, 40, kernel, kernel)).astype(np.int8)
+    first = Synapse("first", INPUT, Conv2d(weight, 2, (stride, stride), (1, 1), (dilation, dilation)))
     shape = first.output_shape((40, 9, 11))
     features = int(np.prod(shape))
     return Program(
@@ -134,9 +134,9 @@ def wide_network(kernel: int, stride: int, dilation: int) -> Program:
         nodes=(
             first,
             Population("a", shape, (Port("first", 20 * one, 3),), zero, fire, Message(4, False, 1)),
-            Synapse("second", "a", Conv2d(padding=(1, 1)), rng.integers(-8, 8, (33, 70, 3, 3)).astype(np.int8), 4),
+            Synapse("second", "a", Conv2d(rng.integers(-8, 8, (33, 70, 3, 3)).astype(np.int8), 4, padding=(1, 1))),
             Population("b", (33, *shape[1:]), (Port("second", 9 * one, 2),), zero, fire, Message(5, False, 1)),
-            Synapse("head", "a", Linear(), rng.integers(-1, 2, (10, features)).astype(np.int8), 2),
+            Synapse("head", "a", Linear(rng.integers(-1, 2, (10, features)).astype(np.int8), 2)),
         ),
         readout=Readout("head", np.zeros(10, np.int64), 1.0),
     )

@@ -6,8 +6,9 @@ import pytest
 
 from hmdf.sim import simulator as simulator_module
 from hmdf.sim.errors import HmdfError
+from hmdf.sim.executor import Taps
 from hmdf.sim.kernels.plan import build_plan
-from hmdf.sim.reference import Reference, Taps
+from hmdf.sim.reference import Reference
 from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import Mismatch, compare
 from programs import random_messages, random_program

@@ -20,7 +20,7 @@ from hmdf.export.config import Config
 from hmdf.export.passes.first_steps import first_steps
 from hmdf.hw_targets.target import Cost, load_target
 from hmdf.sim import reference, storage
-from hmdf.sim.reference import Taps
+from hmdf.sim.executor import Taps
 from hmdf.sim.simulator import Simulator
 from hmdf.tools.console import load_data, normalised
 from hmdf.tools.exploration import runners
@@ -74,7 +74,7 @@ def test_the_first_steps_are_those_of_the_whole_program(seed):
     for steps in range(1, program.time_steps + 1):
         shorter = first_steps(program, steps)
         assert shorter.time_steps == steps
-        assert all(len(a) in (1, steps) for p in shorter.populations for _, a in p.parameters())
+        assert all(len(a) in (1, steps) for p in shorter.populations for _, a, _ in p.parameters())
         taps = reference.run(shorter, messages[:, : shorter.input_steps])
         for name, sent in taps.messages.items():
             assert np.array_equal(sent, whole.messages[name][:, :steps]), name

@@ -2,12 +2,13 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
 from hmdf.sim import reference, simulator, storage
+from hmdf.sim.contract import Synapse
 from hmdf.sim.encoder import encode, normalise
-from hmdf.sim.nodes import Synapse
 
 SAMPLES = 12
 
@@ -31,10 +32,10 @@ def with_flipped_weight(program):
     """The program with one bit flipped: one ternary weight of layer3 is 1 instead of 0."""
     nodes = list(program.nodes)
     index = next(i for i, node in enumerate(nodes) if node.name == "layer3.conv")
-    weight = nodes[index].weight.copy()
+    weight = nodes[index].op.weight.copy()
     where = tuple(np.argwhere(weight == 0)[0])
     weight[where] ^= 1
-    nodes[index] = Synapse("layer3.conv", nodes[index].source, nodes[index].op, weight, nodes[index].weight_bits)
+    nodes[index] = Synapse("layer3.conv", nodes[index].source, msgspec.structs.replace(nodes[index].op, weight=weight))
     fields = {field: getattr(program, field) for field in program.__struct_fields__} | {"nodes": tuple(nodes)}
     return type(program)(**fields)
 

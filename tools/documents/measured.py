@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 
 from hmdf.hw_targets.events import Activity
+from hmdf.sim.contract import INPUT, Population
 from hmdf.sim.errors import InputError
-from hmdf.sim.nodes import INPUT, Population
 from hmdf.sim.program import Program
 
 Document = TypeVar("Document")

@@ -14,10 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
+from hmdf.sim.contract import INPUT, Population, Synapse
 from hmdf.sim.counters import Counters
 from hmdf.sim.files import write_whole
 from hmdf.sim.memory import memory_of
-from hmdf.sim.nodes import INPUT, Population, Synapse
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 from hmdf.tools.console import print_table, table

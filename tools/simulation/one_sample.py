@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.nodes import INPUT, Synapse
+from hmdf.sim.contract import INPUT, Synapse
+from hmdf.sim.executor import Executor
 from hmdf.sim.program import Program
-from hmdf.sim.reference import Executor, accumulate
 from hmdf.train.data import Dataset
 from hmdf.train.data.pictures import Pictures
 
@@ -46,7 +46,7 @@ def _logits_by_step(program: Program, sent: dict[str, NDArray]) -> NDArray[np.fl
     """(T, classes): the logits after each step, as real numbers."""
     head = program.by_name[program.readout.source]
     assert isinstance(head, Synapse)
-    gains = accumulate(head, sent[head.source].astype(np.int64)) + program.readout.bias
+    gains = head.op.accumulate(sent[head.source].astype(np.int64)) + program.readout.bias
     return gains.cumsum(axis=0) * program.readout.scale
 
 

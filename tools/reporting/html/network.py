@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hmdf.hw_targets.place.layers import READOUT
-from hmdf.sim.nodes import INPUT
+from hmdf.sim.contract import INPUT
 from hmdf.tools.reporting.assemble import every_node
 
 from .markup import Markup, Numbers, count, el, percent

@@ -1,0 +1,97 @@
+"""Populations: neurons that take in currents, keep a state and send one message per neuron and time-step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..errors import ProgramError
+from .dynamics import Dynamics
+from .message import Message
+from .parameters import Bias32, Multiplier16, Parameter, Shift, Table, fields_of
+from .struct import Array, Contract, Shape, check_name, check_shape
+
+
+class Port(Contract):
+    """How a population takes in one accumulator or one message: rshift(multiplier[t,c] * in, shift)."""
+
+    source: str
+    multiplier: Multiplier16
+    shift: Shift
+
+
+class Gate(Contract):
+    """Scales the current by one message per channel: I = rshift(I * gate[c], shift) + bias[t,c].
+
+    `source`: a population of shape (C,) or (C, 1, 1). `bias`: what the gate must not scale.
+    """
+
+    source: str
+    shift: Shift
+    bias: Bias32
+
+
+class Entry(NamedTuple):
+    """A (T or 1, C or 1) array of a population, with the name it has in messages to the user and its type."""
+
+    what: str
+    array: Array
+    type: Parameter
+
+
+class Population(Contract, tag="population"):
+    """Neurons of one kind.
+
+    Fields:
+        shape: (C, H, W) or (F,).
+        ports: summed; each source has the population's shape.
+        bias: added to the sum of the ports.
+        gate: optional channel gate, applied after the bias.
+        dynamics: what the neuron does with the current I.
+        message: what it sends.
+    """
+
+    name: str
+    shape: Shape
+    ports: tuple[Port, ...]
+    bias: Bias32
+    dynamics: Dynamics
+    message: Message
+    gate: Gate | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_shape(f"population '{self.name}'", self.shape)
+        if not self.ports:
+            raise ProgramError(f"population '{self.name}': has no port")
+        for part, field, what, kind in self._fields():
+            value = getattr(part, field)
+            if isinstance(kind, Parameter):
+                part._freeze(field, kind.checked(f"population '{self.name}': {what}", value, self.shape[0]))
+            elif isinstance(kind, Table):
+                part._freeze(field, kind.checked(f"population '{self.name}'", value, self.message.range))
+            else:
+                kind.checked(f"population '{self.name}': {what}", value)
+        if self.dynamics.facts.spikes is not None and self.message.signed:
+            raise ProgramError(f"population '{self.name}': spikes are unsigned, its message is signed")
+
+    def parameters(self) -> Iterator[Entry]:
+        """Every array that may differ per time-step and channel."""
+        for part, field, what, kind in self._fields():
+            if isinstance(kind, Parameter):
+                yield Entry(what, getattr(part, field), kind)
+
+    def tables(self) -> Iterator[tuple[Table, Array]]:
+        """Every array that is the same for all steps and channels."""
+        for _, kind, value in fields_of(self.dynamics):
+            if isinstance(kind, Table):
+                yield kind, value
+
+    def _fields(self) -> Iterator[tuple[Contract, str, str, Any]]:
+        """Each typed field: the part that holds it, its name there, its name for the user, its kind."""
+        parts: list[tuple[Contract, str]] = [(self, ""), *((p, f" of port '{p.source}'") for p in self.ports)]
+        if self.gate is not None:
+            parts.append((self.gate, " of the gate"))
+        for part, suffix in [*parts, (self.dynamics, "")]:
+            for name, kind, _ in fields_of(part):
+                yield part, name, name + suffix, kind

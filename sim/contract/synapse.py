@@ -1,0 +1,48 @@
+"""Synapses: weights without state."""
+
+from __future__ import annotations
+
+from ..errors import ProgramError
+from .ops import Op, WeightedOp
+from .struct import Array, Contract, Shape, check_name
+
+
+class Synapse(Contract, tag="synapse"):
+    """Turns the message of `source` into an exact integer accumulator.
+
+    Fields:
+        name: unique among the nodes.
+        source: a population, or "input".
+        op: the connection pattern with its geometry and weights.
+    """
+
+    name: str
+    source: str
+    op: Op
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if isinstance(self.op, WeightedOp):
+            try:
+                self.op.check()
+            except ProgramError as error:
+                raise ProgramError(f"synapse '{self.name}': {error}") from None
+
+    @property
+    def weight(self) -> Array | None:
+        return self.op.weight if isinstance(self.op, WeightedOp) else None
+
+    @property
+    def weight_bits(self) -> int:
+        return self.op.weight_bits if isinstance(self.op, WeightedOp) else 0
+
+    def output_shape(self, source: Shape) -> Shape:
+        """Shape of the accumulator for a source of shape (C, H, W) or (F,).
+
+        Raises:
+            ProgramError: the weight or the geometry does not fit the source.
+        """
+        try:
+            return self.op.output_shape(source)
+        except ProgramError as error:
+            raise ProgramError(f"synapse '{self.name}': {error}") from None

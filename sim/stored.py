@@ -1,0 +1,137 @@
+"""The stored form of a Program: JSON with references in the place of arrays, and the arrays as tensors.
+
+The JSON has the fields of the structs, in their order, but for one thing: a synapse's weight and its bits stand beside
+its op, not in it, and are null and 0 for a pool (docs/program-format.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .contract import MAX_ELEMENTS, Synapse, WeightedOp
+from .contract.parameters import fields_of
+from .errors import ProgramError
+from .packing import pack, unpack
+
+if TYPE_CHECKING:
+    from .program import Program
+
+Tensors = dict[str, NDArray[Any]]
+T = TypeVar("T")
+_Packing = Literal["none", "bits", "trits", "nibbles", "bytes"]
+_PACKINGS: dict[_Packing, int] = {"bits": 1, "trits": 2, "nibbles": 4, "bytes": 8}
+_PACKING_OF: dict[int, _Packing] = {bits: name for name, bits in _PACKINGS.items()} | {0: "none"}
+_BESIDE_THE_OP = {"weight": None, "weight_bits": 0}
+
+
+class _ArrayReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Stands in the JSON where an array stands in the Program."""
+
+    tensor: str
+    shape: tuple[int, ...]
+    packing: _Packing = "none"
+
+
+def encode(program: Program) -> tuple[bytes, Tensors]:
+    """The JSON and the tensors of a Program."""
+    references: dict[int, _ArrayReference] = {}
+    tensors: Tensors = {}
+    for name, array, weight_bits in _arrays(program):
+        if id(array) in references:
+            continue
+        tensors[name] = pack(array, weight_bits) if weight_bits else array
+        references[id(array)] = _ArrayReference(name, array.shape, _PACKING_OF[weight_bits])
+
+    def plain(value: Any) -> Any:
+        return value.item() if isinstance(value, np.generic) else references[id(value)]
+
+    document = msgspec.to_builtins(program, enc_hook=plain)
+    for node in document["nodes"]:
+        if node["type"] == "synapse":
+            node |= {field: node["op"].pop(field, absent) for field, absent in _BESIDE_THE_OP.items()}
+    return msgspec.json.encode(document), tensors
+
+
+def decode(document: bytes, tensors: Tensors, kind: type[T]) -> T:
+    """The Program (`kind`) of a JSON and its tensors.
+
+    Raises:
+        ProgramError, msgspec.MsgspecError, RecursionError: they describe none.
+    """
+    fields = msgspec.json.decode(document)
+    nodes = fields.get("nodes") if isinstance(fields, dict) else None
+    for node in nodes if isinstance(nodes, list) else ():
+        if isinstance(node, dict) and node.get("type") == "synapse" and isinstance(node.get("op"), dict):
+            _move_into_op(node, node["op"])
+    return msgspec.convert(fields, kind, dec_hook=lambda _kind, value: _array(value, tensors))
+
+
+def digest_of(document: bytes, tensors: Tensors) -> str:
+    """sha256 of the JSON, then of each tensor by name: "name dtype shape" as a line of text, then its bytes."""
+    state = hashlib.sha256(document)
+    for name in sorted(tensors):
+        array = tensors[name]
+        shape = "x".join(str(extent) for extent in array.shape)
+        state.update(f"\n{name} {array.dtype.name} {shape}\n".encode())
+        state.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return state.hexdigest()
+
+
+def _move_into_op(node: dict[str, Any], op: dict[str, Any]) -> None:
+    for field, absent in _BESIDE_THE_OP.items():
+        if field in op:
+            raise ProgramError(f"synapse '{node.get('name')}': its {field} stands in its op, not beside it")
+        value = node.pop(field, absent)
+        if op.get("type") not in ("sum_pool", "max_pool"):
+            op[field] = value
+        elif value != absent:
+            raise ProgramError(f"synapse '{node.get('name')}': a pool has no weights")
+
+
+def _array(value: Any, tensors: Tensors) -> NDArray[Any]:
+    reference = msgspec.convert(value, _ArrayReference)
+    if reference.tensor not in tensors:
+        raise ProgramError(f"tensor '{reference.tensor}' is missing")
+    stored, count = tensors[reference.tensor], prod(reference.shape)
+    if min(reference.shape, default=1) < 1 or count > MAX_ELEMENTS:
+        raise ProgramError(f"tensor '{reference.tensor}': impossible shape {reference.shape}")
+    if reference.packing == "none":
+        if stored.shape != reference.shape or stored.dtype.kind not in "iu":
+            raise ProgramError(
+                f"tensor '{reference.tensor}': {stored.dtype} {stored.shape}, wanted integers {reference.shape}"
+            )
+        return stored
+    if stored.ndim != 1 or stored.dtype != np.uint8:
+        raise ProgramError(f"tensor '{reference.tensor}': packed weights are flat uint8, not {stored.dtype}")
+    try:
+        return unpack(stored, count, _PACKINGS[reference.packing]).reshape(reference.shape)
+    except ProgramError as error:
+        raise ProgramError(f"tensor '{reference.tensor}': {error}") from None
+
+
+def _arrays(program: Program) -> Iterator[tuple[str, NDArray[Any], int]]:
+    """Every array with its tensor name and, where it is packed, its weight bits (else 0).
+
+    A node's name has no colon, so a node 'a.gate' and the gate of a node 'a' never share a tensor name.
+    """
+    for node in program.nodes:
+        if isinstance(node, Synapse):
+            if isinstance(node.op, WeightedOp):
+                yield f"{node.name}:weight", node.op.weight, node.op.weight_bits
+            continue
+        for index, port in enumerate(node.ports):
+            yield f"{node.name}:ports.{index}.multiplier", port.multiplier, 0
+        yield f"{node.name}:bias", node.bias, 0
+        if node.gate is not None:
+            yield f"{node.name}:gate.bias", node.gate.bias, 0
+        for field, _, value in fields_of(node.dynamics):
+            if isinstance(value, np.ndarray):
+                yield f"{node.name}:dynamics.{field}", value, 0
+    yield "readout:bias", program.readout.bias, 0
