@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from hmdf.hw_targets.target import Target, load_target
 from hmdf.sim.errors import InputError
+from hmdf.sim.finding import Finding
 from hmdf.sim.program import Metadata, Preprocessing, Program
 from hmdf.sim.ranges import Ranges, prove, unproven
 
 from .config import Config
-from .findings import CompileError, Finding
+from .errors import CompileError
 from .graph import FoldedGraph
 from .passes.calibrate import affordable, calibrate
 from .passes.fold import fold
@@ -98,9 +99,9 @@ def compile_network(
         metadata=msgspec.structs.replace(base, target=chip.name, calibration_samples=statistics.samples),
     )
     ranges = prove(quantized.program)
-    reasons = unproven(quantized.program, ranges)  # The quantizer chose everything so that there is none.
-    if reasons:
-        raise CompileError([Finding("error", "proof", reason, "lower the bits of its sources") for reason in reasons])
+    findings = unproven(quantized.program, ranges)  # The quantizer chose everything so that there is none.
+    if findings:
+        raise CompileError(findings)
     return Compilation(quantized.program, ranges, folded, quantized.notes)
 
 
@@ -144,7 +145,7 @@ def _example(
     framed = parts[0].dim() in (3, 5)
     if framed and any(p.shape[1] != steps for p in parts):
         problem = f"the example has {parts[0].shape[1]} frames, the network {steps} time-steps"
-        raise CompileError([Finding("error", "input", problem, "give (N, T, *shape) with one frame per step")])
+        raise CompileError([Finding("input", problem, "give (N, T, *shape) with one frame per step")])
     stacked = torch.cat([p.detach() for p in parts], dim=2 if framed else 1).cpu().numpy()
     one_step = tuple(p[:, 0] for p in parts) if framed else parts
     return (one_step if isinstance(example_input, tuple) else one_step[0]), stacked, framed

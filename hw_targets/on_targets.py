@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import msgspec
 
 from hmdf.sim.errors import DoesNotFit
+from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 
 from .events import Activity
-from .finding import Finding
 from .judge.fit import check
 from .place.mapping import Mapping, map_program
 from .price.cost import Estimate, estimate

@@ -19,6 +19,7 @@ import numpy as np
 from .contract import INPUT, Population, Synapse
 from .contract.intervals import Bounds, Interval
 from .contract.neurons import NeuronBounds
+from .finding import Finding
 from .program import Program
 
 
@@ -81,23 +82,25 @@ def _prove(program: Program) -> Ranges:
     return Ranges(synapses, populations, total)
 
 
-def unproven(program: Program, ranges: Ranges) -> list[str]:
-    """Why the program is not proven safe, a sentence per register; empty for every program that the compiler writes.
+def unproven(program: Program, ranges: Ranges) -> list[Finding]:
+    """Why the program is not proven safe, one per register; empty for every program that the compiler writes.
 
     An accumulator must stay within `accumulator_bits`, every intermediate integer within 63 bits.
     """
-    limit = 2 ** (program.accumulator_bits - 1)
-    reasons = [
-        f"the accumulator of '{name}' spans {interval.low}..{interval.high}, {program.accumulator_bits} bits hold "
-        f"{-limit}..{limit - 1}"
-        for name, interval in ranges.synapses.items()
-        if interval.low < -limit or interval.high >= limit
-    ]
-    return reasons + [
-        f"an intermediate integer of '{name}' needs {proof.widest.bits} bits, executors have 63"
-        for name, proof in ranges.populations.items()
-        if proof.widest.bits > 63
-    ]
+    available, limit = program.accumulator_bits, 2 ** (program.accumulator_bits - 1)
+    fix = "lower the bits of its sources"
+    findings = []
+    for name, interval in ranges.synapses.items():
+        if interval.low < -limit or interval.high >= limit:
+            reach, room = f"{interval.low}..{interval.high}", f"{-limit}..{limit - 1}"
+            problem = f"its accumulator spans {reach}, {available} bits hold {room}"
+            findings.append(Finding(name, problem, fix, "error", "accumulator_bits", interval.bits, available))
+    for name, proof in ranges.populations.items():
+        bits = proof.widest.bits
+        if bits > 63:
+            problem = f"an intermediate integer needs {bits} bits, executors have 63"
+            findings.append(Finding(name, problem, fix, "error", "executor_bits", bits, 63))
+    return findings
 
 
 def population_bounds(

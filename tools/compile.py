@@ -23,7 +23,7 @@ from hmdf.train.errors import DataError
 from .console import Advance, console, load_data, normalised, progress, run_cli, to_program
 from .cost_tables import cost_document, mapping_document, print_costs
 from .documents.run import document, print_layers, write_json
-from .fit import overflows, refuse, require_fit
+from .fit import refuse, require_fit
 from .model import TrainedModel, load_model
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _fitted(
     chips: int,
 ) -> Compilation:
     """The compilation; where the target's accumulators are too narrow for any, the end with every finding about it."""
-    from hmdf.export.findings import CompileError
+    from hmdf.export.errors import CompileError
 
     def compiled(chip: Target) -> Compilation:
         with progress("compiling") as advance:
@@ -142,7 +142,7 @@ def _fitted(
         wide = msgspec.structs.replace(target.capabilities, accumulator_bits=WIDEST_ACCUMULATOR)
         roomy = msgspec.structs.replace(target, capabilities=wide)
         other = compiled(roomy)
-        refuse(screen, [*overflows(error, target), *find(other.program, roomy, chips, other.ranges)], target)
+        refuse(screen, [*error.findings, *find(other.program, roomy, chips, other.ranges)], target)
 
 
 def _compile(

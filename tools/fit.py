@@ -1,4 +1,4 @@
-"""Whether a program fits its target, for the user: every finding at once, each with what would mend it."""
+"""Whether a program fits its target, for the user: every finding at once, each with its fix."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from hmdf.export.findings import CompileError
-from hmdf.hw_targets.finding import Finding
 from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.target import Target
 from hmdf.sim.errors import DoesNotFit
+from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges
 
@@ -39,22 +38,12 @@ def refuse(screen: Console, findings: list[Finding], target: Target) -> NoReturn
     screen.print(f"\ndoes not fit {target.title}", style="bold")
     for number, found in enumerate(findings, start=1):
         amounts = f"needed {_amount(found.needed)}, available {_amount(found.available)}"
-        screen.print(f"{number}. {found.node}: {found.resource}, {amounts}", soft_wrap=True)
-        for line in (found.message, f"fix: {found.fix}"):
+        screen.print(f"{number}. {found.where}: {found.resource}, {amounts}", soft_wrap=True)
+        for line in (found.problem, f"fix: {found.fix}"):
             screen.print(fill(line, screen.width, initial_indent=INDENT, subsequent_indent=INDENT), soft_wrap=True)
     count = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
     raise DoesNotFit(f"the program does not fit {target.title}: {count} above; nothing was written")
 
 
-def overflows(error: CompileError, target: Target) -> list[Finding]:
-    """The compiler's refusals of a target's accumulators as findings."""
-    bits = target.capabilities.accumulator_bits
-    return [
-        Finding(found.where, "accumulator_bits", f"over {bits}", bits, found.problem, found.remedy)
-        for found in error.findings
-        if found.severity == "error"
-    ]
-
-
-def _amount(value: int | str) -> str:
-    return f"{value:,}" if isinstance(value, int) else value
+def _amount(value: int | str | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

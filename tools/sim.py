@@ -89,9 +89,9 @@ def sim_command(
     wanted = _executors(verify)
     program = storage.load(model)
     ranges = prove(program)
-    reasons = unproven(program, ranges)
-    if reasons:
-        raise ProgramError(f"{model}: not proven safe: {'; '.join(reasons)}; compile the network with hmdf-compile")
+    if findings := unproven(program, ranges):
+        reasons = "; ".join(f"{f.where}: {f.problem}" for f in findings)
+        raise ProgramError(f"{model}: not proven safe: {reasons}; compile the network with hmdf-compile")
     targets = targets_of(target or own_target(program))
     other = None if baseline is None else read_baseline(baseline)
     if not (data or program.metadata.data_set):

@@ -19,8 +19,9 @@ import numpy as np
 from msgspec import structs
 
 from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, Op, Shape, SumPool
+from hmdf.sim.finding import Finding
 
-from ..findings import CompileError, Finding
+from ..errors import CompileError
 from ..graph import (
     Array,
     AttentionLayer,
@@ -232,7 +233,7 @@ class _Folder:
         if prod(source.shape[1:]) == 1 or all(isinstance(r, WeightLayer) for r in self._readers_of(layer.name)):
             return source
         problem = f"{source.shape} is flattened, but read by more than linear layers"
-        raise CompileError([Finding("error", layer.name, problem, "put a linear layer after the flattening")])
+        raise CompileError([Finding(layer.name, problem, "put a linear layer after the flattening")])
 
     # ---------------------------------------------------------------------------- helpers
 

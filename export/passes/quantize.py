@@ -41,11 +41,12 @@ from hmdf.sim.contract import (
     WeightedOp,
 )
 from hmdf.sim.contract.intervals import Bounds
+from hmdf.sim.finding import Finding
 from hmdf.sim.program import Input, Metadata, Preprocessing, Program, Readout
 from hmdf.sim.ranges import population_bounds
 
 from ..config import Config
-from ..findings import CompileError, Finding
+from ..errors import CompileError
 from ..graph import (
     Array,
     FoldedFiring,
@@ -158,7 +159,7 @@ def _raw_range(statistics: Statistics, quantizer: _Quantizer, preprocessing: Pre
         f"calibration samples use {used:.2%} of the range of raw values, 0..{preprocessing.divisor:g}: "
         f"its LSB is chosen for {HEAD_ROOM:g} times what they use, more is clipped"
     )
-    quantizer.notes.append(Finding("note", INPUT, problem))
+    quantizer.notes.append(Finding(INPUT, problem, "", "note"))
     return HEAD_ROOM * low, HEAD_ROOM * high
 
 
@@ -212,7 +213,7 @@ class _Quantizer:
         known = {INPUT} | {n.name for n in self.graph.nodes if isinstance(n, FoldedPopulation)}
         for name in set(self.config.bits) - known:
             problem = f"bits are set for '{name}', which is no population"
-            self.errors.append(Finding("error", name, problem, f"populations are: {', '.join(sorted(known))}"))
+            self.errors.append(Finding(name, problem, f"populations are: {', '.join(sorted(known))}"))
 
     # --------------------------------------------------------------------------- synapses
 
@@ -245,7 +246,7 @@ class _Quantizer:
         """The message with the most bits, up to `wanted`, for which every reader's accumulator is provably safe."""
         if wanted < least:
             problem = f"its message is set to {wanted} bit, but it has a sign and needs {least}"
-            self.errors.append(Finding("error", name, problem, f"set {least} bits or more"))
+            self.errors.append(Finding(name, problem, f"set {least} bits or more"))
             return message(least)
         carried = self.registers.input_message_bits if name == INPUT else self.registers.message_bits
         asked, wanted = wanted, min(wanted, carried)
@@ -267,17 +268,18 @@ class _Quantizer:
                     if bits == wanted:
                         reason = f"the target carries {wanted}"
                     self.notes.append(
-                        Finding("note", name, f"its message has {bits} bits instead of {asked}: {reason}")
+                        Finding(name, f"its message has {bits} bits instead of {asked}: {reason}", "", "note")
                     )
                 return candidate
             tightest = (
                 f"'{reader}' (up to {worst} with {bits} bits; {self.registers.accumulator_bits} bits hold {limit - 1})"
             )
         problem = f"its accumulator reaches {tightest} for the smallest message of '{name}'; it cannot be proven safe"
-        remedy = (
+        fix = (
             f"reduce the fan-in, use groups or fewer weight bits, or a target with wider accumulators than {limit - 1}"
         )
-        self.errors.append(Finding("error", reader, problem, remedy))
+        bits = self.registers.accumulator_bits
+        self.errors.append(Finding(reader, problem, fix, "error", "accumulator_bits", f"over {bits}", bits))
         return message(least)
 
     # ------------------------------------------------------------------------ populations
@@ -324,7 +326,7 @@ class _Quantizer:
         low, high = self.statistics.low[node.name], self.statistics.high[node.name]
         largest = HEAD_ROOM * max(abs(low), abs(high))
         if largest == 0:
-            self.notes.append(Finding("note", node.name, "its current is 0 on every calibration sample"))
+            self.notes.append(Finding(node.name, "its current is 0 on every calibration sample", "", "note"))
         # No LSB is finer than what the largest multiplier can express.
         finest = max(float(np.abs(p.gain * self.units[p.source]).max()) for p in node.ports) / LARGEST_MULTIPLIER
         unsigned = self._never_negative(node)
@@ -421,7 +423,7 @@ class _Quantizer:
         if leak_shift < 0:
             problem = f"its leak reaches {np.abs(dynamics.leak).max():g}, beyond 16 bits"
             self.errors.append(
-                Finding("error", node.name, problem, "its membrane normalisation has a vanishing variance")
+                Finding(node.name, problem, "its membrane normalisation has a vanishing variance")
             )
             leak, leak_shift = np.zeros_like(leak), 0
         if dynamics.kind == "lif":
@@ -458,8 +460,8 @@ class _Quantizer:
         peak = self.statistics.peaks[node.name]
         bits = self.registers.state_bits
         problem = f"its current reaches {peak:g}, which {bits} state bits and 16-bit multipliers cannot hold"
-        remedy = "check the normalisation before it (a vanishing variance?), or calibrate on more samples"
-        self.errors.append(Finding("error", node.name, problem, remedy))
+        fix = "check the normalisation before it (a vanishing variance?), or calibrate on more samples"
+        self.errors.append(Finding(node.name, problem, fix))
 
 
 def _largest_shift(real: Array, most: int) -> int:

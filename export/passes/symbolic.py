@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from hmdf.sim.finding import Finding
 from hmdf.train.attention import SECA
 from hmdf.train.neurons import Neuron, set_step
 from hmdf.train.synapses import LowBit
 
-from ..findings import CompileError, Finding
+from ..errors import CompileError
 
 SUPPORTED = (
     "supported are HybridFiring, ParallelFiring, LeakyIntegrateAndFire, Ternary/BinaryConv2d, Ternary/BinaryLinear, "
@@ -40,9 +41,9 @@ def symbolic_graph(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphMod
     except Exception as error:
         # fx runs the user's own forward with symbols in place of tensors, so anything may be raised here.
         problem = f"its forward cannot be traced: {_first_line(error)}"
-        remedy = "the forward of one time-step must not branch or loop on the values of tensors"
+        fix = "the forward of one time-step must not branch or loop on the values of tensors"
         where = type(module).__name__
-        raise CompileError([Finding("error", where, problem, remedy, _line_of(error))], SUPPORTED) from error
+        raise CompileError([Finding(where, problem, fix, source=_line_of(error))], SUPPORTED) from error
     graph_module = fx.GraphModule(tracer.root, graph)
     set_step(graph_module, 0)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
@@ -114,9 +115,9 @@ class _Shapes(fx.Interpreter):
         except Exception as error:
             # The user's own layers run here: a size that does not fit may raise anything.
             problem = f"fails on the example input: {_first_line(error)}"
-            remedy = "pass an example input of the shape that the network was made for"
+            fix = "pass an example input of the shape that the network was made for"
             where = str(n.target) if n.op == "call_module" else module_path(n)
-            finding = Finding("error", where, problem, remedy, innermost_line(n.stack_trace or ""))
+            finding = Finding(where, problem, fix, source=innermost_line(n.stack_trace or ""))
             raise CompileError([finding]) from error
         if isinstance(value, Tensor):
             n.meta["shape"] = tuple(value.shape[1:])

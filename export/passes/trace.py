@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hmdf.sim.contract import INPUT, Conv2d, Linear, MaxPool, Pool, Shape, SumPool, WeightedOp
+from hmdf.sim.finding import Finding
 from hmdf.train.attention import SECA
 from hmdf.train.neurons import (
     HybridFiring,
@@ -38,7 +39,7 @@ from hmdf.train.neurons import (
 )
 from hmdf.train.synapses import LowBit
 
-from ..findings import CompileError, Finding
+from ..errors import CompileError
 from ..graph import (
     Array,
     AttentionLayer,
@@ -434,12 +435,12 @@ class _Builder:
         self._problem(node, problem, "give the BatchNorm a positive eps, or train its statistics again")
         return False
 
-    def _problem(self, node: fx.Node | None, problem: str, remedy: str) -> None:
+    def _problem(self, node: fx.Node | None, problem: str, fix: str) -> None:
         where, source = type(self.module).__name__, ""
         if node is not None:
             where = str(node.target) if node.op == "call_module" else (module_path(node) or where)
             source = innermost_line(node.stack_trace or "")
-        self.findings.append(Finding("error", where, problem, remedy, source))
+        self.findings.append(Finding(where, problem, fix, source=source))
 
 
 def _array(tensor: Tensor) -> Array:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import msgspec
 
 from hmdf.sim.contract import Synapse
+from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 
-from ..finding import Finding
 from ..place.layers import ChipLayer, layers_of
 from ..place.mapping import Needs, core_shares, lower_bound, needs_of, pack
 from ..place.partition import Excess, copies, cut_layers, limits_of
@@ -46,11 +46,11 @@ def _fan_in(layers: list[ChipLayer], target: Target) -> Iterator[Finding]:
         if needed > limit:
             yield Finding(
                 layer.name,
-                "fan_in",
-                needed,
-                limit,
                 f"a neuron has {needed} synapses (axon copies included), {target.name} allows {limit}",
                 _fewer_inputs(layer, needed, limit),
+                resource="fan_in",
+                needed=needed,
+                available=limit,
             )
 
 
@@ -80,12 +80,12 @@ def _excess(excess: Excess, program: Program, layers: list[ChipLayer], target: T
         fix = _fewer_inputs(layer, excess.needed, excess.available)
     return Finding(
         excess.layer,
-        excess.resource,
-        excess.needed,
-        excess.available,
         f"{what} needs {excess.needed}{unit} of {excess.resource.replace('_', ' ')}, a core of {target.name} has "
         f"{excess.available}{_rests_on(target)}",
         fix,
+        resource=excess.resource,
+        needed=excess.needed,
+        available=excess.available,
     )
 
 
@@ -102,11 +102,11 @@ def _homeless(layers: list[ChipLayer], needs: Needs, target: Target) -> Iterator
             core = int(shares.argmax())
             yield Finding(
                 layer.name,
-                "cores",
-                1,
-                0,
                 f"the cores of {target.name} differ in their memories, and none has all that the layer needs",
                 f"{_smaller(layer, float(shares[core]))}, on core {core}",
+                resource="cores",
+                needed=1,
+                available=0,
             )
 
 
@@ -158,11 +158,11 @@ def _at_least(program: Program, target: Target, chips: int) -> Iterator[Finding]
     if per_chip is not None and bound.cores > per_chip * chips:
         yield Finding(
             "program",
-            "cores",
-            bound.cores,
-            per_chip * chips,
             f"it needs at least {bound.cores} cores for its {bound.resource.replace('_', ' ')}, {_has(target, chips)}",
             f"at least {_more_chips(-(-bound.cores // per_chip), target)}",
+            resource="cores",
+            needed=bound.cores,
+            available=per_chip * chips,
         )
 
 
@@ -177,11 +177,11 @@ def _cores(program: Program, layers: list[ChipLayer], needs: Needs, target: Targ
     least = f"; no mapping does with less than {bound.cores}, by its {bound.resource.replace('_', ' ')}"
     yield Finding(
         "program",
-        "cores",
-        cores,
-        per_chip * chips,
         f"it needs {cores} cores{least}; {_has(target, chips)}",
         _more_chips(-(-cores // per_chip), target) + _narrower_weights(program, layers, target, per_chip * chips),
+        resource="cores",
+        needed=cores,
+        available=per_chip * chips,
     )
 
 

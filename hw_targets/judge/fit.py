@@ -18,10 +18,10 @@ from hmdf.sim.contract import (
     SumPool,
     Synapse,
 )
+from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 
-from ..finding import Finding
 from ..target import Target
 from .capacity import crowding
 from .serializable import is_local, obstacle
@@ -57,11 +57,11 @@ def _messages(program: Program, target: Target) -> Iterator[Finding]:
     if first.bits > allowed:
         yield Finding(
             INPUT,
-            "message_bits",
-            first.bits,
-            allowed,
             f"the input sends {first.bits}-bit messages, {target.name} takes {allowed} bit",
             _coarser(first, allowed),
+            resource="message_bits",
+            needed=first.bits,
+            available=allowed,
         )
     if first.signed and not c.signed_messages:
         yield _signed(INPUT, first, prod(program.input.shape), target)
@@ -70,11 +70,11 @@ def _messages(program: Program, target: Target) -> Iterator[Finding]:
         if message.bits > c.message_bits and not is_local(program, population.name):
             yield Finding(
                 population.name,
-                "message_bits",
-                message.bits,
-                c.message_bits,
                 f"it sends {message.bits}-bit messages, {target.name} sends {c.message_bits} bit",
                 _narrower_message(program, population, target),
+                resource="message_bits",
+                needed=message.bits,
+                available=c.message_bits,
             )
         if message.signed and not c.signed_messages:
             yield _signed(population.name, message, prod(population.shape), target)
@@ -106,12 +106,12 @@ def _coarser(message: Message, bits: int) -> str:
 def _signed(node: str, message: Message, neurons: int, target: Target) -> Finding:
     return Finding(
         node,
-        "signed_messages",
-        "signed",
-        "unsigned",
         f"its messages may be negative, those of {target.name} may not",
         f"send the positive and the negative part from two neurons (exact): {neurons} more neurons and as many axons, "
         f"each of {message.bits - 1} bits, and the weights twice",
+        resource="signed_messages",
+        needed="signed",
+        available="unsigned",
     )
 
 
@@ -128,12 +128,12 @@ def _weights(program: Program, target: Target) -> Iterator[Finding]:
         if synapse.weight_bits > widest:
             yield Finding(
                 synapse.name,
-                "weight_bits",
-                synapse.weight_bits,
-                widest,
                 f"{synapse.weight_bits}-bit weights; {target.name} stores {', '.join(map(str, widths))} bits",
                 f"{widest}-bit weights: signal to noise "
                 f"{signal_to_noise(synapse.weight, narrowed(synapse.weight, widest)):.1f} dB, no retraining counted",
+                resource="weight_bits",
+                needed=synapse.weight_bits,
+                available=widest,
             )
 
 
@@ -153,11 +153,11 @@ def _accumulators(program: Program, target: Target, ranges: Ranges) -> Iterator[
             )
             yield Finding(
                 name,
-                "accumulator_bits",
-                interval.bits,
-                available,
                 f"its accumulator reaches [{interval.low}, {interval.high}]",
                 fix,
+                resource="accumulator_bits",
+                needed=interval.bits,
+                available=available,
             )
 
 
@@ -171,12 +171,12 @@ def _states(program: Program, target: Target, ranges: Ranges) -> Iterator[Findin
         if needed > available:
             yield Finding(
                 name,
-                "state_bits",
-                needed,
-                available,
                 f"its membrane needs {needed} bits",
                 f"compile for {target.name} ({available}-bit state): membrane steps up to {1 << (needed - available)} "
                 "times as large",
+                resource="state_bits",
+                needed=needed,
+                available=available,
             )
 
 
@@ -191,12 +191,12 @@ def _neurons(program: Program, target: Target) -> Iterator[Finding]:
         if tag not in c.dynamics:
             yield Finding(
                 population.name,
-                "dynamics",
-                tag,
-                ", ".join(c.dynamics),
                 f"{target.name} has no {tag.replace('_', ' ')} neuron",
                 f"train with one of its neurons ({', '.join(c.dynamics).replace('_', ' ')}); {prod(population.shape)} "
                 "neurons change",
+                resource="dynamics",
+                needed=tag,
+                available=", ".join(c.dynamics),
             )
         if not c.leak and isinstance(dynamics, HybridFiring | LeakyIntegrateAndFire | MultiHierarchical):
             yield from _leak(population, dynamics, target)
@@ -207,11 +207,11 @@ def _neurons(program: Program, target: Target) -> Iterator[Finding]:
         if population.gate is not None and not c.gates:
             yield Finding(
                 population.name,
-                "gates",
-                "gate",
-                "none",
                 f"its current is scaled by '{population.gate.source}', which {target.name} cannot",
                 "train without channel attention",
+                resource="gates",
+                needed="gate",
+                available="none",
             )
 
 
@@ -223,11 +223,11 @@ def _leak(
     if np.any(fractions != 1):
         yield Finding(
             population.name,
-            "leak",
-            f"{fractions.min():.4g}..{fractions.max():.4g}",
-            "1",
             f"its membrane is multiplied by a leak, {target.name} only keeps it",
             f"leak 1 (integrate and fire): changes the leak by up to {np.abs(fractions - 1).max():.4g}",
+            resource="leak",
+            needed=f"{fractions.min():.4g}..{fractions.max():.4g}",
+            available="1",
         )
 
 
@@ -248,11 +248,11 @@ def _multiplier(population: Population, target: Target) -> Iterator[Finding]:
         fix = f"take its inputs in unscaled: {grows if more > 0 else 'its current does not grow'}"
     yield Finding(
         population.name,
-        "multiplier",
-        "16-bit multiplier",
-        "none",
         f"its inputs are scaled by a multiplier, which {target.name} has not",
         fix,
+        resource="multiplier",
+        needed="16-bit multiplier",
+        available="none",
     )
 
 
@@ -266,11 +266,11 @@ def _per_step(population: Population, target: Target) -> Iterator[Finding]:
         changes.append(f"the {what} by up to {change:.0f} ({100 * change / np.abs(array).max():.2g} % of the largest)")
     yield Finding(
         population.name,
-        "per_step_parameters",
-        max(len(array) for array in changing.values()),
-        1,
         f"its {', '.join(changing)} change from step to step, which {target.name} cannot",
         f"the mean over the steps for all of them: changes {', '.join(changes)}",
+        resource="per_step_parameters",
+        needed=max(len(array) for array in changing.values()),
+        available=1,
     )
 
 
@@ -282,9 +282,9 @@ def _connections(program: Program, target: Target) -> Iterator[Finding]:
                 kernel = prod(synapse.op.kernel)
                 yield Finding(
                     synapse.name,
-                    name,
-                    name,
-                    "none",
                     f"{target.name} has no {name.replace('_', ' ')}",
                     f"train with strided convolutions or average pooling; a window has {kernel} inputs",
+                    resource=name,
+                    needed=name,
+                    available="none",
                 )

@@ -9,7 +9,7 @@ from torch import nn
 
 from hmdf.export.compiler import compile_network
 from hmdf.export.config import Config
-from hmdf.export.findings import CompileError
+from hmdf.export.errors import CompileError
 from hmdf.sim.encoder import encode
 from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import compare

@@ -9,8 +9,8 @@ from torch import nn
 import hmdf
 from hmdf.export.compiler import compile_network
 from hmdf.export.config import Config, ConfigError, load_config
+from hmdf.export.errors import CompileError
 from hmdf.export.evaluate import evaluate
-from hmdf.export.findings import CompileError
 from hmdf.export.passes.calibrate import best_lsb
 from hmdf.export.passes.quantize import _largest_shift
 from hmdf.sim import ranges, reference

@@ -8,8 +8,8 @@ import torch
 from networks import module_logits, randomised, small
 from torch import nn
 
+from hmdf.export.errors import CompileError
 from hmdf.export.evaluate import evaluate
-from hmdf.export.findings import CompileError
 from hmdf.export.passes.fold import fold
 from hmdf.export.passes.trace import trace
 from hmdf.train.neurons import GradedSpike, HybridFiring, ParallelFiring

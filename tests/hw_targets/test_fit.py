@@ -43,7 +43,7 @@ def test_serialising_is_offered(toy, toy_chip):
         ("message_bits = { value = 16", "message_bits = { value = 1"),
         ("signed_messages = { value = true", "signed_messages = { value = false"),
     )
-    fire = next(f for f in check(toy, chip) if f.node == "fire")
+    fire = next(f for f in check(toy, chip) if f.where == "fire")
     assert (fire.resource, fire.needed, fire.available) == ("message_bits", 4, 1)
     assert "256 more binary neurons" in fire.fix
     # 4 bits of LSB 0.25 in one bit: steps of 2.
@@ -68,8 +68,8 @@ def test_cores_at_below_and_above(toy, toy_chip, chips, found):
 
 def test_cores_that_rest_on_estimates_say_so(big):
     (finding,) = check(big, load_target("loihi2"))
-    assert "136 cores; no mapping does with less than" in finding.message
-    assert "rests on estimates: input_axon_bits, output_axon_bits" in finding.message
+    assert "136 cores; no mapping does with less than" in finding.problem
+    assert "rests on estimates: input_axon_bits, output_axon_bits" in finding.problem
 
 
 @pytest.mark.parametrize(("limit", "found"), [(19, 0), (18, 0), (17, 1)])
@@ -77,7 +77,7 @@ def test_fan_in_at_below_and_above(toy, toy_chip, limit, found):
     """3x3 over two channels: 18 synapses; the classes have 64."""
     line = f'fan_in_per_neuron = {{ value = {limit}, source = "s", status = "published" }}\n'
     findings = check(toy, toy_chip(("neurons_per_core", f"{line}neurons_per_core")))
-    assert [f.node for f in findings] == ["fire"] * found + ["readout"]
+    assert [f.where for f in findings] == ["fire"] * found + ["readout"]
     assert all(f.resource == "fan_in" for f in findings)
 
 
@@ -85,14 +85,14 @@ def test_fan_in_at_below_and_above(toy, toy_chip, limit, found):
 def test_weight_bits_at_below_and_above(toy, toy_chip, widths, found):
     """The convolution is ternary, the classes have one bit."""
     findings = check(toy, toy_chip(("value = [1, 2, 4, 8]", f"value = {widths}")))
-    assert [f.node for f in findings] == ["conv"] * found
+    assert [f.where for f in findings] == ["conv"] * found
 
 
 @pytest.mark.parametrize(("limit", "found"), [(65, 0), (64, 0), (63, 1)])
 def test_input_axons_at_below_and_above(toy, toy_chip, limit, found):
     """A class listens to 64 neurons."""
     chip = toy_chip(("input_axons_per_core = { value = 1000", f"input_axons_per_core = {{ value = {limit}"))
-    assert [(f.node, f.resource, f.needed) for f in check(toy, chip)] == [("readout", "input_axons", 64)] * found
+    assert [(f.where, f.resource, f.needed) for f in check(toy, chip)] == [("readout", "input_axons", 64)] * found
 
 
 @pytest.mark.parametrize(("room", "found"), [(22, 0), (21, 0), (20, 1)])
@@ -104,7 +104,7 @@ def test_memory_of_one_neuron_at_below_and_above(toy, toy_chip, room, found):
         ("mesh = { value = [4, 4]", "mesh = { value = [10, 10]"),
     )
     findings = check(toy, chip)
-    assert [(f.node, f.resource, f.needed) for f in findings] == [("fire", "shared memory", 21)] * found
+    assert [(f.where, f.resource, f.needed) for f in findings] == [("fire", "shared memory", 21)] * found
 
 
 def test_accumulator_bits_at_below_and_above(toy, toy_chip):
@@ -112,7 +112,7 @@ def test_accumulator_bits_at_below_and_above(toy, toy_chip):
     assert needed > prove(toy).synapses["conv"].bits
     for bits, found in ((needed + 1, 0), (needed, 0), (needed - 1, 1)):
         chip = toy_chip(("accumulator_bits = { value = 24", f"accumulator_bits = {{ value = {bits}"))
-        findings = [f for f in check(toy, chip) if f.node == "classes"]
+        findings = [f for f in check(toy, chip) if f.where == "classes"]
         assert len(findings) == found
     assert findings[0].fix.startswith("'fire': messages 4 -> 3 bits")
 
@@ -126,7 +126,7 @@ def test_state_bits_follow_the_proof(toy, toy_chip):
     short = toy_chip(("state_bits = { value = 24", f"state_bits = {{ value = {needed - 1}"))
     assert check(toy, fine) == []
     (finding,) = check(toy, short)
-    assert (finding.node, finding.resource, finding.needed) == ("fire", "state_bits", needed)
+    assert (finding.where, finding.resource, finding.needed) == ("fire", "state_bits", needed)
     assert "2 times" in finding.fix
 
 
@@ -180,7 +180,7 @@ def test_each_missing_feature_is_one_finding(toy_chip, change, node, resource, f
     roomy = (("neurons_per_core = { value = 32", "neurons_per_core = { value = 999"),)
     assert check(network, toy_chip(*roomy)) == []
     (finding,) = check(network, toy_chip(*roomy, change))
-    assert (finding.node, finding.resource) == (node, resource)
+    assert (finding.where, finding.resource) == (node, resource)
     assert fix in finding.fix
 
 
@@ -207,7 +207,7 @@ def test_fan_in_is_said_once_with_the_groups_that_would_do(toy_chip):
     network = program(nodes, (32, 4, 4), Message(1, False, 1.0), "frames", "classes", 3, state_bits=16)
     (finding,) = check(network, load_target("tianjic"))
     # 288 inputs, 256 allowed: two partial sums, or two groups of 16 channels.
-    assert (finding.node, finding.resource, finding.needed, finding.available) == ("fire", "fan_in", 288, 256)
+    assert (finding.where, finding.resource, finding.needed, finding.available) == ("fire", "fan_in", 288, 256)
     assert "over 2 partial-sum neurons each: 256 more neurons" in finding.fix
     assert "'conv' in 2 groups" in finding.fix
 

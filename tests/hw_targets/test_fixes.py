@@ -106,7 +106,7 @@ def test_a_layer_that_no_core_of_speck_holds():
         )
         return program(nodes, shape, Message(1, False, 1.0), "frames", "classes", 1, state_bits=16)
 
-    found = [f for f in check(network(64), load_target("speck")) if f.node == "fire"]
+    found = [f for f in check(network(64), load_target("speck")) if f.where == "fire"]
     assert [f.resource for f in found] == ["cores"]
     (channels,) = proposed(found[0].fix, r"\((\d+) channels\)")
     left = {n: [f for f in check(network(n), load_target("speck")) if f.resource == "cores"] for n in (channels, 64)}
@@ -117,18 +117,18 @@ def test_a_layer_that_no_core_of_speck_holds():
 def test_fewer_message_bits(toy, toy_chip):
     chip = toy_chip(("message_bits = { value = 16", "message_bits = { value = 3"))
     findings = check(toy, chip)
-    assert [f.node for f in findings] == [INPUT, "fire"]
+    assert [f.where for f in findings] == [INPUT, "fire"]
     mended = toy
     for finding in findings:
         wide, bits = proposed(finding.fix, r"messages (\d) -> (\d) bits")
         assert (wide, bits) == (4, 3)
-        mended = with_message_bits(mended, finding.node, bits)
+        mended = with_message_bits(mended, finding.where, bits)
     assert check(mended, chip) == []
 
 
 def test_narrower_messages_for_a_narrow_accumulator(toy, toy_chip):
     chip = toy_chip(("accumulator_bits = { value = 24", "accumulator_bits = { value = 10"))
-    findings = [f for f in check(toy, chip) if f.node == "classes"]
+    findings = [f for f in check(toy, chip) if f.where == "classes"]
     while findings:
         (finding,) = findings
         wide, bits = proposed(finding.fix, r"'fire': messages (\d) -> (\d) bits")
@@ -136,9 +136,9 @@ def test_narrower_messages_for_a_narrow_accumulator(toy, toy_chip):
         assert wide - bits == short
         # One bit more is still too much.
         almost = check(with_message_bits(toy, "fire", bits + 1), chip)
-        assert [f for f in almost if f.node == "classes"]
+        assert [f for f in almost if f.where == "classes"]
         toy = with_message_bits(toy, "fire", bits)
-        findings = [f for f in check(toy, chip) if f.node == "classes"]
+        findings = [f for f in check(toy, chip) if f.where == "classes"]
 
 
 def test_narrower_weights_for_too_few_cores():
@@ -180,7 +180,7 @@ def test_narrower_weights_where_one_neuron_needs_too_much_memory(toy_chip):
         lambda n: replace(n, op=Linear(np.full((3, 64), 100, np.int8), 8)) if n.name == "classes" else n,
     )
     chip = toy_chip(("bytes = 4096", "bytes = 60"))
-    finding = next(f for f in check(network, chip) if f.node == "readout")
+    finding = next(f for f in check(network, chip) if f.where == "readout")
     assert (finding.resource, finding.available) == ("shared memory", 60)
     bits, slices = proposed(finding.fix, r"^(\d)-bit weights: then (\d+) slices")
     assert (bits, slices) == (4, 3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hmdf.export.compiler import Compilation, compile_network, registers_of
-from hmdf.export.findings import CompileError
+from hmdf.export.errors import CompileError
 from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.target import load_target, target_names
 from hmdf.train.networks import NetworkSpec, build
@@ -81,7 +81,7 @@ def test_accepted_or_refused_with_the_expected_findings(network, target):
         compilation = compiled(network, twin(target))
     findings = check(compilation.program, load_target(target), ranges=compilation.ranges)
     assert {f.resource for f in findings} == EXPECTED[network, target]
-    assert all(f.message and f.fix for f in findings)
+    assert all(f.problem and f.fix for f in findings)
 
 
 def test_every_network_meets_every_shipped_target():

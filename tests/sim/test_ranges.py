@@ -110,6 +110,7 @@ def test_a_program_that_is_not_proven_is_named_with_its_bound():
     program = one_layer(np.full((2, 2, 3, 3), 100), Message(14, False, 1.0))
     reach = 100 * 18 * (2**14 - 1)
     (reason,) = ranges.unproven(program, ranges.prove(program))
-    assert f"'conv' spans 0..{reach}" in reason
+    assert (reason.where, reason.resource, reason.available) == ("conv", "accumulator_bits", 24)
+    assert f"spans 0..{reach}" in reason.problem
     safe = one_layer(np.full((2, 2, 3, 3), 100), Message(8, False, 1.0))
     assert ranges.unproven(safe, ranges.prove(safe)) == []

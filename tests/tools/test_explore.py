@@ -21,6 +21,7 @@ from hmdf.export.passes.first_steps import first_steps
 from hmdf.hw_targets.target import Cost, load_target
 from hmdf.sim import reference, storage
 from hmdf.sim.executor import Taps
+from hmdf.sim.finding import Finding
 from hmdf.sim.simulator import Simulator
 from hmdf.tools.console import load_data, normalised
 from hmdf.tools.exploration import runners
@@ -29,7 +30,7 @@ from hmdf.tools.exploration.criteria import ENERGY, MEMORY, Quantity, Share
 from hmdf.tools.exploration.grid import RangeError, grid, numbers, trained_bits
 from hmdf.tools.exploration.measure import build, key_of, measure
 from hmdf.tools.exploration.picture import draw
-from hmdf.tools.exploration.points import Point, Reason, Setting
+from hmdf.tools.exploration.points import Point, Setting
 from hmdf.tools.exploration.runners import Job, run_cluster, run_here, run_processes
 from hmdf.tools.exploration.store import Store
 from hmdf.tools.exploration.workload import Workload, prepare
@@ -176,7 +177,7 @@ def test_what_does_not_fit_is_a_point_with_its_findings(measured):
     unfit = [p for p in measured if p.target == "loihi1"]
     assert len(unfit) == 4
     assert all(p.findings and p.accuracy is not None for p in unfit)
-    assert any("sends 1 bit" in f.message and f.fix for f in unfit[0].findings)
+    assert any("sends 1 bit" in f.problem and f.fix for f in unfit[0].findings)
 
 
 def test_targets_that_refuse_a_program_are_points_too(demo, tmp_path):
@@ -189,7 +190,7 @@ def test_targets_that_refuse_a_program_are_points_too(demo, tmp_path):
     [point] = measure(narrow, Setting(4, 1), tuple(narrow.targets))
     assert not point.fits
     assert point.accuracy is None
-    assert any("cannot be proven safe" in f.message for f in point.findings)
+    assert any("cannot be proven safe" in f.problem for f in point.findings)
     assert choose([point], Limits()).point is None
 
 
@@ -374,7 +375,7 @@ def a_point(index: int, target: str, correct: int, energy: float | None, memory:
         key=str(index),
         target=target,
         setting=Setting(1 + index % 8, 1 + index // 8),
-        findings=[] if fits else [Reason("program", "it needs more", "a larger chip")],
+        findings=[] if fits else [Finding("program", "it needs more", "a larger chip")],
         notes=[],
         samples=10,
         correct=correct,

@@ -219,11 +219,11 @@ def _nothing_fits(points: list[Point]) -> list[str]:
     for target in dict.fromkeys(p.target for p in points):
         mine = [p for p in points if p.target == target]
         nearest = min(mine, key=lambda p: (len(p.findings), p.setting))
-        kinds = Counter(f.message for f in nearest.findings)
+        kinds = Counter(f.problem for f in nearest.findings)
         first = nearest.findings[0]
         lines.append(
             f"{target}: nearest is {describe(nearest.setting)} with {sum(kinds.values())} findings, the first: "
-            f"{first.node}: {first.message}; fix: {first.fix}"
+            f"{first.where}: {first.problem}; fix: {first.fix}"
         )
     return lines
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hmdf.export.compiler import registers_of
 from hmdf.export.config import Config
-from hmdf.export.findings import CompileError
+from hmdf.export.errors import CompileError
 from hmdf.export.passes.first_steps import first_steps
 from hmdf.export.passes.quantize import Registers, quantize
 from hmdf.export.passes.serialize import serialize
@@ -25,7 +25,7 @@ from hmdf.sim.ranges import prove
 from hmdf.sim.simulator import Result, Simulator
 
 from .grid import trained_bits
-from .points import Point, Reason, Setting
+from .points import Point, Setting
 from .workload import Workload
 
 FORMAT = 1
@@ -109,7 +109,7 @@ def _refused(workload: Workload, setting: Setting, target: Target, error: Compil
         key=key_of(workload, setting, target.name),
         target=target.name,
         setting=setting,
-        findings=[Reason(f.where, f.problem, f.remedy) for f in error.findings],
+        findings=list(error.findings),
         notes=[],
         samples=len(workload.labels),
         seconds=seconds,
@@ -131,7 +131,7 @@ def _point(
         key=key_of(workload, setting, verdict.target),
         target=verdict.target,
         setting=setting,
-        findings=[Reason(f.node, f.message, f.fix) for f in verdict.findings],
+        findings=verdict.findings,
         notes=notes,
         samples=len(workload.labels),
         program_sha256=named.sha256,

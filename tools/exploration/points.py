@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from hmdf.hw_targets.target import Cost, Status
+from hmdf.sim.finding import Finding
 
 Pools = Literal["keep", "merge"]
 
@@ -29,14 +30,6 @@ class Setting(msgspec.Struct, frozen=True, order=True):
     pools: Pools = "keep"
 
 
-class Reason(msgspec.Struct, frozen=True):
-    """Why a point cannot run on its target, and what would mend it."""
-
-    node: str
-    message: str
-    fix: str
-
-
 class Point(msgspec.Struct, frozen=True):
     """A setting on a target, as measured; figures are None where they are not known.
 
@@ -55,7 +48,7 @@ class Point(msgspec.Struct, frozen=True):
     key: str
     target: str
     setting: Setting
-    findings: list[Reason]
+    findings: list[Finding]
     notes: list[str]
     samples: int
     program_sha256: str | None = None

@@ -63,7 +63,7 @@ def print_findings(console: Console, points: list[Point]) -> None:
         unfit = [p for p in points if p.target == target and not p.fits]
         count: dict[str, int] = {}
         for point in unfit:
-            for text in dict.fromkeys(f"{f.node}: {f.message}; fix: {f.fix}" for f in point.findings):
+            for text in dict.fromkeys(f"{f.where}: {f.problem}; fix: {f.fix}" for f in point.findings):
                 count[text] = count.get(text, 0) + 1
         ranked = sorted(count, key=lambda text: -count[text])
         console.print(f"\n{len(unfit)} points do not fit {target}; their figures hold once the findings are mended")
