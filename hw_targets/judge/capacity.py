@@ -22,7 +22,7 @@ def crowding(program: Program, target: Target, chips: int) -> list[Finding]:
     layers = layers_of(program)
     crowded = list(_fan_in(layers, target))
     parts = cut_layers(layers, target, limits_of(target))
-    named = {(f.node, "input_axons") for f in crowded}
+    named = {(f.where, "input_axons") for f in crowded}
     # A neuron with too many synapses has too many axons for the same reason: said once.
     excesses = [e for e in parts.excesses if (e.layer, e.resource) not in named]
     crowded += [_excess(excess, program, layers, target) for excess in excesses]

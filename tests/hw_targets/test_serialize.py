@@ -98,7 +98,7 @@ def test_a_serialised_network_fits_where_only_the_bits_were_wrong(toy, toy_chip)
         ("message_bits = { value = 16", f"{wide_input}message_bits = {{ value = 1"),
         ("signed_messages = { value = true", "signed_messages = { value = false"),
     )
-    assert [f.node for f in check(toy, chip)] == ["fire"]
+    assert [f.where for f in check(toy, chip)] == ["fire"]
     assert check(serialize(toy), chip) == []
 
 
