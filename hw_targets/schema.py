@@ -194,8 +194,11 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.bytes[core % len(self.bytes)]
 
 
-class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One number of a target with its origin; `key` is its path in the file, `value` as in the file."""
+class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One number of a target with its origin; `key` is its path in the file, `value` as in the file.
+
+    `low` and `high`: what an estimate may be instead; those of a cost are in its value.
+    """
 
     key: str
     value: Any
@@ -203,14 +206,20 @@ class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     status: Status
     note: str
+    low: Any = None
+    high: Any = None
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A chip. `facts` repeats every number with its source and status, in the order of the file."""
+    """A chip. `facts` repeats every number with its source and status, in the order of the file.
+
+    `about`: Markdown, what one should know about the numbers as a whole.
+    """
 
     name: str
     title: str
     summary: str
+    about: str
     sources: dict[str, str]
     capabilities: Capabilities
     limits: Limits

@@ -1,36 +1,47 @@
-"""Targets as Markdown tables, so that docs/targets.md always says what the files say.
+"""The shipped targets as Markdown, so that the documentation always says what their files say.
 
-python -m hmdf.hw_targets.tables docs/targets.md     # rewrites the tables between its markers
+python -m hmdf.hw_targets.tables docs     # writes docs/chips/*.md and the list of docs/targets.md
 """
 
 from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from .target import Fact, Target, load_target, target_names
 
-_TABLE = re.compile(r"(<!-- table (?P<name>[a-z0-9_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_LIST = re.compile(r"(<!-- chips -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def markdown(target: Target) -> str:
-    """Every number of a target with status, source and note; then what the source keys stand for."""
+def page(target: Target) -> str:
+    """About a target; every number with status, source and note; then what the source keys stand for."""
     rows = [f"| `{f.key}` | {_value(f)} | {f.status} | {f.source} | {f.note} |" for f in target.facts]
-    sources = [f"* **{key}**: {text}" for key, text in target.sources.items()]
     head = ["| key | value | status | source | note |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *rows, "", *sources]) + "\n"
+    sources = [_item(f"* **{key}**: {text}") for key, text in target.sources.items()]
+    file = f"`hw_targets/chips/{target.name}.toml`"
+    origin = f"Generated from {file}; [targets.md](../targets.md) says what the keys mean."
+    parts = [f"# {target.title}", target.about.strip(), origin, "\n".join([*head, *rows]), "\n".join(sources)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def refresh(text: str) -> str:
-    """A document with the table between each pair of markers replaced by that of its target."""
-    return _TABLE.sub(lambda m: f"{m[1]}{markdown(load_target(m['name']))}{m[3]}", text)
+def pages() -> dict[str, str]:
+    """The page of every shipped target, by file name."""
+    return {f"{name}.md": page(load_target(name)) for name in target_names()}
 
 
-def documented(text: str) -> list[str]:
-    """Names of the targets that a document has a table for."""
-    return [match["name"] for match in _TABLE.finditer(text)]
+def with_list(text: str) -> str:
+    """A document with the list of the shipped targets between its markers."""
+    targets = [load_target(name) for name in target_names()]
+    rows = [f"| [{t.name}](chips/{t.name}.md) | {t.title} | {t.summary} |" for t in targets]
+    listed = "\n".join(["| name | chip | in short |", "|---|---|---|", *rows])
+    return _LIST.sub(lambda m: f"{m[1]}{listed}\n{m[2]}", text)
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(text, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _value(fact: Fact) -> str:
@@ -38,7 +49,8 @@ def _value(fact: Fact) -> str:
     if isinstance(fact.value, dict):
         low, typical, high = (fact.value[k] for k in ("low", "typical", "high"))
         return f"{typical:g}{unit}" if low == high else f"{low:g} - {typical:g} - {high:g}{unit}"
-    return _plain(fact.value) + unit
+    bounds = f" ({_plain(fact.low)} - {_plain(fact.high)})" if fact.low is not None else ""
+    return _plain(fact.value) + unit + bounds
 
 
 def _plain(value: Any) -> str:
@@ -50,6 +62,10 @@ def _plain(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(refresh(path.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"{path}: {len(documented(path.read_text(encoding='utf-8')))} of {len(target_names())} targets")
+    docs = Path(sys.argv[1])
+    written = {**{f"chips/{name}": text for name, text in pages().items()}}
+    written["targets.md"] = with_list((docs / "targets.md").read_text(encoding="utf-8"))
+    (docs / "chips").mkdir(exist_ok=True)
+    for name, text in written.items():
+        (docs / name).write_text(text, encoding="utf-8")
+    print(f"{docs}: {', '.join(written)}")

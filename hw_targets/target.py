@@ -2,7 +2,7 @@
 
 A target is a TOML file (the shipped ones lie in `chips/`). Every number in it carries `source` (a key of the
 file's `[sources]`) and `status`: published, derived (arithmetic on published numbers, shown in the note) or
-estimate (nobody published it; the note argues a low and a high value). docs/targets.md explains them all.
+estimate (nobody published it; it has a low and a high value, which the note argues). docs/targets.md explains the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 from types import UnionType
@@ -55,7 +55,9 @@ __all__ = [
 ]
 
 _SHIPPED = Path(__file__).parent / "chips"
+_TEXTS = ("name", "title", "summary", "about")
 _SECTIONS = ("capabilities", "limits", "costs", "memory")
+_KEYS = (*_TEXTS, "sources", *_SECTIONS)
 
 
 def target_names() -> list[str]:
@@ -117,6 +119,18 @@ class _Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str = ""
 
 
+class _Derivation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A cost between that of another target (high) and a part of it (low)."""
+
+    target: str
+    divided_by: float
+
+    def argument(self, cost: Cost, note: str) -> str:
+        typical = "low" if cost.typical == cost.low else "geometric mean"
+        low = f"{self.target} / {self.divided_by:g}"
+        return f"not published. High: {self.target}. Low: {low} ({note}). Typical: {typical}"
+
+
 class _Reader:
     """Turns the raw TOML into a Target, collecting every mistake with its key."""
 
@@ -128,9 +142,9 @@ class _Reader:
 
     def target(self) -> Target | None:
         for key in self.raw:
-            if key not in ("name", "title", "summary", "sources", *_SECTIONS):
-                self._wrong(key, "unknown key" + _nearest(key, ["name", "title", "summary", "sources", *_SECTIONS]))
-        texts = {key: self._convert(key, self.raw.get(key), str, "") for key in ("name", "title", "summary")}
+            if key not in _KEYS:
+                self._wrong(key, "unknown key" + _nearest(key, list(_KEYS)))
+        texts = {key: self._convert(key, ({"about": ""} | self.raw).get(key), str, "") for key in _TEXTS}
         if texts["name"] and not re.fullmatch(r"[a-z0-9_]+", texts["name"]):
             self._wrong("name", f"must be lower-case letters, digits and '_' (got '{texts['name']}')")
         self.sources = self._convert("sources", self.raw.get("sources"), dict[str, str], {})
@@ -143,9 +157,7 @@ class _Reader:
         if self.mistakes:
             return None
         target = Target(
-            name=texts["name"],
-            title=texts["title"],
-            summary=texts["summary"],
+            **texts,
             sources=self.sources,
             capabilities=Capabilities(**values["capabilities"]),
             limits=Limits(**values["limits"]),
@@ -164,13 +176,27 @@ class _Reader:
             if "value" not in entry:
                 self._wrong(key, f"'value' is missing, expected {_type_name(hints[key.split('.')[1]])}")
                 continue
-            value = self._convert(f"{key}.value", entry.pop("value"), hints[key.split(".")[1]], None)
-            self._origin(key, value, entry.pop("unit", ""), entry)
+            hint = hints[key.split(".")[1]]
+            value, *bounds = (
+                self._convert(f"{key}.{part}", entry.pop(part), hint, None)
+                for part in ("value", "low", "high")
+                if part in entry
+            )
+            if entry.get("status") == "estimate":
+                self._bounded(key, value, bounds)
+            self._origin(key, value, entry.pop("unit", ""), entry, bounds)
             values[key.split(".")[1]] = value
         for field in kind.__struct_fields__[: len(kind.__struct_fields__) - len(kind.__struct_defaults__)]:
             if field not in self.raw.get(section, {}):
                 self._wrong(f"{section}.{field}", f"is missing, expected {_type_name(hints[field])}")
         return values
+
+    def _bounded(self, key: str, value: Any, bounds: list[Any]) -> None:
+        """An estimate says what else the value may be; numbers lie in between."""
+        if len(bounds) < 2 or bounds[0] == bounds[1]:
+            self._wrong(key, "an estimate needs low and high")
+        elif isinstance(value, int) and None not in bounds and not bounds[0] <= value <= bounds[1]:
+            self._wrong(key, f"needs low <= value <= high (got {bounds[0]}, {value}, {bounds[1]})")
 
     def _costs(self) -> dict[str, Cost]:
         costs: dict[str, Cost] = {}
@@ -185,6 +211,10 @@ class _Reader:
                 continue
             if entry.get("status") == "estimate" and not cost.low < cost.high:
                 self._wrong(key, "an estimate needs low < high")
+            if "derive" in entry:
+                derivation = self._convert(f"{key}.derive", entry.pop("derive"), _Derivation, None)
+                if derivation is not None:
+                    entry["note"] = derivation.argument(cost, entry.get("note", ""))
             self._origin(key, numbers, UNITS[name], entry)
             costs[name] = cost
         return costs
@@ -220,7 +250,7 @@ class _Reader:
             else:
                 yield f"{section}.{name}", dict(entry)
 
-    def _origin(self, key: str, value: Any, unit: str, rest: dict[str, Any]) -> None:
+    def _origin(self, key: str, value: Any, unit: str, rest: dict[str, Any], bounds: Sequence[Any] = ()) -> None:
         missing = [field for field in ("source", "status") if field not in rest]
         for field in missing:
             expected = "a key of [sources]" if field == "source" else "published, derived or estimate"
@@ -234,7 +264,7 @@ class _Reader:
             self._wrong(f"{key}.source", f"'{origin.source}' is not a key of [sources]")
         if origin.status != "published" and not origin.note:
             self._wrong(f"{key}.note", f"is missing: a value that is {origin.status} needs the argument for it")
-        self.facts.append(Fact(key, value, unit, origin.source, origin.status, origin.note))
+        self.facts.append(Fact(key, value, unit, origin.source, origin.status, origin.note, *bounds))
 
     def _convert(self, key: str, value: Any, kind: Any, default: Any) -> Any:
         if value is None:

@@ -64,7 +64,7 @@ def test_control_flow_on_values_is_a_finding():
     (finding,) = findings_of(Branching(), torch.zeros(1, 1, 8, 8))
     assert finding.where == "Branching"
     assert finding.source == f"test_trace.py:{line_of(Branching.forward, 'if x.sum')}"
-    assert "must not branch" in finding.remedy
+    assert "must not branch" in finding.fix
 
 
 def test_an_example_that_does_not_fit_names_the_layer():

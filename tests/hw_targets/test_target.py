@@ -1,3 +1,4 @@
+import re
 import tomllib
 from pathlib import Path
 
@@ -5,13 +6,14 @@ import pytest
 from chip_networks import TOY_CHIP
 
 import hmdf.hw_targets.target as module
-from hmdf.hw_targets.tables import documented, refresh
+from hmdf.hw_targets.tables import pages, with_list
 from hmdf.hw_targets.target import UNITS, load_target, parse_target, target_names
 from hmdf.sim.errors import TargetError
 
 SHIPPED = target_names()
 CHIPS = Path(module.__file__).parent / "chips"
-DOCS = Path(__file__).parents[2] / "docs" / "targets.md"
+DOCS = Path(__file__).parents[2] / "docs"
+RUN = "run: python -m hmdf.hw_targets.tables docs"
 
 
 def test_a_file_is_all_that_a_shipped_target_needs():
@@ -28,11 +30,26 @@ def test_every_number_has_source_and_status(name):
     assert {fact.key for fact in target.facts} == keys
     for fact in target.facts:
         assert len(target.sources[fact.source]) > 10
+        sites = re.findall(r"[a-z-]+\.(?:org|com|io|ai)\b", fact.note)
+        assert not sites, f"{fact.key}: {sites} belong in [sources]"
         assert fact.status == "published" or len(fact.note) > 5, fact.key
-        if fact.status == "estimate" and fact.key.startswith("costs."):
-            assert fact.value["low"] < fact.value["high"]
-        elif fact.status == "estimate":
-            assert "ow" in fact.note or "at most" in fact.note, f"{fact.key}: argue a low and a high value"
+        if fact.status == "estimate":
+            ends = fact.value if fact.key.startswith("costs.") else {"low": fact.low, "high": fact.high}
+            assert ends["low"] < ends["high"], fact.key
+        else:
+            assert (fact.low, fact.high) == (None, None), fact.key
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_is_derived_from_another_target_is_its_arithmetic(name):
+    """To the three digits given: high is the other's typical cost, low a part of it, typical low or the mean."""
+    for key, entry in tomllib.loads((CHIPS / f"{name}.toml").read_text()).get("costs", {}).items():
+        if "derive" in entry:
+            high = load_target(entry["derive"]["target"]).fact(f"costs.{key}").value["typical"]
+            low = high / entry["derive"]["divided_by"]
+            typical = low if entry["typical"] == entry["low"] else (low * high) ** 0.5
+            for end, exact in {"low": low, "typical": typical, "high": high}.items():
+                assert entry[end] == pytest.approx(exact, rel=5e-3), f"{key}.{end}"
 
 
 def test_the_numbers_the_compiler_reads():
@@ -133,11 +150,37 @@ def test_an_estimate_needs_a_low_and_a_high():
         parse_target(text, "mine.toml")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("", "limits.neurons_per_core: an estimate needs low and high"),
+        ("low = 16,", "limits.neurons_per_core: an estimate needs low and high"),
+        ("low = 16, high = 24,", "limits.neurons_per_core: needs low <= value <= high (got 16, 32, 24)"),
+        ('low = 16, high = "many",', "limits.neurons_per_core.high: expected an integer (got 'many')"),
+        ("low = 16, high = 64,", ""),
+    ],
+)
+def test_an_estimate_that_is_no_cost_too(given, message):
+    known = 'value = 32, source = "s", status = "published"'
+    text = TOY_CHIP.replace(known, f'value = 32, {given} source = "s", status = "estimate", note = "why"')
+    if message:
+        with pytest.raises(TargetError, match=re.escape(message)):
+            parse_target(text, "mine.toml")
+    else:
+        fact = parse_target(text, "mine.toml").fact("limits.neurons_per_core")
+        assert (fact.low, fact.value, fact.high) == (16, 32, 64)
+
+
 def test_every_cost_has_a_unit():
     assert set(UNITS) == set(module.Costs.__struct_fields__)
 
 
 def test_docs_equal_the_files():
-    text = DOCS.read_text()
-    assert sorted(documented(text)) == SHIPPED
-    assert refresh(text) == text, "run: python -m hmdf.hw_targets.tables docs/targets.md"
+    text = (DOCS / "targets.md").read_text()
+    assert with_list(text) == text, RUN
+    assert {path.name: path.read_text() for path in (DOCS / "chips").iterdir()} == pages(), RUN
+
+
+def test_prose_of_the_docs_is_wrapped():
+    for path in (DOCS / "targets.md", *(DOCS / "chips").iterdir()):
+        assert all(len(line) <= 120 or line.startswith("|") for line in path.read_text().splitlines()), path.name
