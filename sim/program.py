@@ -17,6 +17,7 @@ from .arithmetic import integer_range
 from .contract import INPUT, MAX_ELEMENTS, Message, Node, Population, Shape, Synapse
 from .contract.struct import Contract, check_shape
 from .errors import ProgramError
+from .listing import listing
 from .stored import digest_of, encode
 
 MAX_STEPS = 4096
@@ -154,6 +155,9 @@ class Program(Contract, dict=True, weakref=True):
                 )
             if kind.within_state and (array.min() < limit[0] or array.max() > limit[1]):
                 raise ProgramError(f"population '{node.name}': {what} is outside the {self.state_bits}-bit state")
+
+    def __str__(self) -> str:
+        return listing(self)
 
     # ----------------------------------------------------------------- what executors ask
 
