@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Table
 from math import prod
-from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hmdf.sim.contract import INPUT
+from hmdf.sim.counters import Counters
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
 
 
-class _PopulationCounts(Protocol):
-    @property
-    def spikes_per_sample(self) -> NDArray[np.int64]: ...
-
-
-class _SynapseCounts(Protocol):
-    @property
-    def sops_per_sample(self) -> NDArray[np.int64]: ...
-    @property
-    def macs(self) -> int: ...
-
-
-class CountersLike(Protocol):
-    """The part of the simulator's counters that is read; `populations` has the input under "input"."""
-
-    @property
-    def samples(self) -> int: ...
-    @property
-    def populations(self) -> Table[str, _PopulationCounts]: ...
-    @property
-    def synapses(self) -> Table[str, _SynapseCounts]: ...
-
-
-class Activity(msgspec.Struct, frozen=True, eq=False):
+class Events(msgspec.Struct, frozen=True, eq=False):
     """Events of each sample, summed over its time-steps.
 
     Fields:
@@ -65,33 +41,33 @@ class Activity(msgspec.Struct, frozen=True, eq=False):
         return "assumed: every neuron sends at every time-step (an upper bound; simulate samples for real figures)"
 
 
-def checked(activity: Activity | None, program: Program) -> Activity:
-    """The activity itself, or the assumed one for None.
+def checked(events: Events | None, program: Program) -> Events:
+    """The events themselves, or the assumed ones for None.
 
     Raises:
-        InputError: it was counted on another program.
+        InputError: they were counted on another program.
     """
-    if activity is None:
+    if events is None:
         return assumed(program)
     nodes = {INPUT, *(p.name for p in program.populations)}, {s.name for s in program.synapses}
-    counted = set(activity.messages), set(activity.sops)
+    counted = set(events.messages), set(events.sops)
     for wanted, found in zip(nodes, counted, strict=True):
         if wanted != found:
             odd = min(wanted ^ found)
             where = "is not in the program" if odd in found else "was not counted"
             raise InputError(f"the counters are of another program: '{odd}' {where}")
-    return activity
+    return events
 
 
-def measured(counters: CountersLike) -> Activity:
-    """Activity from the simulator's counters.
+def measured(counters: Counters) -> Events:
+    """Events from the simulator's counters.
 
     Raises:
         ValueError: the counters are of no sample.
     """
     if counters.samples < 1:
         raise ValueError("counters of at least one sample are needed (got 0)")
-    return Activity(
+    return Events(
         True,
         {name: np.asarray(p.spikes_per_sample, dtype=np.float64) for name, p in counters.populations.items()},
         {name: np.asarray(s.sops_per_sample, dtype=np.float64) for name, s in counters.synapses.items()},
@@ -99,13 +75,13 @@ def measured(counters: CountersLike) -> Activity:
     )
 
 
-def assumed(program: Program) -> Activity:
+def assumed(program: Program) -> Events:
     """The upper bound: every neuron sends a non-zero message at every time-step."""
     steps = program.time_steps
     sizes = {INPUT: prod(program.input.shape), **{p.name: prod(p.shape) for p in program.populations}}
     operations = {s.name: float(s.op.fanout(program.shapes[s.source]).sum()) * steps for s in program.synapses}
     spiking = {s.name: program.carries_spikes(s) for s in program.synapses}
-    return Activity(
+    return Events(
         False,
         {name: np.array([float(size * steps)]) for name, size in sizes.items()},
         {name: np.array([count if spiking[name] else 0.0]) for name, count in operations.items()},

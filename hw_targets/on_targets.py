@@ -9,9 +9,8 @@ import msgspec
 from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
-from hmdf.sim.ranges import Ranges, prove
 
-from .events import Activity
+from .events import Events
 from .judge.fit import check
 from .place.mapping import Mapping, map_program
 from .price.cost import Estimate, estimate
@@ -24,7 +23,7 @@ class OnTarget(msgspec.Struct, frozen=True):
     Fields:
         findings: empty when it fits on `chips` chips.
         mapping, estimate: None when some layer fits no core at all. With other findings they say what it would cost
-            if those were mended, and must be shown as such.
+            if those were fixed, and must be shown as such.
     """
 
     target: str
@@ -38,23 +37,15 @@ class OnTarget(msgspec.Struct, frozen=True):
         return not self.findings
 
 
-def on_targets(
-    program: Program, targets: Iterable[Target], activity: Activity, chips: int = 1, ranges: Ranges | None = None
-) -> list[OnTarget]:
-    """Fit, mapping and cost of a program on each target.
-
-    Args:
-        chips: how many chips of each may be used.
-        ranges: the program's range proof if it is at hand.
-    """
-    proof = ranges or prove(program)
-    return [_on_target(program, target, activity, chips, proof) for target in targets]
+def on_targets(program: Program, targets: Iterable[Target], events: Events, chips: int = 1) -> list[OnTarget]:
+    """Fit, mapping and cost of a program on `chips` chips of each target."""
+    return [_on_target(program, target, events, chips) for target in targets]
 
 
-def _on_target(program: Program, target: Target, activity: Activity, chips: int, ranges: Ranges) -> OnTarget:
-    findings = check(program, target, chips, ranges)
+def _on_target(program: Program, target: Target, events: Events, chips: int) -> OnTarget:
+    findings = check(program, target, chips)
     try:
-        mapping = map_program(program, target, activity)
+        mapping = map_program(program, target, events)
     except DoesNotFit:
         return OnTarget(target.name, target.title, findings, None, None)
-    return OnTarget(target.name, target.title, findings, mapping, estimate(program, target, activity, mapping))
+    return OnTarget(target.name, target.title, findings, mapping, estimate(program, target, events, mapping))

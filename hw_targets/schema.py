@@ -9,9 +9,6 @@ import msgspec
 
 Status = Literal["published", "derived", "estimate"]
 Purpose = Literal["weights", "state", "accumulators", "parameters", "axons", "buffers"]
-DynamicsName = Literal[
-    "relay", "hybrid_firing", "parallel_firing", "leaky_integrate_and_fire", "multi_hierarchical", "lookup_table"
-]
 PURPOSES: tuple[Purpose, ...] = ("weights", "state", "accumulators", "parameters", "axons", "buffers")
 """What the memory of a core is used for; docs/targets.md explains each."""
 
@@ -52,7 +49,7 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gates: bool
     sum_pool: bool
     max_pool: bool
-    dynamics: tuple[DynamicsName, ...]
+    dynamics: tuple[str, ...]
     divisible_layers: bool
     shared_cores: bool
     axon_copies: tuple[int, ...] = ()
@@ -74,7 +71,7 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.axon_copies[self.weight_bits.index(stored)]
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChipLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one chip; None = no limit is known.
 
     Fields:
@@ -182,7 +179,7 @@ class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_time: Cost | None = None
 
 
-class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CoreMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One memory of a core: `bytes` per core (one number, or one per core where cores differ), shared by `holds`."""
 
     name: str
@@ -222,9 +219,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: str
     sources: dict[str, str]
     capabilities: Capabilities
-    limits: Limits
+    limits: ChipLimits
     costs: Costs
-    memories: tuple[Memory, ...]
+    memories: tuple[CoreMemory, ...]
     facts: tuple[Fact, ...]
 
     @property

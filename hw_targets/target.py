@@ -18,18 +18,18 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from hmdf.sim.contract import Dynamics
 from hmdf.sim.errors import TargetError
 
 from .schema import (
     PURPOSES,
     UNITS,
     Capabilities,
+    ChipLimits,
+    CoreMemory,
     Cost,
     Costs,
-    DynamicsName,
     Fact,
-    Limits,
-    Memory,
     Purpose,
     Status,
     Target,
@@ -40,11 +40,11 @@ __all__ = [
     "PURPOSES",
     "UNITS",
     "Capabilities",
+    "ChipLimits",
+    "CoreMemory",
     "Cost",
     "Costs",
     "Fact",
-    "Limits",
-    "Memory",
     "Purpose",
     "Status",
     "Target",
@@ -150,7 +150,7 @@ class _Reader:
         self.sources = self._convert("sources", self.raw.get("sources"), dict[str, str], {})
         values = {
             "capabilities": self._plain("capabilities", Capabilities),
-            "limits": self._plain("limits", Limits),
+            "limits": self._plain("limits", ChipLimits),
             "costs": self._costs(),
         }
         memories = self._memories()
@@ -160,7 +160,7 @@ class _Reader:
             **texts,
             sources=self.sources,
             capabilities=Capabilities(**values["capabilities"]),
-            limits=Limits(**values["limits"]),
+            limits=ChipLimits(**values["limits"]),
             costs=Costs(**values["costs"]),
             memories=memories,
             facts=tuple(self.facts),
@@ -219,7 +219,7 @@ class _Reader:
             costs[name] = cost
         return costs
 
-    def _memories(self) -> tuple[Memory, ...]:
+    def _memories(self) -> tuple[CoreMemory, ...]:
         memories = []
         for key, entry in self._entries("memory", None):
             size = entry.pop("bytes", None)
@@ -228,7 +228,7 @@ class _Reader:
                 "bytes": [size] if isinstance(size, int) else size,
                 "holds": entry.pop("holds", None),
             }
-            memory = self._convert(key, fields, Memory, None)
+            memory = self._convert(key, fields, CoreMemory, None)
             if memory is None:
                 continue
             if min(memory.bytes, default=0) < 1:
@@ -290,6 +290,10 @@ def _contradictions(target: Target) -> Iterator[str]:
             yield f"capabilities.{key}.value: expected {low}..{high} (got {getattr(c, key)})"
     if not c.weight_bits or list(c.weight_bits) != sorted(set(c.weight_bits)) or not c.weight_bits[0] >= 1:
         yield f"capabilities.weight_bits.value: expected ascending positive widths (got {list(c.weight_bits)})"
+    kinds = [dynamics.kind() for dynamics in get_args(Dynamics)]
+    for index, name in enumerate(c.dynamics):
+        if name not in kinds:
+            yield f"capabilities.dynamics.value[{index}]: expected one of {', '.join(kinds)} (got '{name}')"
     if c.axon_copies and (len(c.axon_copies) != len(c.weight_bits) or min(c.axon_copies) < 1):
         yield "capabilities.axon_copies.value: expected one positive number per entry of weight_bits"
     if c.signed_messages and c.message_bits < 2:
@@ -333,7 +337,7 @@ _TYPE_NAMES = {
     str: "text",
     tuple[int, ...]: "a list of integers",
     tuple[int, int]: "a list of two integers",
-    tuple[DynamicsName, ...]: f"a list of {', '.join(get_args(DynamicsName))}",
+    tuple[str, ...]: "a list of texts",
     dict[str, str]: "a table of texts",
     Status: f"one of {', '.join(get_args(Status))}",
     tuple[Purpose, ...]: f"a list of {', '.join(PURPOSES)}",

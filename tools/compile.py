@@ -90,7 +90,7 @@ def compile_command(
     if serialize_spikes:
         compilation = _serialized(compilation)
     _print_findings(screen, compilation)
-    require_fit(screen, compilation.program, compilation.ranges, chip, chips)
+    require_fit(screen, compilation.program, chip, chips)
     if check or out is None:
         return
     _write(screen, compilation, data, chip, chips, out, forms, required=emit != DEFAULT_EMIT)
@@ -142,7 +142,7 @@ def _fitted(
         wide = msgspec.structs.replace(target.capabilities, accumulator_bits=WIDEST_ACCUMULATOR)
         roomy = msgspec.structs.replace(target, capabilities=wide)
         other = compiled(roomy)
-        refuse(screen, [*error.findings, *find(other.program, roomy, chips, other.ranges)], target)
+        refuse(screen, [*error.findings, *find(other.program, roomy, chips)], target)
 
 
 def _compile(

@@ -12,18 +12,17 @@ from hmdf.hw_targets.target import Target
 from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
-from hmdf.sim.ranges import Ranges
 
 INDENT = "    "
 
 
-def require_fit(screen: Console, program: Program, ranges: Ranges, target: Target, chips: int) -> None:
+def require_fit(screen: Console, program: Program, target: Target, chips: int) -> None:
     """Say that a program fits, or every reason why not.
 
     Raises:
         DoesNotFit: it does not.
     """
-    findings = check(program, target, chips, ranges)
+    findings = check(program, target, chips)
     if findings:
         refuse(screen, findings, target)
     screen.print(f"fits {target.title} on {chips} chip{'s' if chips > 1 else ''}")

@@ -9,18 +9,15 @@ import numpy as np
 
 from hmdf.sim.contract import (
     INPUT,
-    HybridFiring,
-    LeakyIntegrateAndFire,
     MaxPool,
     Message,
-    MultiHierarchical,
     Population,
     SumPool,
     Synapse,
 )
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
-from hmdf.sim.ranges import Ranges, prove
+from hmdf.sim.ranges import prove
 
 from ..target import Target
 from .capacity import crowding
@@ -28,19 +25,13 @@ from .serializable import is_local, obstacle
 from .weight_noise import narrowed, signal_to_noise
 
 
-def check(program: Program, target: Target, chips: int = 1, ranges: Ranges | None = None) -> list[Finding]:
-    """All findings, empty when the program fits.
-
-    Args:
-        chips: how many chips may be used.
-        ranges: the program's range proof if it is at hand; proven here otherwise.
-    """
-    ranges = ranges or prove(program)
+def check(program: Program, target: Target, chips: int = 1) -> list[Finding]:
+    """All findings, empty when the program fits on `chips` chips."""
     findings = [
         *_messages(program, target),
         *_weights(program, target),
-        *_accumulators(program, target, ranges),
-        *_states(program, target, ranges),
+        *_accumulators(program, target),
+        *_states(program, target),
         *_neurons(program, target),
         *_connections(program, target),
     ]
@@ -137,9 +128,9 @@ def _weights(program: Program, target: Target) -> Iterator[Finding]:
             )
 
 
-def _accumulators(program: Program, target: Target, ranges: Ranges) -> Iterator[Finding]:
+def _accumulators(program: Program, target: Target) -> Iterator[Finding]:
     available = target.capabilities.accumulator_bits
-    for name, interval in ranges.synapses.items():
+    for name, interval in prove(program).synapses.items():
         if interval.bits > available:
             synapse = program.by_name[name]
             assert isinstance(synapse, Synapse)
@@ -161,11 +152,11 @@ def _accumulators(program: Program, target: Target, ranges: Ranges) -> Iterator[
             )
 
 
-def _states(program: Program, target: Target, ranges: Ranges) -> Iterator[Finding]:
+def _states(program: Program, target: Target) -> Iterator[Finding]:
     available = target.capabilities.state_bits
     if program.state_bits <= available:
         return
-    for name, proof in ranges.populations.items():
+    for name, proof in prove(program).populations.items():
         widest = proof.membrane or proof.current
         needed = min(program.state_bits, max(widest.bits, proof.current.bits))
         if needed > available:
@@ -186,20 +177,19 @@ def _states(program: Program, target: Target, ranges: Ranges) -> Iterator[Findin
 def _neurons(program: Program, target: Target) -> Iterator[Finding]:
     c = target.capabilities
     for population in program.populations:
-        dynamics = population.dynamics
-        tag = str(type(dynamics).__struct_config__.tag)
-        if tag not in c.dynamics:
+        kind = population.dynamics.kind()
+        if kind not in c.dynamics:
             yield Finding(
                 population.name,
-                f"{target.name} has no {tag.replace('_', ' ')} neuron",
+                f"{target.name} has no {kind.replace('_', ' ')} neuron",
                 f"train with one of its neurons ({', '.join(c.dynamics).replace('_', ' ')}); {prod(population.shape)} "
                 "neurons change",
                 resource="dynamics",
-                needed=tag,
+                needed=kind,
                 available=", ".join(c.dynamics),
             )
-        if not c.leak and isinstance(dynamics, HybridFiring | LeakyIntegrateAndFire | MultiHierarchical):
-            yield from _leak(population, dynamics, target)
+        if not c.leak:
+            yield from _leak(population, target)
         if not c.multiplier:
             yield from _multiplier(population, target)
         if not c.per_step_parameters:
@@ -215,11 +205,13 @@ def _neurons(program: Program, target: Target) -> Iterator[Finding]:
             )
 
 
-def _leak(
-    population: Population, dynamics: HybridFiring | LeakyIntegrateAndFire | MultiHierarchical, target: Target
-) -> Iterator[Finding]:
-    leaks = [dynamics.soma_leak, dynamics.dendrite_leak] if isinstance(dynamics, MultiHierarchical) else [dynamics.leak]
-    fractions = np.concatenate([leak.reshape(-1) for leak in leaks]) / (1 << dynamics.leak_shift)
+def _leak(population: Population, target: Target) -> Iterator[Finding]:
+    """The couplings of two states are no leak: they belong to the dynamics, which a chip has or has not."""
+    dynamics, facts = population.dynamics, population.dynamics.facts
+    if not facts.leaks:
+        return
+    leaks = [getattr(dynamics, field).reshape(-1) for field in facts.leaks]
+    fractions = np.concatenate(leaks) / (1 << getattr(dynamics, facts.leak_shift))
     if np.any(fractions != 1):
         yield Finding(
             population.name,

@@ -14,7 +14,7 @@ from hmdf.sim.contract import INPUT
 from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.program import Program
 
-from ..events import Activity, checked
+from ..events import Events, checked
 from ..target import PURPOSES, Target
 from .layers import READOUT
 from .partition import RESOURCES, Cut, Ints, Limit, Partition, limits_of, overlaps, partition, whole
@@ -127,16 +127,16 @@ class Mapping(msgspec.Struct, frozen=True):
     longest_way: int
 
 
-def map_program(program: Program, target: Target, activity: Activity | None = None) -> Mapping:
+def map_program(program: Program, target: Target, events: Events | None = None) -> Mapping:
     """Map a program onto as many chips as it needs.
 
     Args:
-        activity: measured traffic; without it every neuron is taken to send at every step, and the result says so.
+        events: measured traffic; without it every neuron is taken to send at every step, and the result says so.
 
     Raises:
         DoesNotFit: the smallest slice of some layer breaks a limit of a core; `fit.check` says what to do.
     """
-    activity = checked(activity, program)
+    events = checked(events, program)
     parts = partition(program, target)
     if parts.excesses:
         first = parts.excesses[0]
@@ -151,14 +151,14 @@ def map_program(program: Program, target: Target, activity: Activity | None = No
         raise DoesNotFit(f"no core of {target.name} has all the memory that some layer needs")
     last = int(core_of.max()) + 1
     cores = len(np.unique(core_of))
-    links = _links(parts.cuts, activity)
+    links = _links(parts.cuts, events)
     mesh = mesh_of(target, last)
     sources = np.where(links.source < 0, -1, core_of[links.source])
     traffic = Traffic(sources, core_of[links.destination], links.messages)
     places = place(mesh, last, _summed(traffic, last), _hop_weights(target))
     bound = lower_bound(program, target)
     x, y = coordinates(mesh, places)
-    travel, longest = _travel(parts.cuts, activity, links, traffic, (x, y), places // mesh.places)
+    travel, longest = _travel(parts.cuts, events, links, traffic, (x, y), places // mesh.places)
     deliveries = sum(t.deliveries for t in travel.values())
     return Mapping(
         target=target.name,
@@ -166,7 +166,7 @@ def map_program(program: Program, target: Target, activity: Activity | None = No
         chips=-(-last // mesh.places),
         lower_bound=bound,
         ratio=cores / bound.cores,
-        traffic=activity.origin,
+        traffic=events.origin,
         mesh_assumed=mesh.assumed,
         slices=_slices(parts.cuts, core_of, links),
         core_use=_core_use(parts.cuts, target, needs, core_of, traffic, (x % mesh.width, y, places // mesh.places)),
@@ -284,7 +284,7 @@ class _Links(msgspec.Struct, frozen=True, eq=False):
     messages: NDArray[np.float64]
 
 
-def _links(cuts: list[Cut], activity: Activity) -> _Links:
+def _links(cuts: list[Cut], events: Events) -> _Links:
     offsets = np.cumsum([0, *(cut.slices for cut in cuts)])
     numbers = {cut.layer.name: index for index, cut in enumerate(cuts)}
     parts = []
@@ -293,7 +293,7 @@ def _links(cuts: list[Cut], activity: Activity) -> _Links:
             sender = numbers.get(edge.source, -1)
             blocks = cuts[sender].bounds if sender >= 0 else tuple(np.array([0, size]) for size in edge.source_shape)
             to, at, neurons = _joined(overlaps(edge, blocks, cut.bounds))  # type: ignore[arg-type]
-            rate = float(np.mean(activity.messages[edge.source])) / np.prod(edge.source_shape)
+            rate = float(np.mean(events.messages[edge.source])) / np.prod(edge.source_shape)
             source = at + offsets[sender] if sender >= 0 else np.full_like(at, -1)
             parts.append(_Links(np.full_like(at, sender), source, to + offsets[reader], neurons * rate))
     return _Links(*(np.concatenate([getattr(p, field) for p in parts]) for field in _Links.__struct_fields__))
@@ -326,7 +326,7 @@ def _hop_weights(target: Target) -> tuple[int, int]:
 
 
 def _travel(
-    cuts: list[Cut], activity: Activity, links: _Links, traffic: Traffic, at: tuple[Ints, Ints], chip: Ints
+    cuts: list[Cut], events: Events, links: _Links, traffic: Traffic, at: tuple[Ints, Ints], chip: Ints
 ) -> tuple[dict[str, Travel], int]:
     ends = []
     for axis in (*at, chip):
@@ -340,7 +340,7 @@ def _travel(
     sums = [by_layer(links.messages), *(by_layer(links.messages * end) for end in ends)]
     travel = {}
     for name, *of_layer in zip(names, *sums, strict=True):
-        sent = 0.0 if name == READOUT else float(activity.messages[name].mean())
+        sent = 0.0 if name == READOUT else float(events.messages[name].mean())
         deliveries, hops_x, hops_y, crossings = map(float, of_layer)
         travel[name] = Travel(sent, deliveries, hops_x, hops_y, crossings, (hops_x + hops_y) / sent if sent else 0.0)
     return travel, int((ends[0] + ends[1]).max(initial=0))

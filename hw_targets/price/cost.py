@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hmdf.sim.contract import Synapse
 from hmdf.sim.program import Program
 
-from ..events import Activity, checked
+from ..events import Events, checked
 from ..place.layers import READOUT
 from ..place.mapping import Mapping, map_program
 from ..target import PURPOSES, Cost, Fact, Status, Target, triple
@@ -26,7 +26,7 @@ from .timing import Timing, timing_of
 STATUS_ORDER: tuple[Status, ...] = ("published", "derived", "estimate")
 
 
-class Row(msgspec.Struct, frozen=True):
+class EnergyRow(msgspec.Struct, frozen=True):
     """One kind of event at one node: count x constant = energy.
 
     Fields:
@@ -64,7 +64,7 @@ class Energy(msgspec.Struct, frozen=True):
         spread: of the total over the samples.
     """
 
-    rows: list[Row]
+    rows: list[EnergyRow]
     total: Cost | None
     by_node: dict[str, Cost]
     by_constant: dict[str, Cost]
@@ -77,7 +77,7 @@ class Estimate(msgspec.Struct, frozen=True):
     """What a sample costs on a target. `constants`: each one used, with its source and status."""
 
     target: str
-    activity: str
+    origin: str
     samples: int
     cores: int
     chips: int
@@ -88,26 +88,26 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 def estimate(
-    program: Program, target: Target, activity: Activity | None = None, mapping: Mapping | None = None
+    program: Program, target: Target, events: Events | None = None, mapping: Mapping | None = None
 ) -> Estimate:
     """Cost of a sample.
 
     Args:
-        activity: measured by the simulator; without it, the upper bound that every neuron sends at every step.
+        events: measured by the simulator; without it, the upper bound that every neuron sends at every step.
         mapping: from `map_program`, made here when not given.
 
     Raises:
         DoesNotFit: no mapping was given and the program does not fit.
     """
-    activity = checked(activity, program)
-    mapping = mapping or map_program(program, target, activity)
-    timing = timing_of(program, target, activity, mapping)
-    energy = _energy(program, target, activity, mapping, timing)
+    events = checked(events, program)
+    mapping = mapping or map_program(program, target, events)
+    timing = timing_of(program, target, events, mapping)
+    energy = _energy(program, target, events, mapping, timing)
     used = {row.constant for row in energy.rows}
     return Estimate(
         target=target.name,
-        activity=activity.origin,
-        samples=activity.samples,
+        origin=events.origin,
+        samples=events.samples,
         cores=mapping.cores,
         chips=mapping.chips,
         energy=energy,
@@ -128,11 +128,11 @@ class _Event(msgspec.Struct, frozen=True, eq=False):
     counts: NDArray[np.float64]
 
 
-def _energy(program: Program, target: Target, activity: Activity, mapping: Mapping, timing: Timing | None) -> Energy:
-    rows: list[Row] = []
+def _energy(program: Program, target: Target, events: Events, mapping: Mapping, timing: Timing | None) -> Energy:
+    rows: list[EnergyRow] = []
     missing: list[str] = []
-    by_sample = np.zeros(activity.samples)
-    for event in _events(program, activity, mapping):
+    by_sample = np.zeros(events.samples)
+    for event in _events(program, events, mapping):
         mean = float(event.counts.mean())
         constant: Cost | None = getattr(target.costs, event.constant)
         if constant is None:
@@ -140,7 +140,7 @@ def _energy(program: Program, target: Target, activity: Activity, mapping: Mappi
                 missing.append(event.constant)
             continue
         energy = Cost(mean * constant.low, mean * constant.typical, mean * constant.high)
-        rows.append(Row(event.node, event.constant, mean, energy, target.fact(f"costs.{event.constant}").status))
+        rows.append(EnergyRow(event.node, event.constant, mean, energy, target.fact(f"costs.{event.constant}").status))
         by_sample += event.counts * constant.typical
     power = target.costs.static_power
     if power is None or (timing is None and power.high > 0):
@@ -149,8 +149,8 @@ def _energy(program: Program, target: Target, activity: Activity, mapping: Mappi
         time = timing.period if timing is not None else Cost(0, 0, 0)
         spent = [p * t * mapping.chips for p, t in zip(triple(power), triple(time), strict=True)]
         status = target.fact("costs.static_power").status
-        rows.append(Row("chip", "static_power", time.typical * mapping.chips, Cost(*spent), status))
-        slow = np.ones(activity.samples) if timing is None else timing.by_sample / timing.by_sample.mean()
+        rows.append(EnergyRow("chip", "static_power", time.typical * mapping.chips, Cost(*spent), status))
+        slow = np.ones(events.samples) if timing is None else timing.by_sample / timing.by_sample.mean()
         by_sample += spent[1] * slow
     total = _sum(rows)
     weighing = [row.status for row in rows if row.energy.high > 0]
@@ -165,10 +165,10 @@ def _energy(program: Program, target: Target, activity: Activity, mapping: Mappi
     )
 
 
-def _events(program: Program, activity: Activity, mapping: Mapping) -> Iterator[_Event]:
-    none = np.zeros(activity.samples)
+def _events(program: Program, events: Events, mapping: Mapping) -> Iterator[_Event]:
+    none = np.zeros(events.samples)
     for synapse in program.synapses:
-        spikes, macs = activity.sops[synapse.name], none + activity.macs[synapse.name]
+        spikes, macs = events.sops[synapse.name], none + events.macs[synapse.name]
         if synapse.weight is None:
             yield _Event(synapse.name, "port_energy", spikes + macs)
         elif program.carries_spikes(synapse):
@@ -181,15 +181,15 @@ def _events(program: Program, activity: Activity, mapping: Mapping) -> Iterator[
         if population.gate is not None:
             direct.append(population.gate.source)
         if direct:
-            yield _Event(name, "port_energy", sum((activity.messages[source] for source in direct), start=none))
-        sent = activity.messages[name]
+            yield _Event(name, "port_energy", sum((events.messages[source] for source in direct), start=none))
+        sent = events.messages[name]
         yield _Event(name, "neuron_active_energy", sent)
         yield _Event(name, "neuron_inactive_energy", prod(population.shape) * program.time_steps - sent)
     yield _Event(READOUT, "neuron_inactive_energy", none + program.classes * program.time_steps)
     for name, travel in mapping.travel.items():
         if name == READOUT:
             continue
-        sent = activity.messages[name]
+        sent = events.messages[name]
         # Deliveries and hops are means over the samples; within a layer they grow with its messages.
         relative = sent / sent.mean() if sent.mean() else sent
         yield _Event(name, "message_energy", travel.deliveries * relative)
@@ -197,11 +197,11 @@ def _events(program: Program, activity: Activity, mapping: Mapping) -> Iterator[
         yield _Event(name, "hop_y_energy", travel.hops_y * relative)
 
 
-def _sum(rows: list[Row]) -> Cost:
+def _sum(rows: list[EnergyRow]) -> Cost:
     return Cost(*(sum(values) for values in zip((0.0, 0.0, 0.0), *(triple(r.energy) for r in rows), strict=True)))
 
 
-def _grouped(rows: list[Row], field: str) -> dict[str, Cost]:
+def _grouped(rows: list[EnergyRow], field: str) -> dict[str, Cost]:
     names = dict.fromkeys(getattr(row, field) for row in rows)
     return {name: _sum([row for row in rows if getattr(row, field) == name]) for name in names}
 

@@ -11,7 +11,7 @@ from hmdf.sim.contract import Relay, Synapse, WeightedOp
 from hmdf.sim.packing import packed_bytes
 from hmdf.sim.program import Program
 
-from ..events import Activity
+from ..events import Events
 from ..place.layers import READOUT, layers_of
 from ..target import Cost, Target, triple
 
@@ -37,7 +37,7 @@ def ann(program: Program, reference: Target) -> Ann:
     return Ann(macs, *(Cost(*(macs * c for c in triple(constant))) for constant in (int8, fp32)))
 
 
-def hd_lif_energy(program: Program, activity: Activity, reference: Target) -> float:
+def hd_lif_energy(program: Program, events: Events, reference: Target) -> float:
     """pJ per sample as HD-LIF counts it: the SOPs of 4-bit spikes at a constant of their own, MACs and the rest as
     the literature (cmos45). Its table gives no other number of bits, so other graded spikes cost a full SOP.
 
@@ -53,8 +53,8 @@ def hd_lif_energy(program: Program, activity: Activity, reference: Target) -> fl
             continue
         four = program.message_of(synapse.source).bits == 4
         per_sop = costs.four_bit_synaptic_op_energy if four else costs.synaptic_op_energy
-        energy += float(activity.sops[synapse.name].mean()) * per_sop.typical
-        energy += activity.macs[synapse.name] * costs.mac_energy.typical
+        energy += float(events.sops[synapse.name].mean()) * per_sop.typical
+        energy += events.macs[synapse.name] * costs.mac_energy.typical
     return energy
 
 
@@ -91,17 +91,17 @@ class NeuroBench(msgspec.Struct, frozen=True):
     membrane_updates: int
 
 
-def neurobench(program: Program, activity: Activity) -> NeuroBench:
-    """NeuroBench's metrics of a program on the samples of an activity."""
+def neurobench(program: Program, events: Events) -> NeuroBench:
+    """NeuroBench's metrics of a program on the samples that were counted."""
     weighted = [s for s in program.synapses if s.weight is not None]
     layers = layers_of(program)
     tables = sum(n.parameter_bits + n.parameter_bits_per_channel * n.shape[0] for n in layers)
     neurons = [p for p in program.populations if not isinstance(p.dynamics, Relay)]
     possible = sum(prod(p.shape) for p in neurons) * program.time_steps
-    sent = sum(float(activity.messages[p.name].mean()) for p in neurons)
+    sent = sum(float(events.messages[p.name].mean()) for p in neurons)
     macs = acs = 0.0
     for synapse in weighted:
-        operations = float(activity.sops[synapse.name].mean()) + activity.macs[synapse.name]
+        operations = float(events.sops[synapse.name].mean()) + events.macs[synapse.name]
         if program.message_of(synapse.source).bits == 1:
             acs += operations
         else:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hmdf.sim.contract import Synapse
 from hmdf.sim.program import Program
 
-from ..events import Activity
+from ..events import Events
 from ..place.layers import ChipLayer, layers_of
 from ..place.mapping import Mapping
 from ..target import Cost, Target, triple
@@ -40,19 +40,19 @@ class Timing(msgspec.Struct, frozen=True, eq=False):
     by_sample: NDArray[np.float64]
 
 
-def timing_of(program: Program, target: Target, activity: Activity, mapping: Mapping) -> Timing | None:
+def timing_of(program: Program, target: Target, events: Events, mapping: Mapping) -> Timing | None:
     """Time of a sample; None when the target knows neither the time of its events nor that of a step."""
     costs = target.costs
     known = [getattr(costs, name) is not None for name in (*_EVENT_TIMES, "message_time", "hop_time", "barrier_time")]
     least = costs.step_time or Cost(0, 0, 0)
     if not any(known) and costs.step_time is not None:
-        return _pipeline(program, least, np.full(activity.samples, least.typical), None, "step_time")
+        return _pipeline(program, least, np.full(events.samples, least.typical), None, "step_time")
     if not all(known):
         return None
     steps, slowest, by_sample = [], 0, np.zeros(0)
     way = float(mapping.longest_way)
     for which in ("low", "typical", "high"):
-        work = _Work(program, target, activity, mapping, which)
+        work = _Work(program, target, events, mapping, which)
         waiting = way * getattr(costs.hop_time, which) + getattr(costs.barrier_time, which)
         load = work.of_cores()
         steps.append(float(load.max()) + waiting)
@@ -81,12 +81,12 @@ def _pipeline(program: Program, step: Cost, by_sample: NDArray[np.float64], slow
 class _Work:
     """ns of work in a mean step. A layer's work is shared among its slices by their neurons, its messages as mapped."""
 
-    def __init__(self, program: Program, target: Target, activity: Activity, mapping: Mapping, which: str) -> None:
+    def __init__(self, program: Program, target: Target, events: Events, mapping: Mapping, which: str) -> None:
         times = {name: getattr(getattr(target.costs, name), which) for name in (*_EVENT_TIMES, "message_time")}
         layers = layers_of(program)
         rows = {layer.name: row for row, layer in enumerate(layers)}
-        self.layers = np.stack([_layer_work(program, layer, activity, times) for layer in layers], axis=1)
-        sent = [activity.messages.get(layer.name, np.zeros(activity.samples)) for layer in layers]
+        self.layers = np.stack([_layer_work(program, layer, events, times) for layer in layers], axis=1)
+        sent = [events.messages.get(layer.name, np.zeros(events.samples)) for layer in layers]
         self.messages = np.stack([m / (m.mean() or 1.0) for m in sent], axis=1)
         self.neuron_share = np.zeros((len(layers), len(mapping.core_use)))
         self.message_time = np.zeros_like(self.neuron_share)
@@ -110,15 +110,15 @@ class _Work:
         return (layers @ self.neuron_share + messages @ self.message_time) / self.steps
 
 
-def _layer_work(program: Program, layer: ChipLayer, activity: Activity, times: dict[str, float]) -> NDArray[np.float64]:
+def _layer_work(program: Program, layer: ChipLayer, events: Events, times: dict[str, float]) -> NDArray[np.float64]:
     """ns of a whole layer over all steps, messages excepted, of each sample (N,)."""
-    work = np.zeros(activity.samples)
+    work = np.zeros(events.samples)
     for edge in layer.edges:
         synapse = program.by_name.get(edge.name)
         if not isinstance(synapse, Synapse):
-            work += activity.messages[edge.source] * times["port_time"]
+            work += events.messages[edge.source] * times["port_time"]
             continue
-        work += activity.sops[edge.name] * times["synaptic_op_time"] + activity.macs[edge.name] * times["mac_time"]
-    sent = activity.messages.get(layer.name, np.zeros(activity.samples))  # the read-out sends none
+        work += events.sops[edge.name] * times["synaptic_op_time"] + events.macs[edge.name] * times["mac_time"]
+    sent = events.messages.get(layer.name, np.zeros(events.samples))  # the read-out sends none
     updates = layer.neurons * program.time_steps
     return work + sent * times["neuron_active_time"] + (updates - sent) * times["neuron_inactive_time"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from chip_networks import TOY_CHIP, mixed_network, spiking_chain
 
-from hmdf.hw_targets.events import Activity, assumed, measured
+from hmdf.hw_targets.events import Events, assumed, measured
 from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.price.cost import estimate
 from hmdf.hw_targets.price.references import ann, hd_lif_energy, neurobench
@@ -17,9 +17,9 @@ from programs import random_messages, random_program
 
 
 @pytest.fixture
-def activity():
+def events():
     """Two samples, counted by an imagined simulator."""
-    return Activity(
+    return Events(
         True,
         {INPUT: np.array([10.0, 20.0]), "fire": np.array([30.0, 50.0])},
         {"conv": np.array([100.0, 300.0]), "classes": np.array([90.0, 150.0])},
@@ -45,8 +45,8 @@ TYPICAL = {
 }
 
 
-def test_energy_and_time_by_hand(toy, toy_chip, activity):
-    result = estimate(toy, toy_chip(), activity)
+def test_energy_and_time_by_hand(toy, toy_chip, events):
+    result = estimate(toy, toy_chip(), events)
     rows = {(row.node, row.constant): row.energy.typical for row in result.energy.rows}
     assert rows == pytest.approx(TYPICAL)
     assert result.energy.total.typical == pytest.approx(sum(TYPICAL.values()))
@@ -59,15 +59,15 @@ def test_energy_and_time_by_hand(toy, toy_chip, activity):
     assert result.energy.missing == ()
 
 
-def test_low_and_high_stay_apart(toy, toy_chip, activity):
-    total = estimate(toy, toy_chip(), activity).energy.total
+def test_low_and_high_stay_apart(toy, toy_chip, events):
+    total = estimate(toy, toy_chip(), events).energy.total
     sops = 200 + 120
     assert total.typical - total.low == pytest.approx(sops * 1 + 20)
     assert total.high - total.typical == pytest.approx(sops * 1 + 20)
 
 
-def test_sums_agree(toy, toy_chip, activity):
-    energy = estimate(toy, toy_chip(), activity).energy
+def test_sums_agree(toy, toy_chip, events):
+    energy = estimate(toy, toy_chip(), events).energy
     for groups in (energy.by_node, energy.by_constant):
         assert sum(c.typical for c in groups.values()) == pytest.approx(energy.total.typical)
     assert energy.spread.mean == pytest.approx(energy.total.typical)
@@ -99,10 +99,10 @@ def scaled(toy_chip, constant):
 
 @pytest.mark.parametrize("constant", [*ENERGIES, "static_power"])
 def test_scaling_a_constant_scales_exactly_its_rows(mixed, toy_chip, constant):
-    program, activity = mixed
-    mapping = map_program(program, toy_chip(), activity)
+    program, events = mixed
+    mapping = map_program(program, toy_chip(), events)
     before, after = (
-        estimate(program, t, activity, mapping).energy.rows for t in (toy_chip(), scaled(toy_chip, constant))
+        estimate(program, t, events, mapping).energy.rows for t in (toy_chip(), scaled(toy_chip, constant))
     )
     for old, new in zip(before, after, strict=True):
         factor = 3 if old.constant == constant else 1
@@ -114,9 +114,9 @@ def test_scaling_a_constant_scales_exactly_its_rows(mixed, toy_chip, constant):
 
 @pytest.mark.parametrize("constant", [name for name, unit in UNITS.items() if unit == "ns" and name != "step_time"])
 def test_scaling_a_time_changes_the_time_and_the_static_energy_alone(mixed, toy_chip, constant):
-    program, activity = mixed
-    mapping = map_program(program, toy_chip(), activity)
-    before, after = (estimate(program, t, activity, mapping) for t in (toy_chip(), scaled(toy_chip, constant)))
+    program, events = mixed
+    mapping = map_program(program, toy_chip(), events)
+    before, after = (estimate(program, t, events, mapping) for t in (toy_chip(), scaled(toy_chip, constant)))
     assert after.timing.step.typical >= before.timing.step.typical
     for old, new in zip(before.energy.rows, after.energy.rows, strict=True):
         ratio = after.timing.period.typical / before.timing.period.typical if old.constant == "static_power" else 1
@@ -125,47 +125,47 @@ def test_scaling_a_time_changes_the_time_and_the_static_energy_alone(mixed, toy_
         assert after.timing.step.typical - before.timing.step.typical == pytest.approx(2 * 20)
 
 
-def test_an_unknown_constant_is_named_and_in_no_sum(toy, toy_chip, activity):
+def test_an_unknown_constant_is_named_and_in_no_sum(toy, toy_chip, events):
     line = next(x for x in TOY_CHIP.splitlines() if x.startswith("neuron_active_energy = "))
-    energy = estimate(toy, toy_chip((line, "")), activity).energy
+    energy = estimate(toy, toy_chip((line, "")), events).energy
     assert energy.missing == ("neuron_active_energy",)
     assert energy.total.typical == pytest.approx(sum(TYPICAL.values()) - 400)
-    unknown = estimate(toy, load_target("spinnaker2"), activity)
+    unknown = estimate(toy, load_target("spinnaker2"), events)
     assert unknown.energy.total is None
     assert unknown.timing is None
     assert "synaptic_op_energy" in unknown.energy.missing
 
 
-def test_status_is_the_weakest(toy, activity):
-    assert estimate(toy, load_target("loihi2"), activity).energy.status == "estimate"
-    loihi = estimate(toy, load_target("loihi1"), activity)
+def test_status_is_the_weakest(toy, events):
+    assert estimate(toy, load_target("loihi2"), events).energy.status == "estimate"
+    loihi = estimate(toy, load_target("loihi1"), events)
     assert loihi.energy.status == "published"
     assert {c.key for c in loihi.constants} >= {"costs.synaptic_op_energy", "costs.static_power", "costs.barrier_time"}
     assert all(c.source in load_target("loihi1").sources for c in loihi.constants)
 
 
-def test_truenorth_is_26_pj_per_synaptic_event(activity):
+def test_truenorth_is_26_pj_per_synaptic_event(events):
     program = spiking_chain()
-    events = Activity(True, activity.messages, activity.sops, activity.macs)
+    events = Events(True, events.messages, events.sops, events.macs)
     result = estimate(program, load_target("truenorth"), events)
     assert result.energy.total.typical == pytest.approx(26 * 320)
     assert result.timing.step.typical == 1e6
 
 
-def test_tianjic_is_power_times_time(toy, activity):
-    result = estimate(toy, load_target("tianjic"), activity)
+def test_tianjic_is_power_times_time(toy, events):
+    result = estimate(toy, load_target("tianjic"), events)
     assert result.energy.total.typical == pytest.approx(400 * 2 * 16833)
 
 
 def test_cmos45_is_the_literature_to_the_digit(big):
     """4.6 pJ x MACs + 0.9 pJ x SOPs and nothing else: no pool, no port, no neuron."""
-    activity = assumed(big)
+    events = assumed(big)
     stem = {"stem"}
     dense = {s.name for s in big.synapses if s.weight is not None and not big.carries_spikes(s)}
     assert stem < dense
-    macs = sum(activity.macs[name] for name in dense)
-    sops = sum(float(activity.sops[s.name][0]) for s in big.synapses if s.weight is not None)
-    total = estimate(big, load_target("cmos45"), activity).energy.total
+    macs = sum(events.macs[name] for name in dense)
+    sops = sum(float(events.sops[s.name][0]) for s in big.synapses if s.weight is not None)
+    total = estimate(big, load_target("cmos45"), events).energy.total
     assert total.low == total.high == pytest.approx(4.6 * macs + 0.9 * sops, rel=1e-12)
 
 
@@ -176,19 +176,19 @@ def test_cmos45_is_the_literature_to_the_digit(big):
 def test_the_ablation_rows_of_hd_lif(sops, picojoule):
     """Its five SOP counts at 0.9 pJ; the 4-bit rows again at an eighth of that."""
     program = spiking_chain()
-    activity = Activity(
+    events = Events(
         True,
         {INPUT: np.array([0.0]), "fire": np.array([0.0])},
         {"conv": np.array([sops]), "classes": np.array([0.0])},
         {"conv": 0.0, "classes": 0.0},
     )
     cmos = load_target("cmos45")
-    assert estimate(program, cmos, activity).energy.total.typical == pytest.approx(picojoule, rel=1e-12)
-    assert hd_lif_energy(program, activity, cmos) == pytest.approx(picojoule, rel=1e-12)
+    assert estimate(program, cmos, events).energy.total.typical == pytest.approx(picojoule, rel=1e-12)
+    assert hd_lif_energy(program, events, cmos) == pytest.approx(picojoule, rel=1e-12)
 
 
-def test_hd_lif_charges_an_eighth_for_4_bit_spikes(toy, activity):
-    assert hd_lif_energy(toy, activity, load_target("cmos45")) == pytest.approx(0.9 / 8 * 320)
+def test_hd_lif_charges_an_eighth_for_4_bit_spikes(toy, events):
+    assert hd_lif_energy(toy, events, load_target("cmos45")) == pytest.approx(0.9 / 8 * 320)
 
 
 def test_ann_beside_it(toy):
@@ -201,8 +201,8 @@ def test_ann_beside_it(toy):
         ann(toy, load_target("loihi2"))
 
 
-def test_neurobench_names(toy, activity):
-    metrics = neurobench(toy, activity)
+def test_neurobench_names(toy, events):
+    metrics = neurobench(toy, events)
     # 72 weights at 5 trits per byte, 192 bits, tables of 34 bytes and 3 biases of 24 bits.
     assert metrics.footprint == 15 + 24 + 34 + 9
     assert metrics.connection_sparsity == pytest.approx(24 / 264)
@@ -211,7 +211,7 @@ def test_neurobench_names(toy, activity):
     # 3x3 over 4x4 with padding: 10 x 10 (row, column) taps inside the frame, for 2 x 4 pairs of channels.
     assert metrics.synaptic_operations.Dense == 2 * (800 + 192)
     assert metrics.membrane_updates == 128
-    binary = neurobench(spiking_chain(), activity)
+    binary = neurobench(spiking_chain(), events)
     assert binary.synaptic_operations.Effective_ACs == 200 + 120
     assert binary.synaptic_operations.Effective_MACs == 0
 
@@ -221,17 +221,17 @@ def test_counters_of_the_simulator_are_taken_as_they_are():
         program = random_program(seed)
         messages = random_messages(program, 3, seed)
         counters = count(program, messages, run(program, messages))
-        activity = measured(counters)
-        assert activity.samples == 3
-        assert activity.origin == "measured on 3 samples"
-        energy = estimate(program, load_target("cmos45"), activity).energy
+        events = measured(counters)
+        assert events.samples == 3
+        assert events.origin == "measured on 3 samples"
+        energy = estimate(program, load_target("cmos45"), events).energy
         weighted = [s for s in program.synapses if s.weight is not None]
         sops = sum(counters.synapses[s.name].sops.sum() / 3 for s in weighted)
         macs = sum(counters.synapses[s.name].macs for s in weighted)
         assert energy.total is None or energy.total.typical == pytest.approx(0.9 * sops + 4.6 * macs)
         upper = assumed(program)
-        assert all(upper.sops[n] >= activity.sops[n].max() for n in activity.sops)
-        assert upper.macs == pytest.approx(activity.macs)
+        assert all(upper.sops[n] >= events.sops[n].max() for n in events.sops)
+        assert upper.macs == pytest.approx(events.macs)
 
 
 def test_counters_of_another_program_are_refused(toy, big):

@@ -82,7 +82,7 @@ def test_accepted_or_refused_with_the_expected_findings(network, target):
         compilation = compiled(network, "loihi2")
     else:
         compilation = compiled(network, twin(target))
-    findings = check(compilation.program, load_target(target), ranges=compilation.ranges)
+    findings = check(compilation.program, load_target(target))
     resources = {f.resource for f in findings}
     assert resources == EXPECTED.get((network, target), resources)
     assert all(f.problem and f.fix for f in findings)
@@ -91,6 +91,6 @@ def test_accepted_or_refused_with_the_expected_findings(network, target):
 @pytest.mark.parametrize(("network", "chips"), [("resnet18", 2), ("vgg-snn", 2)])
 def test_the_chips_that_are_proposed_suffice(network, chips):
     compilation, loihi2 = compiled(network, twin("loihi2")), load_target("loihi2")
-    (finding,) = check(compilation.program, loihi2, chips=chips - 1, ranges=compilation.ranges)
+    (finding,) = check(compilation.program, loihi2, chips=chips - 1)
     assert finding.fix.startswith(f"{chips} chips: {chips} times the static power")
-    assert check(compilation.program, loihi2, chips=chips, ranges=compilation.ranges) == []
+    assert check(compilation.program, loihi2, chips=chips) == []

@@ -108,7 +108,7 @@ def test_a_file_by_path(tmp_path):
         ("bytes = 4096", "bytes = -1", "memory.shared.bytes: expected a positive number of bytes"),
         ("value = [1, 2, 4, 8]", "value = 8", "capabilities.weight_bits.value: expected a list of integers (got 8)"),
         ("value = [1, 2, 4, 8]", "value = [8, 4]", "capabilities.weight_bits.value: expected ascending"),
-        ('["relay", ', '["relais", ', "dynamics.value[0]: expected a list of relay, hybrid_firing,"),
+        ('["relay", ', '["relais", ', "dynamics.value[0]: expected one of relay, hybrid_firing,"),
         (
             "neurons_per_core = { value = 32",
             "neurons_per_core = { value = 0",
