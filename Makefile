@@ -21,6 +21,7 @@ test: .venv/.ready-dev ## the whole test suite, in real onnxruntime and real Lav
 
 lint: .venv/.ready-dev ## ruff and mypy
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 bench: .venv/.ready-dev ## the performance tables, also as JSON in build/bench
@@ -41,8 +42,9 @@ clean: ## remove what was built, .venv included
 	$(PIP) install -c constraints.txt -e '.[all]'
 	@touch $@
 
-# Lava declares Python 3.10 only and is installed without its declared dependencies: see docs/lava.md.
+# Dependency groups need pip 25.1. Lava declares Python 3.10 only and is installed without its declared dependencies: see docs/lava.md.
 .venv/.ready-dev: .venv/.ready
-	$(PIP) install -c constraints.txt -e '.[dev]' scipy networkx asteval
+	$(PIP) install -c constraints.txt pip
+	$(PIP) install -c constraints.txt -e '.[all]' --group dev
 	$(PIP) install --no-deps --ignore-requires-python lava-nc==0.10.0
 	@touch $@
