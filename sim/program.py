@@ -83,6 +83,10 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibration_data: str = ""
     calibration_samples: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.calibration_samples < 1 << 53:
+            raise ProgramError(f"metadata: calibration_samples must be in 0..2^53 - 1 (got {self.calibration_samples})")
+
 
 class Program(Contract, dict=True, weakref=True):
     """A network as integers: what is proven, stored, simulated and deployed.

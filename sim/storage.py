@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import safetensors
@@ -13,10 +14,13 @@ import safetensors.numpy
 from .errors import ProgramError
 from .files import write_whole
 from .program import Program
-from .stored import decode, digest_of, encode
+from .stored import decode, digest_of, encode, strict_json
 
 FORMAT = "hmdf-program"
 VERSION = "1"
+LARGEST_HEADER = 100_000_000
+DTYPES = ("U8", "I8", "I16", "I32", "I64")
+METADATA = {"format", "version", "program", "sha256"}
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
@@ -46,9 +50,8 @@ def load(path: str | os.PathLike[str]) -> Program:
     if path.is_dir():
         raise ProgramError(f"{path}: is a folder, not a program")
     try:
+        metadata = _checked_metadata(_header(path))
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            _check_header(metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         document = metadata["program"].encode()
         if metadata.get("sha256") != digest_of(document, tensors):
@@ -64,7 +67,31 @@ def load(path: str | os.PathLike[str]) -> Program:
         raise ProgramError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _check_header(metadata: dict[str, str]) -> None:
+def _header(path: Path) -> dict[str, Any]:
+    """The header of the container, checked before a tensor is asked for: safetensors allows more than a Program has.
+
+    What is wrong with lengths and offsets is left to safetensors to say.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        text = file.read(length) if length <= LARGEST_HEADER else b""
+    if len(text) != length or not text.startswith(b"{"):
+        raise ProgramError("no .hmdf file, or damaged: it does not begin with a header")
+    header = strict_json(text)
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+            raise ProgramError(f"tensor '{name}': its entry has not just dtype, shape and data_offsets")
+        if entry["dtype"] not in DTYPES:
+            raise ProgramError(f"tensor '{name}': dtype {entry['dtype']!r}; a Program has {', '.join(DTYPES)}")
+    return header
+
+
+def _checked_metadata(header: dict[str, Any]) -> dict[str, str]:
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict):
+        metadata = {}
     if metadata.get("format") != FORMAT:
         raise ProgramError(f"it is a safetensors file, but not an '{FORMAT}' file")
     if metadata.get("version") != VERSION:
@@ -72,8 +99,9 @@ def _check_header(metadata: dict[str, str]) -> None:
             f"its format version is {metadata.get('version')!r}, this hmdf reads version {VERSION!r}; "
             "compile the network again, or use the hmdf that wrote it"
         )
-    if "program" not in metadata:
-        raise ProgramError("its header has no 'program'")
+    if set(metadata) != METADATA or not all(isinstance(value, str) for value in metadata.values()):
+        raise ProgramError(f"its metadata are {', '.join(sorted(metadata))}; wanted {', '.join(sorted(METADATA))}")
+    return metadata
 
 
 def _with_sorted_header(content: bytes) -> bytes:

@@ -7,6 +7,7 @@ its op, not in it, and are null and 0 for a pool (docs/program-format.md).
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -65,12 +66,47 @@ def decode(document: bytes, tensors: Tensors, kind: type[T]) -> T:
     Raises:
         ProgramError, msgspec.MsgspecError, RecursionError: they describe none.
     """
-    fields = msgspec.json.decode(document)
-    nodes = fields.get("nodes") if isinstance(fields, dict) else None
-    for node in nodes if isinstance(nodes, list) else ():
-        if isinstance(node, dict) and node.get("type") == "synapse" and isinstance(node.get("op"), dict):
-            _move_into_op(node, node["op"])
-    return msgspec.convert(fields, kind, dec_hook=lambda _kind, value: _array(value, tensors))
+    fields = strict_json(document)
+    nodes = fields.get("nodes")
+    synapses = [
+        node
+        for node in (nodes if isinstance(nodes, list) else ())
+        if isinstance(node, dict) and node.get("type") == "synapse" and isinstance(node.get("op"), dict)
+    ]
+    for node in synapses:
+        _move_into_op(node, node["op"])
+    _check_packings(fields, synapses)
+    used: set[str] = set()
+
+    def array(_kind: type, value: Any) -> NDArray[Any]:
+        reference = msgspec.convert(value, _ArrayReference)
+        used.add(reference.tensor)
+        return _array(reference, tensors)
+
+    program = msgspec.convert(fields, kind, dec_hook=array)
+    if unused := sorted(set(tensors) - used):
+        raise ProgramError(f"nothing refers to its tensor '{unused[0]}'")
+    return program
+
+
+def strict_json(text: bytes) -> dict[str, Any]:
+    """A JSON object in which no key stands twice.
+
+    Raises:
+        ProgramError: it is none; msgspec.DecodeError, RecursionError: it is no JSON.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            raise ProgramError(f"the key '{max(names, key=names.count)}' stands twice in one object")
+        return dict(pairs)
+
+    value = msgspec.json.decode(text)  # strict where Python's reader is not: no NaN, no Infinity
+    if not isinstance(value, dict):
+        raise ProgramError("its JSON is no object")
+    json.loads(text, object_pairs_hook=once)
+    return value
 
 
 def digest_of(document: bytes, tensors: Tensors) -> str:
@@ -95,8 +131,27 @@ def _move_into_op(node: dict[str, Any], op: dict[str, Any]) -> None:
             raise ProgramError(f"synapse '{node.get('name')}': a pool has no weights")
 
 
-def _array(value: Any, tensors: Tensors) -> NDArray[Any]:
-    reference = msgspec.convert(value, _ArrayReference)
+def _references(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict) and "tensor" in value:
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _references(inner)
+
+
+def _check_packings(fields: dict[str, Any], synapses: list[dict[str, Any]]) -> None:
+    """Weights have the packing of their bits, or none, and nothing else is packed: one way to store each array."""
+    weights = {id(node["op"].get("weight")): node for node in synapses}
+    for reference in _references(fields):
+        packing, node = reference.get("packing", "none"), weights.get(id(reference))
+        if node is None and packing != "none":
+            raise ProgramError(f"tensor '{reference['tensor']}': it is packed, and no weight of a synapse")
+        bits = None if node is None else node["op"].get("weight_bits")
+        if packing not in (_PACKING_OF.get(bits) if isinstance(bits, int) else None, "none"):
+            raise ProgramError(f"tensor '{reference['tensor']}': {bits}-bit weights are not packed as {packing}")
+
+
+def _array(reference: _ArrayReference, tensors: Tensors) -> NDArray[Any]:
     if reference.tensor not in tensors:
         raise ProgramError(f"tensor '{reference.tensor}' is missing")
     stored, count = tensors[reference.tensor], prod(reference.shape)

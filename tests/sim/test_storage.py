@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from hmdf.sim import reference, storage
-from hmdf.sim.contract import Gate, Linear, Message, Population, Port, Relay, Synapse
+from hmdf.sim import reference, storage, stored
+from hmdf.sim.contract import Gate, Linear, Message, Population, Port, Relay, SumPool, Synapse
 from hmdf.sim.errors import ProgramError
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from programs import random_messages, random_program
@@ -160,3 +160,145 @@ def test_a_gate_and_a_population_named_gate_keep_their_biases(tmp_path):
     loaded = storage.load(tmp_path / "a.hmdf")
     assert [int(p.bias[0, 0]) for p in loaded.populations] == [-7, 5]
     assert int(loaded.populations[1].gate.bias[0, 0]) == 3
+
+
+# ------------------------------------------------- one way to write each thing: files that no reader takes
+
+
+def signed(header: dict, data: bytes, document: str | None = None) -> bytes:
+    """The container with a checksum that fits its content, so that only what was altered can be the reason."""
+    metadata = dict(header["__metadata__"])
+    metadata["program"] = metadata["program"] if document is None else document
+    names = {"U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64}
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__" and entry["dtype"] in names:
+            begin, end = entry["data_offsets"]
+            tensors[name] = np.frombuffer(data[begin:end], names[entry["dtype"]]).reshape(entry["shape"])
+    metadata["sha256"] = stored.digest_of(metadata["program"].encode(errors="surrogatepass"), tensors)
+    return joined({**header, "__metadata__": metadata}, data)
+
+
+def with_document(file, change) -> bytes:
+    """The file with its structure changed: a function of the parsed JSON, or of its text."""
+    header, data = split(file.read_bytes())
+    text = header["__metadata__"]["program"]
+    document = json.loads(text)
+    changed = change(document)
+    return signed(header, data, changed if isinstance(changed, str) else json.dumps(document))
+
+
+def first(document: dict, kind: str) -> dict:
+    return next(node for node in document["nodes"] if node["type"] == kind)
+
+
+FOREIGN = ["F8_E4M3", "F4", "F16", "F32", "F64", "BOOL", "C64", "U16", "U64", "I4", "", None, 7]
+
+
+@pytest.mark.parametrize("dtype", FOREIGN)
+def test_dtypes_that_no_program_has(file, tmp_path, dtype):
+    header, data = split(file.read_bytes())
+    name = next(n for n in header if n != "__metadata__")
+    header[name]["dtype"] = dtype
+    assert f"tensor '{name}': dtype {dtype!r}" in refused(tmp_path / "a.hmdf", signed(header, data))
+
+
+def test_a_tensor_that_nothing_refers_to(file, tmp_path):
+    header, data = split(file.read_bytes())
+    header["extra"] = {"dtype": "I32", "shape": [1], "data_offsets": [len(data), len(data) + 4]}
+    assert "nothing refers to its tensor 'extra'" in refused(tmp_path / "a.hmdf", signed(header, data + bytes(4)))
+
+
+def test_entries_and_metadata_have_their_fields_only(file, tmp_path):
+    header, data = split(file.read_bytes())
+    name = next(n for n in header if n != "__metadata__")
+    more = {**header, name: {**header[name], "strides": [1]}}
+    assert f"tensor '{name}': its entry" in refused(tmp_path / "a.hmdf", joined(more, data))
+    less = {**header, name: {"dtype": "U8", "shape": [1]}}
+    assert f"tensor '{name}': its entry" in refused(tmp_path / "a.hmdf", joined(less, data))
+    for metadata in ({"author": "x"}, {"program": 3}):
+        altered = {**header, "__metadata__": header["__metadata__"] | metadata}
+        assert "its metadata are" in refused(tmp_path / "a.hmdf", joined(altered, data))
+
+
+def test_keys_that_stand_twice(file, tmp_path):
+    header, data = split(file.read_bytes())
+    text = json.dumps(header)
+    name = next(n for n in header if n != "__metadata__")
+    twice = "{" + f'"{name}":{json.dumps(header[name])},' + text[1:]
+    content = struct.pack("<Q", len(twice.encode())) + twice.encode() + data
+    assert f"the key '{name}' stands twice" in refused(tmp_path / "a.hmdf", content)
+
+    def again(document: dict) -> str:
+        return '{"time_steps":1,' + json.dumps(document)[1:]
+
+    assert "the key 'time_steps' stands twice" in refused(tmp_path / "a.hmdf", with_document(file, again))
+
+
+def test_a_header_begins_with_its_brace(file, tmp_path):
+    header, data = split(file.read_bytes())
+    text = b" " + json.dumps(header).encode()
+    refused(tmp_path / "a.hmdf", struct.pack("<Q", len(text)) + text + data)
+
+
+def test_packings_are_those_of_the_weight_bits(tmp_path):
+    program = random_program(3, stages=3)
+    seen = set()
+    for seed in range(12):
+        storage.save(random_program(seed), tmp_path / "good.hmdf")
+        header, data = split((tmp_path / "good.hmdf").read_bytes())
+        document = json.loads(header["__metadata__"]["program"])
+        for node in document["nodes"]:
+            if node["type"] != "synapse" or node["weight"] is None:
+                continue
+            wrong = "bytes" if node["weight"]["packing"] != "bytes" else "trits"
+            seen.add((node["weight_bits"], wrong))
+            node["weight"]["packing"] = wrong
+            content = signed(header, data, json.dumps(document))
+            assert f"weights are not packed as {wrong}" in refused(tmp_path / "a.hmdf", content)
+            break
+    assert {bits for bits, _ in seen} >= {1, 2, 8}
+    assert program.nodes
+
+
+def test_nothing_but_weights_is_packed(file, tmp_path):
+    def change(document: dict) -> None:
+        first(document, "population")["bias"]["packing"] = "bytes"
+
+    assert "it is packed, and no weight" in refused(tmp_path / "a.hmdf", with_document(file, change))
+
+
+@pytest.mark.parametrize("count", [-1, 1 << 53, 10**30])
+def test_impossible_numbers_of_calibration_samples(file, tmp_path, count):
+    def change(document: dict) -> None:
+        document["metadata"]["calibration_samples"] = count
+
+    assert "calibration_samples" in refused(tmp_path / "a.hmdf", with_document(file, change))
+
+
+@pytest.mark.parametrize("value", ["\\ud800", "\\udc00x"])
+def test_lone_surrogates(file, tmp_path, value):
+    def change(document: dict) -> str:
+        document["metadata"]["network"] = "MARK"
+        return json.dumps(document).replace("MARK", value)
+
+    refused(tmp_path / "a.hmdf", with_document(file, change))
+
+
+@pytest.mark.parametrize("field", ["stride", "padding", "kernel"])
+def test_geometry_has_limits(tmp_path, field):
+    program = next(p for p in map(random_program, range(99)) if any(isinstance(s.op, SumPool) for s in p.synapses))
+    storage.save(program, tmp_path / "good.hmdf")
+
+    def change(document: dict) -> None:
+        node = next(n for n in document["nodes"] if n["type"] == "synapse" and n["op"]["type"] == "sum_pool")
+        node["op"][field] = [1 << 16, 1]
+
+    assert "impossible geometry" in refused(tmp_path / "a.hmdf", with_document(tmp_path / "good.hmdf", change))
+
+
+def test_deeply_nested_json(file, tmp_path):
+    def change(document: dict) -> str:
+        return json.dumps(document)[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
+
+    refused(tmp_path / "a.hmdf", with_document(file, change))

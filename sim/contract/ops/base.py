@@ -19,6 +19,10 @@ WEIGHT_RANGES = {1: (-1, 1), 2: (-1, 1), 4: (-8, 7), 8: (-128, 127)}
 """Smallest and largest weight by `weight_bits`; a 1-bit weight is never 0."""
 
 
+LARGEST_EXTENT = 65_535
+"""Largest kernel, stride, padding and dilation."""
+
+
 class BaseOp(Contract):
     """The connection pattern of a synapse, with its weights where it has any."""
 
@@ -107,7 +111,8 @@ class Window(NamedTuple):
         """Height and width of the output; raises ProgramError where the window does not fit."""
         if len(source) != 3:
             raise ProgramError(f"needs a (C, H, W) source (got {source})")
-        if min(*self.kernel, *self.stride, *self.dilation) < 1 or min(self.padding) < 0:
+        extents = (*self.kernel, *self.stride, *self.dilation)
+        if min(extents) < 1 or min(self.padding) < 0 or max(*extents, *self.padding) > LARGEST_EXTENT:
             raise ProgramError(f"impossible geometry: {self}")
         height, width = (self.outputs(axis, source[1 + axis]) for axis in (0, 1))
         if min(height, width) < 1:

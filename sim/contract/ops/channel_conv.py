@@ -25,7 +25,7 @@ class ChannelConv(WeightedOp, tag="channel_conv"):
     shared: ClassVar[bool] = True
 
     def output_shape(self, source: Shape) -> Shape:
-        if prod(source[1:]) != 1 or len(self.weight) != 2 * self.padding + 1:
+        if prod(source[1:]) != 1 or self.padding < 0 or len(self.weight) != 2 * self.padding + 1:
             raise ProgramError(
                 f"needs one value per channel and 2*padding+1 taps (source {source}, {len(self.weight)} taps, "
                 f"padding {self.padding})"
