@@ -117,6 +117,7 @@ def triple(cost: Cost) -> tuple[float, float, float]:
 UNITS = {
     "synaptic_op_energy": "pJ",
     "mac_energy": "pJ",
+    "stem_mac_energy": "pJ",
     "port_energy": "pJ",
     "neuron_active_energy": "pJ",
     "neuron_inactive_energy": "pJ",
@@ -145,7 +146,9 @@ class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Fields, in pJ unless said otherwise:
         synaptic_op_energy: one non-zero spike meeting one non-zero weight.
-        mac_energy: one weight times one message of a dense current (stem input, residual stream).
+        mac_energy: one weight times one message of a dense current (a picture, the residual stream).
+        stem_mac_energy: the same at the layer that reads a picture, charged once for all steps that show it; None =
+            as mac_energy, at every step.
         port_energy: one message that a population takes in directly, without weights.
         neuron_active_energy, neuron_inactive_energy: one neuron update that sends a message / that sends none.
         message_energy: one message leaving its neuron, to its own core or tile.
@@ -158,6 +161,7 @@ class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     synaptic_op_energy: Cost | None = None
     mac_energy: Cost | None = None
+    stem_mac_energy: Cost | None = None
     port_energy: Cost | None = None
     neuron_active_energy: Cost | None = None
     neuron_inactive_energy: Cost | None = None

@@ -8,7 +8,7 @@ Definitions (docs/counters.md):
 * MAC: one (non-zero weight, valid output position whose input lies inside the frame) pair, whatever the message;
   for synapses driven by dense messages. A constant input costs its MACs at every step.
 * dense MACs: every weight at every output position, zeros and padding included, as papers count them.
-* the literature's convention: spike density of the source x dense MACs.
+* the literature's convention: spike density of the source x dense MACs, of what has weights and reads no picture.
 
 `count` is the definition, from the messages of the reference; the simulator's own counters are equal to it.
 """
@@ -59,7 +59,8 @@ class SynapseCounts(msgspec.Struct, frozen=True, eq=False):
         sops_per_sample: int64 (N,), over all steps.
         macs: per sample, over all steps.
         dense_macs: per sample and step.
-        conventional_sops: firing rate of the source x dense MACs x T, per sample.
+        conventional_sops: firing rate of the source x dense MACs x T, per sample; 0 for pools and for what reads a
+            picture, which papers do not count as SOPs.
         weight_bytes: at the true packed width.
     """
 
@@ -170,12 +171,13 @@ def _synapse_counts(
     op = synapse.op
     macs = 0 if spiking else int(op.fanout(program.shapes[synapse.source]).sum()) * program.time_steps
     dense = op.taps * prod(program.shapes[synapse.name])
+    conventional = isinstance(op, WeightedOp) and (spiking or synapse.source != INPUT)
     return SynapseCounts(
         carries_spikes=spiking,
         sops=by_step,
         sops_per_sample=by_sample,
         macs=macs,
         dense_macs=dense,
-        conventional_sops=density * dense * program.time_steps,
+        conventional_sops=density * dense * program.time_steps if conventional else 0.0,
         weight_bytes=packed_bytes(op.weight.size, op.weight_bits) if isinstance(op, WeightedOp) else 0,
     )

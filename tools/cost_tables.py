@@ -11,8 +11,9 @@ from rich.console import Console
 from hmdf.hw_targets.events import Events, measured
 from hmdf.hw_targets.on_targets import OnTarget, on_targets
 from hmdf.hw_targets.place.mapping import map_program
+from hmdf.hw_targets.price.conventions import conventions, macs_beyond
 from hmdf.hw_targets.price.cost import estimate, spread_of
-from hmdf.hw_targets.price.references import ann, hd_lif_energy, neurobench
+from hmdf.hw_targets.price.references import ann, neurobench
 from hmdf.hw_targets.target import Cost, Target, load_target, target_names
 from hmdf.sim.counters import Counters
 from hmdf.sim.program import Program
@@ -54,12 +55,15 @@ def on_targets_document(program: Program, activity: Events, verdicts: list[OnTar
     reference = load_target(REFERENCE)
     dense = ann(program, reference)
     conventional = estimate(program, reference, activity).energy.total
+    counts = conventions(program, activity, reference)
     graded = any(program.message_of(s.source).bits == 4 for s in program.synapses if s.weight is not None)
     return {
         "targets": [_verdict(verdict) for verdict in verdicts],
         "literature": {
             "energy_pj": None if conventional is None else _plain(conventional),
-            "hd_lif_energy_pj": hd_lif_energy(program, activity, reference) if graded else None,
+            "hd_lif_energy_pj": counts["hm_df"].energy_pj if graded else None,
+            "beyond_pj": macs_beyond(program, activity, reference),
+            "conventions": msgspec.to_builtins(list(counts.values())),
         },
         "ann": {"macs": dense.macs, "int8_energy_pj": _plain(dense.int8), "fp32_energy_pj": _plain(dense.fp32)},
         "neurobench": msgspec.to_builtins(neurobench(program, activity)),

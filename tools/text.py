@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from math import floor, log10
 
+COUNTED_BY = {"hm_df": "as HM-DF counts", "spikformer": "as Spikformer counts"}
+"""Conventions of the literature beside the exact one (docs/counters.md)."""
+
 
 def number(value: float | None) -> str:
     """A count, with thousands set apart."""

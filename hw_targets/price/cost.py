@@ -21,6 +21,7 @@ from ..events import Events, checked
 from ..place.layers import READOUT
 from ..place.mapping import Mapping, map_program
 from ..target import PURPOSES, Cost, Fact, Status, Target, triple
+from .conventions import is_stem
 from .timing import Timing, timing_of
 
 STATUS_ORDER: tuple[Status, ...] = ("published", "derived", "estimate")
@@ -132,7 +133,7 @@ def _energy(program: Program, target: Target, events: Events, mapping: Mapping, 
     rows: list[EnergyRow] = []
     missing: list[str] = []
     by_sample = np.zeros(events.samples)
-    for event in _events(program, events, mapping):
+    for event in _events(program, target, events, mapping):
         mean = float(event.counts.mean())
         constant: Cost | None = getattr(target.costs, event.constant)
         if constant is None:
@@ -165,7 +166,7 @@ def _energy(program: Program, target: Target, events: Events, mapping: Mapping, 
     )
 
 
-def _events(program: Program, events: Events, mapping: Mapping) -> Iterator[_Event]:
+def _events(program: Program, target: Target, events: Events, mapping: Mapping) -> Iterator[_Event]:
     none = np.zeros(events.samples)
     for synapse in program.synapses:
         spikes, macs = events.sops[synapse.name], none + events.macs[synapse.name]
@@ -173,6 +174,8 @@ def _events(program: Program, events: Events, mapping: Mapping) -> Iterator[_Eve
             yield _Event(synapse.name, "port_energy", spikes + macs)
         elif program.carries_spikes(synapse):
             yield _Event(synapse.name, "synaptic_op_energy", spikes)
+        elif target.costs.stem_mac_energy is not None and is_stem(program, synapse):
+            yield _Event(synapse.name, "stem_mac_energy", macs * program.input_steps / program.time_steps)
         else:
             yield _Event(synapse.name, "mac_energy", macs)
     for population in program.populations:

@@ -1,4 +1,4 @@
-"""What a program's cost is compared with: itself as an ANN, the figures papers print, NeuroBench's metrics."""
+"""What a program's cost is compared with: itself as an ANN, NeuroBench's metrics."""
 
 from __future__ import annotations
 
@@ -35,27 +35,6 @@ def ann(program: Program, reference: Target) -> Ann:
         raise ValueError(f"target '{reference.name}' has no int8_mac_energy and fp32_mac_energy; cmos45 has them")
     macs = sum(s.op.taps * prod(program.shapes[s.name]) for s in program.synapses if s.weight is not None)
     return Ann(macs, *(Cost(*(macs * c for c in triple(constant))) for constant in (int8, fp32)))
-
-
-def hd_lif_energy(program: Program, events: Events, reference: Target) -> float:
-    """pJ per sample as HD-LIF counts it: the SOPs of 4-bit spikes at a constant of their own, MACs and the rest as
-    the literature (cmos45). Its table gives no other number of bits, so other graded spikes cost a full SOP.
-
-    Raises:
-        ValueError: the target has no such constants.
-    """
-    costs = reference.costs
-    if costs.four_bit_synaptic_op_energy is None or costs.synaptic_op_energy is None or costs.mac_energy is None:
-        raise ValueError(f"target '{reference.name}' has no four_bit_synaptic_op_energy; cmos45 has it")
-    energy = 0.0
-    for synapse in program.synapses:
-        if synapse.weight is None:
-            continue
-        four = program.message_of(synapse.source).bits == 4
-        per_sop = costs.four_bit_synaptic_op_energy if four else costs.synaptic_op_energy
-        energy += float(events.sops[synapse.name].mean()) * per_sop.typical
-        energy += events.macs[synapse.name] * costs.mac_energy.typical
-    return energy
 
 
 class SynapticOperations(msgspec.Struct, frozen=True):

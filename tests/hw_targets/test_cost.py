@@ -1,15 +1,17 @@
 from math import prod
 
+import chip_networks
 import numpy as np
 import pytest
 from chip_networks import TOY_CHIP, mixed_network, spiking_chain
 
 from hmdf.hw_targets.events import Events, assumed, measured
 from hmdf.hw_targets.place.mapping import map_program
+from hmdf.hw_targets.price.conventions import conventions, macs_beyond
 from hmdf.hw_targets.price.cost import estimate
-from hmdf.hw_targets.price.references import ann, hd_lif_energy, neurobench
+from hmdf.hw_targets.price.references import ann, neurobench
 from hmdf.hw_targets.target import UNITS, Cost, load_target
-from hmdf.sim.contract import INPUT
+from hmdf.sim.contract import INPUT, Conv2d, Linear, Message, ParallelFiring, Population, Port, Relay, Synapse
 from hmdf.sim.counters import count
 from hmdf.sim.errors import InputError
 from hmdf.sim.reference import run
@@ -157,38 +159,118 @@ def test_tianjic_is_power_times_time(toy, events):
     assert result.energy.total.typical == pytest.approx(400 * 2 * 16833)
 
 
-def test_cmos45_is_the_literature_to_the_digit(big):
-    """4.6 pJ x MACs + 0.9 pJ x SOPs and nothing else: no pool, no port, no neuron."""
-    events = assumed(big)
-    stem = {"stem"}
-    dense = {s.name for s in big.synapses if s.weight is not None and not big.carries_spikes(s)}
-    assert stem < dense
-    macs = sum(events.macs[name] for name in dense)
-    sops = sum(float(events.sops[s.name][0]) for s in big.synapses if s.weight is not None)
-    total = estimate(big, load_target("cmos45"), events).energy.total
-    assert total.low == total.high == pytest.approx(4.6 * macs + 0.9 * sops, rel=1e-12)
+FIRE = ParallelFiring(np.zeros((1, 1), np.int32), 0)
+SPIKES = Message(4, False, 1.0)
+
+
+def layer(name, sources, dynamics, message):
+    """Nine neurons that add their sources as they are."""
+    one = np.ones((1, 1), np.int32)
+    return Population(name, (1, 3, 3), tuple(Port(s, one, 0) for s in sources), 0 * one, dynamics, message)
+
+
+def conv(name, source, *rows):
+    return Synapse(name, source, Conv2d(np.array(rows, np.int8)[None, None], 2, padding=(len(rows) // 2,) * 2))
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """A picture with one pixel, shown in both steps: stem, spikes, convolution beside a dense shortcut, classifier."""
+    nodes = (
+        conv("stem", INPUT, (0, 1, 0), (1, 1, 1), (0, 1, -1)),
+        layer("current", ["stem"], Relay(), Message(16, True, 1.0)),
+        layer("fire", ["current"], FIRE, SPIKES),
+        conv("conv", "fire", (0, 0, 0), (0, 1, 1), (0, 0, 0)),
+        conv("shortcut", "current", (1,)),
+        layer("sum", ["conv", "shortcut"], FIRE, SPIKES),
+        Synapse("classifier", "sum", Linear(np.array([[1] * 9, [0] * 4 + [1] + [0] * 4], np.int8), 2)),
+    )
+    network = chip_networks.program(nodes, (1, 3, 3), Message(8, True, 1.0), "constant", "classifier", 2, steps=2)
+    picture = np.zeros((1, 1, 1, 3, 3), np.int64)
+    picture[..., 1, 1] = 5
+    taps = run(network, picture)
+    sent = {name: taps.messages[name][0, 0, 0].tolist() for name in ("current", "fire", "sum")}
+    assert sent == {
+        "current": [[-5, 5, 0], [5, 5, 5], [0, 5, 0]],
+        "fire": [[0, 5, 0], [5, 5, 5], [0, 5, 0]],
+        "sum": [[0, 10, 0], [15, 15, 10], [5, 10, 0]],
+    }
+    return network, measured(count(network, picture, taps))
+
+
+# A step. Weights that are not 0: the centre's meets 9 positions, one beside it 6, one at a corner 4.
+STEM = 9 + 4 * 6 + 4
+# The 5 spikes meet the weight of the centre, and 4 of them, those with a left neighbour, the one beside it.
+CONV = 5 + 4
+SHORTCUT = 9
+# 6 spikes, to the first class each, and the one of the centre to the second too.
+CLASSIFIER = 6 + 1
+# As Spikformer counts: 5 of 9 fire over 9 x 9 weights, 6 of 9 of the current over 9, 6 of 9 over 18.
+CONV_DENSE, SHORTCUT_DENSE, CLASSIFIER_DENSE = 45, 6, 12
+
+
+def test_a_network_counted_by_hand_in_each_convention(counted):
+    program, events = counted
+    found = conventions(program, events, load_target("cmos45"))
+    sops = {name: convention.sops for name, convention in found.items()}
+    energies = {name: convention.energy_pj for name, convention in found.items()}
+    exact, spikformer = 2 * (CONV + SHORTCUT + CLASSIFIER), 2 * (CONV_DENSE + SHORTCUT_DENSE + CLASSIFIER_DENSE)
+    assert sops == pytest.approx({"exact": exact, "hm_df": 2 * (CONV + SHORTCUT), "spikformer": spikformer})
+    assert energies == pytest.approx(
+        {
+            "exact": 4.6 * STEM + 0.9 * exact,
+            "hm_df": 0.9 / 8 * 2 * CONV + 0.9 * 2 * SHORTCUT,  # 4-bit spikes at an eighth
+            "spikformer": 4.6 * 81 + 0.9 * spikformer,
+        }
+    )
+
+
+def test_cmos45_is_the_literature_and_what_is_beyond_is_apart(counted):
+    """4.6 pJ x MACs(stem) + 0.9 pJ x SOPs and nothing else: no pool, no port, no neuron, no step twice."""
+    program, events = counted
+    target = load_target("cmos45")
+    total = estimate(program, target, events).energy.total
+    assert total.low == total.high == pytest.approx(4.6 * STEM + 0.9 * 2 * (CONV + SHORTCUT + CLASSIFIER), rel=1e-12)
+    everything = 4.6 * 2 * (STEM + SHORTCUT) + 0.9 * 2 * (CONV + CLASSIFIER)
+    assert macs_beyond(program, events, target) == pytest.approx(everything - total.typical)
+
+
+def test_event_input_has_no_stem_to_multiply():
+    """Frames of spikes: the first layer's are SOPs; HM-DF leaves it out."""
+    program = spiking_chain()
+    messages = random_messages(program, 2, 0)
+    counters = count(program, messages, run(program, messages))
+    found = conventions(program, measured(counters), load_target("cmos45"))
+    assert found["exact"].sops == pytest.approx(counters.sops_per_sample().mean())
+    assert found["hm_df"].sops == 0
+    assert found["spikformer"].sops == pytest.approx(sum(s.conventional_sops for s in counters.synapses.values()))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_conventions_agree_with_the_target_and_the_counters(seed):
+    program = random_program(seed)
+    messages = random_messages(program, 3, seed)
+    counters = count(program, messages, run(program, messages))
+    events = measured(counters)
+    found = conventions(program, events, load_target("cmos45"))
+    total = estimate(program, load_target("cmos45"), events).energy.total
+    assert (0 if total is None else total.typical) == pytest.approx(found["exact"].energy_pj)
+    assert found["spikformer"].sops == pytest.approx(sum(s.conventional_sops for s in counters.synapses.values()))
+    assert found["hm_df"].sops <= found["exact"].sops
 
 
 @pytest.mark.parametrize(
-    ("sops", "picojoule"),
-    [(273.0e6, 245.7e6), (284.5e6, 256.05e6), (233.8e6, 210.42e6), (254.1e6, 228.69e6), (190.1e6, 171.09e6)],
+    ("sops", "constant", "printed"), [(273.0, "", "0.25"), (233.8, "four_bit_", "0.03"), (190.1, "four_bit_", "0.02")]
 )
-def test_the_ablation_rows_of_hd_lif(sops, picojoule):
-    """Its five SOP counts at 0.9 pJ; the 4-bit rows again at an eighth of that."""
-    program = spiking_chain()
-    events = Events(
-        True,
-        {INPUT: np.array([0.0]), "fire": np.array([0.0])},
-        {"conv": np.array([sops]), "classes": np.array([0.0])},
-        {"conv": 0.0, "classes": 0.0},
-    )
-    cmos = load_target("cmos45")
-    assert estimate(program, cmos, events).energy.total.typical == pytest.approx(picojoule, rel=1e-12)
-    assert hd_lif_energy(program, events, cmos) == pytest.approx(picojoule, rel=1e-12)
+def test_the_energies_that_hd_lif_prints(sops, constant, printed):
+    """From its SOPs, in millions, to its energies, in mJ."""
+    cost = getattr(load_target("cmos45").costs, f"{constant}synaptic_op_energy").typical
+    assert f"{sops * 1e6 * cost * 1e-9:.2f}" == printed
 
 
-def test_hd_lif_charges_an_eighth_for_4_bit_spikes(toy, events):
-    assert hd_lif_energy(toy, events, load_target("cmos45")) == pytest.approx(0.9 / 8 * 320)
+def test_other_targets_have_no_constants_of_the_literature(toy, events):
+    with pytest.raises(ValueError, match="cmos45 has them"):
+        conventions(toy, events, load_target("loihi2"))
 
 
 def test_ann_beside_it(toy):
@@ -224,11 +306,6 @@ def test_counters_of_the_simulator_are_taken_as_they_are():
         events = measured(counters)
         assert events.samples == 3
         assert events.origin == "measured on 3 samples"
-        energy = estimate(program, load_target("cmos45"), events).energy
-        weighted = [s for s in program.synapses if s.weight is not None]
-        sops = sum(counters.synapses[s.name].sops.sum() / 3 for s in weighted)
-        macs = sum(counters.synapses[s.name].macs for s in weighted)
-        assert energy.total is None or energy.total.typical == pytest.approx(0.9 * sops + 4.6 * macs)
         upper = assumed(program)
         assert all(upper.sops[n] >= events.sops[n].max() for n in events.sops)
         assert upper.macs == pytest.approx(events.macs)

@@ -21,7 +21,6 @@ from hmdf.hw_targets.on_targets import OnTarget, on_targets
 from hmdf.hw_targets.target import Target
 from hmdf.sim.encoder import normalise
 from hmdf.sim.program import Program
-from hmdf.sim.ranges import prove
 from hmdf.sim.simulator import Result, Simulator
 
 from .grid import trained_bits
@@ -82,7 +81,7 @@ def measure(workload: Workload, setting: Setting, targets: tuple[str, ...]) -> l
             points += [_refused(workload, setting, chip, error, time.perf_counter() - began) for chip in group]
             continue
         result = Simulator(threads=1).simulate(program, _samples(workload, program), labels=workload.labels)
-        verdicts = on_targets(program, group, measured(result.counters), workload.chips, prove(program))
+        verdicts = on_targets(program, group, measured(result.counters), workload.chips)
         spent = (time.perf_counter() - began) / len(group)
         points += [_point(workload, setting, program, notes, result, verdict, spent) for verdict in verdicts]
     return points

@@ -20,7 +20,6 @@ from hmdf.hw_targets.place.placement import mesh_of
 from hmdf.hw_targets.target import PURPOSES, Target, load_target
 from hmdf.sim.contract import INPUT, Population, Synapse
 from hmdf.sim.program import Program
-from hmdf.sim.ranges import prove
 from hmdf.tools.cost_tables import REFERENCE, on_targets_document
 from hmdf.tools.documents.measured import Compiled, Measured
 
@@ -54,10 +53,10 @@ def gather(
         compiled: what the compiler said, if its report.json is at hand.
         advance: called with 1 after each target.
     """
-    activity, proof = measured.activity(program), prove(program)
+    activity = measured.activity(program)
     verdicts = []
     for target in targets:
-        verdicts += on_targets(program, [target], activity, chips, proof)
+        verdicts += on_targets(program, [target], activity, chips)
         advance(1)
     plain: dict[str, Any] = msgspec.to_builtins(measured)
     costs = on_targets_document(program, activity, verdicts)

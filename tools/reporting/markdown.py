@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hmdf.tools.text import COUNTED_BY
+
 from .html.layer_charts import EVENTS
 from .html.markup import count, decibel, duration, energy, percent, size
 from .html.sources import fact_value
@@ -133,8 +135,9 @@ def _targets(document: dict[str, Any]) -> list[str]:
 def _networks(document: dict[str, Any]) -> list[str]:
     literature, baseline = document["literature"], document["baseline"]
     rows = [["this program", _range(literature["energy_pj"], energy)]]
-    if literature["hd_lif_energy_pj"] is not None:
-        rows.append(["as HD-LIF counts 4-bit spikes", energy(literature["hd_lif_energy_pj"])])
+    for counted in literature["conventions"]:
+        if counted["name"] in COUNTED_BY:
+            rows.append([COUNTED_BY[counted["name"]], energy(counted["energy_pj"])])
     if baseline is not None:
         name = _safe(f"baseline {baseline['network']} ({baseline['file']})")
         rows.append([name, _range(baseline["energy_pj"], energy)])

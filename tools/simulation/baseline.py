@@ -13,7 +13,7 @@ from rich.console import Console
 from hmdf.hw_targets.target import Cost
 from hmdf.sim.errors import InputError
 from hmdf.tools.console import print_table, table
-from hmdf.tools.text import number, triple
+from hmdf.tools.text import COUNTED_BY, figure, number, triple
 from hmdf.train.data import Dataset
 from hmdf.train.data.pictures import Pictures
 
@@ -145,9 +145,13 @@ def _comparison(report: dict[str, Any], target: str | None) -> list[tuple[str, .
             _energy_on(report["targets"], target),
         )
     ]
-    if literature["hd_lif_energy_pj"] is not None:
-        reduced = dict.fromkeys(("low", "typical", "high"), literature["hd_lif_energy_pj"])
-        rows.append(("  4-bit SOPs at 1/8 (HD-LIF)", "", "", "", triple(reduced, 1e6), ""))
+    for count in literature["conventions"]:
+        if count["name"] in COUNTED_BY:
+            cells = number(count["sops"]), "", figure(count["energy_pj"] / 1e6)
+            rows.append((f"  {COUNTED_BY[count['name']]}", "", *cells, ""))
+    if literature["energy_pj"] is not None and literature["beyond_pj"]:
+        full = (literature["energy_pj"]["typical"] + literature["beyond_pj"]) / 1e6
+        rows.append(("  every MAC at 4.6 pJ, at each step", "", "", "", figure(full), ""))
     if baseline is not None:
         rows.append(
             (

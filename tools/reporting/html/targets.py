@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hmdf.tools.text import COUNTED_BY
+
 from .charts import Scale, Span, spans
 from .first_screen import sign
 from .markup import Child, Markup, Numbers, count, duration, el, energy, join, percent, size
@@ -47,10 +49,10 @@ def _networks(numbers: Numbers) -> Markup:
     rows = []
     if literature["energy_pj"] is not None:
         rows.append(_span(numbers, "This program", "/literature/energy_pj", "fits"))
-    if literature["hd_lif_energy_pj"] is not None:
-        one = literature["hd_lif_energy_pj"]
-        shown = numbers.show("/literature/hd_lif_energy_pj", energy)
-        rows.append(Span("… as HD-LIF counts 4-bit spikes", (one, one, one), shown, "fits"))
+    for index, counted in enumerate(literature["conventions"]):
+        if counted["name"] in COUNTED_BY:
+            one, shown = counted["energy_pj"], numbers.show(f"/literature/conventions/{index}/energy_pj", energy)
+            rows.append(Span(f"… {COUNTED_BY[counted['name']]}", (one, one, one), shown, "fits"))
     if baseline is not None and baseline["energy_pj"] is not None:
         label = f"Baseline {baseline['network'] or baseline['file']}"
         rows.append(_span(numbers, label, "/baseline/energy_pj", "unfit"))
