@@ -37,10 +37,10 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 
-from hmdf.train import fused
 from hmdf.train.batches import MiniBatch, Part
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import Dataset, Preprocessing
+from hmdf.train.fused import cpu
 from hmdf.train.networks import NetworkSpec
 from hmdf.train.online import run, run_folded
 from hmdf.train.progress import Progress
@@ -94,17 +94,17 @@ def time_figures() -> dict[str, Any]:
 
 
 def fused_figures() -> dict[str, Any]:
-    """PyTorch's operators against the fused functions of `hmdf.train.fused`: plain neurons, the second of each block
+    """PyTorch's operators against the functions of `hmdf.train.fused.cpu`: plain neurons, the second of each block
     parallel, one random step.
     """
     train = iterations_of(training_run("random", STEPS, "second", "plain"))
 
     def with_operators() -> None:
-        fits, fused.fits = fused.fits, lambda x: False
+        fits, cpu.fits = cpu.fits, lambda x: False
         try:
             train()
         finally:
-            fused.fits = fits
+            cpu.fits = fits
 
     seconds = interleaved({"operators": with_operators, "fused": train})
     return {"fused_speedup": ratio(seconds["operators"], seconds["fused"])}

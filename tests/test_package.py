@@ -23,7 +23,7 @@ PACKAGE = ROOT / "hmdf"
 def wheel(tmp_path_factory) -> Path:
     """Built from a copy, since setuptools keeps in `build/` what an older tree had."""
     tree, out = (tmp_path_factory.mktemp(name) for name in ("tree", "wheel"))
-    others = ("build", "runs", "tests", "docs", "examples", "benchmarks", "*.egg-info", "__pycache__")
+    others = ("build", "runs", "tests", "docs", "examples", "benchmarks", "experiments", "*.egg-info", "__pycache__")
     copytree(ROOT, tree, symlinks=True, ignore=ignore_patterns(".?*", *others), dirs_exist_ok=True)
     code = f"from setuptools import build_meta; build_meta.build_wheel({str(out)!r})"
     subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True)

@@ -22,7 +22,7 @@ from hmdf.sim.encoder import normalise
 from hmdf.sim.errors import HmdfError, InputError
 from hmdf.sim.program import Preprocessing
 from hmdf.train.data import Dataset, load
-from hmdf.train.data.pictures import Pictures
+from hmdf.train.data.picture_files import Pictures
 from hmdf.train.errors import DataError, ModelError, TrainingError
 
 

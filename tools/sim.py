@@ -21,7 +21,7 @@ from hmdf.sim.simulator import Result, Simulator
 from hmdf.sim.verify import Verdict, compare
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
-from hmdf.train.data.pictures import Pictures
+from hmdf.train.data.picture_files import Pictures
 
 from .console import check_labels, console, print_table, progress, run_cli, table
 from .cost_tables import cost_document, own_target, print_costs, targets_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,11 +128,7 @@ TRAINING_OPTIONS = _options(
 
 DATA_HELP = "A data set by name (nmnist:4:count = 4 frames by count), an .npz file, or a folder of class folders."
 DATA_ROOT_HELP = "Folder in which named data sets are looked up  [default: the variable HMDF_DATA]"
-INSPECT_HELP = (
-    "Train nothing: tables and plots of this model's parameters, membranes, spikes and gradients, on the test split."
-)
 FOLD_HELP = "Test on part K of N of both splits pooled, train on the others: short for --data DATA@K/N."
-SLIM_HELP = "Train nothing: write this model with its low-bit weights packed, computing the same; OUT may be a file."
 CONFIG_HELP = "Settings of a file, or of the papers by name; options given beside it take precedence."
 
 
@@ -146,24 +142,15 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; 1 is fastest for small images  [default: all]")
 @click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
 @click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt; epochs, rates and augmentation may change.")
-@click.option("--inspect", metavar="MODEL.pt", type=click.Path(path_type=Path), help=INSPECT_HELP)
-@click.option("--slim", metavar="MODEL.pt", type=click.Path(path_type=Path), help=SLIM_HELP)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.pass_context
 def train_command(
     ctx: click.Context, data: str | None, data_root: Path | None, fold: Fold | None, config: str | None,
-    threads: int | None, tensorboard: bool, resume: bool, inspect: Path | None, slim: Path | None, out: Path,
-    **options: Any,
+    threads: int | None, tensorboard: bool, resume: bool, out: Path, **options: Any,
 ) -> None:  # fmt: skip
     """Train a network and write OUT/model.pt, OUT/resume.pt and OUT/metrics.csv."""
-    if slim is not None:
-        _slim(ctx, slim, out)
-        return
     if out.is_file():
         raise click.UsageError(f"--out {out}: is a file; give a folder.")
-    if inspect is not None:
-        _inspect(ctx, inspect, data, data_root, threads, out)
-        return
     from hmdf.train.config import RunConfig, TrainingConfig, read_config
 
     settings = RunConfig() if config is None else read_config(config)
@@ -198,36 +185,6 @@ def train_command(
     display.console.print(f"wrote {out / 'model.pt'} and {out / 'metrics.csv'}")
 
 
-WITH_INSPECT = ("inspect", "data", "data_root", "batch_size", "threads", "out")
-
-
-def _inspect(
-    ctx: click.Context, model: Path, data: str | None, data_root: Path | None, threads: int | None, out: Path
-) -> None:
-    from hmdf.tools.insight import inspect_model
-
-    _refuse_others(ctx, "inspect", WITH_INSPECT)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    inspect_model(model, data, data_root, ctx.params["batch_size"], out, make_console())
-
-
-def _slim(ctx: click.Context, model: Path, out: Path) -> None:
-    """Write the slim form of a checkpoint to OUT, or to OUT/model.pt."""
-    from hmdf.train import checkpoint
-
-    _refuse_others(ctx, "slim", ("slim", "out"))
-    path = out if out.suffix == ".pt" and not out.is_dir() else out / "model.pt"
-    found = checkpoint.load(model)
-    if path.exists() and path.samefile(model):
-        raise click.UsageError(f"--out {out}: {model} would be replaced, and could not be got back; give another name.")
-    checkpoint.save(path, dataclasses.replace(found, slim=True, resume=None))
-    sizes = f"{path.stat().st_size / 1e6:.2f} MB instead of {model.stat().st_size / 1e6:.2f} MB"
-    make_console().print(f"wrote {path}: {sizes}; it computes the same and cannot be resumed", soft_wrap=True)
-
-
 def _refuse_slim(out: Path) -> None:
     """A slim checkpoint in the place of what a run goes on from is a mistake, not a folder to begin anew in."""
     from hmdf.train import checkpoint
@@ -239,13 +196,6 @@ def _refuse_slim(out: Path) -> None:
             f"{path}: a slim checkpoint cannot be resumed, it lacks the real-valued weights and the optimizer's state; "
             "resume where the run was, or train to another folder"
         )
-
-
-def _refuse_others(ctx: click.Context, mode: str, allowed: Sequence[str]) -> None:
-    """A usage error for an option that is given beside ``--mode`` and means nothing there."""
-    for name in ctx.params:
-        if name not in allowed and ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no meaning with --{mode}.")
 
 
 def _chosen(ctx: click.Context, options: Mapping[str, Any], kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:

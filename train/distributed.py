@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn import functional as collective
 
-from . import fused
+from .fused import cpu
 
 __all__ = ["JointBatchNorm2d", "join_batch_norms", "leave_at_exit", "processes", "separate_batches", "total_of"]
 
@@ -27,7 +27,7 @@ class JointBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.fuses(x):
-            y, statistics = fused.batch_norm(x, self._norm())
+            y, statistics = cpu.batch_norm(x, self._norm())
             self._update_by(statistics)
             return y
         if not (self.training and self.joint and processes() > 1):
@@ -45,23 +45,23 @@ class JointBatchNorm2d(nn.BatchNorm2d):
     def fire(
         self, x: Tensor, v: Tensor | None, leak: Tensor, theta: Tensor, lsb: float, bits: int | None, membrane: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """`fused.fire` of the normalised ``x``, where `fuses`: (spikes, new v)."""
-        spikes, v, statistics = fused.batch_norm_and_fire(x, self._norm(), v, leak, theta, lsb, bits, membrane)
+        """`cpu.fire` of the normalised ``x``, where `fuses`: (spikes, new v)."""
+        spikes, v, statistics = cpu.batch_norm_and_fire(x, self._norm(), v, leak, theta, lsb, bits, membrane)
         self._update_by(statistics)
         return spikes, v
 
     def fuses(self, x: Tensor) -> bool:
-        """Whether `fused` has this norm of ``x``."""
-        return fused.fits(x) and (self.training or not torch.is_grad_enabled())
+        """Whether `fused.cpu` has this norm of ``x``."""
+        return cpu.fits(x) and (self.training or not torch.is_grad_enabled())
 
-    def _norm(self) -> fused.Norm:
+    def _norm(self) -> cpu.Norm:
         if self.training:
-            return fused.Norm(self.weight, self.bias, self.eps, self.joint and processes() > 1)
+            return cpu.Norm(self.weight, self.bias, self.eps, self.joint and processes() > 1)
         assert self.running_mean is not None
         assert self.running_var is not None
-        return fused.Norm(self.weight, self.bias, self.eps, known=(self.running_mean, self.running_var))
+        return cpu.Norm(self.weight, self.bias, self.eps, known=(self.running_mean, self.running_var))
 
-    def _update_by(self, statistics: fused.Statistics) -> None:
+    def _update_by(self, statistics: cpu.Statistics) -> None:
         if self.training:
             mean, variance, values = statistics
             self._update(mean, variance * (values / (values - 1)))

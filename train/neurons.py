@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import fused, fused_gpu
 from .distributed import JointBatchNorm2d
 from .errors import ModelError
+from .fused import cpu, gpu
 
 __all__ = [
     "GradedSpike",
@@ -194,7 +194,7 @@ class Neuron(Temporal):
         return (self.alpha_logit[step].sigmoid() * m).add_(self.beta_logit[step].sigmoid() * normalised)
 
     def after(self, norm: nn.Module, x: Tensor) -> Tensor:
-        """The spikes for the current ``norm(x)``: in one pass over memory where `fused` has it."""
+        """The spikes for the current ``norm(x)``: in one pass over memory where `fused.cpu` has it."""
         return self(norm(x))
 
     def _fused_norm(self, norm: nn.Module, x: Tensor) -> JointBatchNorm2d | None:
@@ -206,12 +206,12 @@ class Neuron(Temporal):
         return None
 
     def _fuses(self, current: Tensor) -> bool:
-        """Whether `fused` has this neuron: without MPBN's own norms, with a fixed LSB, on a current of its kind."""
-        return not self.mpbn and not self.spike.learn_lsb and fused.fits(current)
+        """Whether `fused.cpu` has this neuron: without MPBN's own norms, with a fixed LSB, on a current of its kind."""
+        return not self.mpbn and not self.spike.learn_lsb and cpu.fits(current)
 
     def _fuses_on_gpu(self, current: Tensor) -> bool:
-        """Whether `fused_gpu` has this neuron, from its membrane on where it has MPBN."""
-        return not self.spike.learn_lsb and fused_gpu.fits(current)
+        """Whether `fused.gpu` has this neuron, from its membrane on where it has MPBN."""
+        return not self.spike.learn_lsb and gpu.fits(current)
 
     def _quantiser(self) -> tuple[float, int | None]:
         return self.spike.lsb_value(), self.spike.bits
@@ -280,13 +280,13 @@ class HybridFiring(MembraneNeuron):
         step = self._current_step()
         theta = self.threshold_logit[step].sigmoid()
         if self.detach_state and self._fuses(current):
-            spikes, self.v = fused.fire(current, *self._membrane(step), theta, *self._quantiser())
+            spikes, self.v = cpu.fire(current, *self._membrane(step), theta, *self._quantiser())
             return spikes
         if self.detach_state and self._fuses_on_gpu(current):
             known = self._membrane(step)
             if self.mpbn:
                 current, known = self._integrate(current, step), (None, theta)
-            spikes, self.v = fused_gpu.fire(current, *known, theta, self.spike.lsb, self.spike.bits)
+            spikes, self.v = gpu.fire(current, *known, theta, self.spike.lsb, self.spike.bits)
             return spikes
         m = self._integrate(current, step)
         if self.detach_state:
@@ -316,7 +316,7 @@ class ParallelFiring(Neuron):
         if self.step is not None:
             return self._fire(current, self.step)
         if not torch.is_grad_enabled() and self._fuses(current):
-            return fused.fire_folded(current, self.threshold_logit.sigmoid(), *self._quantiser())
+            return cpu.fire_folded(current, self.threshold_logit.sigmoid(), *self._quantiser())
         steps = current.unflatten(0, (self.time_steps, -1))
         if self.mpbn:
             return torch.cat([self._fire(steps[step], step) for step in range(self.time_steps)])
@@ -326,10 +326,10 @@ class ParallelFiring(Neuron):
     def _fire(self, current: Tensor, step: int) -> Tensor:
         theta = self.threshold_logit[step].sigmoid()
         if self._fuses(current):
-            return fused.fire(current, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
+            return cpu.fire(current, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
         m = self._normalise(current, step)
         if self._fuses_on_gpu(m):
-            return fused_gpu.fire(m, None, theta, theta, self.spike.lsb, self.spike.bits, membrane=False)[0]
+            return gpu.fire(m, None, theta, theta, self.spike.lsb, self.spike.bits, membrane=False)[0]
         return self.spike((m - theta).relu_())
 
 
@@ -346,7 +346,7 @@ class LeakyIntegrateAndFire(MembraneNeuron):
         step = self._current_step()
         theta = self.threshold_logit[step].sigmoid()
         if self.detach_state and self._fuses(current):
-            spike, self.v = fused.fire_binary(current, *self._membrane(step), theta)
+            spike, self.v = cpu.fire_binary(current, *self._membrane(step), theta)
             return spike
         m = self._integrate(current, step)
         spike = _TriangleSpike.apply(m - theta)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import fused
 from .errors import ModelError
+from .fused import cpu
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "LowBit", "TernaryConv2d", "TernaryLinear", "quantised_once"]
 
@@ -35,10 +35,10 @@ class Quantised:
         return self.integer * self.scale
 
     def packed_for(self, conv: nn.Conv2d) -> Tensor:
-        """The integers in the layout that `fused.convolve` takes."""
+        """The integers in the layout that `cpu.convolve` takes."""
         geometry = conv.stride, conv.padding, conv.dilation
         if geometry not in self.packed:
-            self.packed[geometry] = fused.pack(self.integer, *geometry)
+            self.packed[geometry] = cpu.pack(self.integer, *geometry)
         return self.packed[geometry]
 
     @cached_property
@@ -174,11 +174,11 @@ class _LowBitConv2d(LowBit, nn.Conv2d):
             return self._conv_forward(x, self.low_bit_weight(), self.bias)
         with self._quantised() as quantised:
             packed, scale = quantised.packed_for(self), quantised.scale_per_channel
-            return fused.convolve(x, self.low_bit_weight(), packed, scale, self.stride, self.padding, self.dilation)
+            return cpu.convolve(x, self.low_bit_weight(), packed, scale, self.stride, self.padding, self.dilation)
 
     def _runs_in_integers(self, x: Tensor) -> bool:
         plain = self.groups == 1 and self.bias is None and self.padding_mode == "zeros" and self.padding != "same"
-        return plain and fused.messages_of(x) is not None and fused.fits(x)
+        return plain and cpu.messages_of(x) is not None and cpu.fits(x)
 
 
 class _LowBitLinear(LowBit, nn.Linear):

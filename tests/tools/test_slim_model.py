@@ -1,4 +1,4 @@
-"""``hmdf-train --slim``: the same program out of a small file."""
+"""``hmdf-slim``: the same program out of a small file."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def without_source(program: Program) -> Program:
 
 
 def test_it_compiles_to_the_same_program(call, demo, tmp_path):
-    outcome = call("train", "--slim", demo.model, "--out", tmp_path / "small")
+    outcome = call("slim", demo.model, "--out", tmp_path / "small")
     assert outcome.code == 0, outcome.err
     path = tmp_path / "small" / "model.pt"
     assert outcome.out.startswith(f"wrote {path}: ")
@@ -37,13 +37,13 @@ def test_it_compiles_to_the_same_program(call, demo, tmp_path):
 
 def test_out_may_be_a_file_and_slim_twice_is_slim_once(call, demo, tmp_path):
     for source, name in ((demo.model, "one.pt"), (tmp_path / "one.pt", "two.pt"), (demo.model, "one.pt")):
-        assert call("train", "--slim", source, "--out", tmp_path / name).code == 0
+        assert call("slim", source, "--out", tmp_path / name).code == 0
     assert (tmp_path / "one.pt").stat().st_size < demo.model.stat().st_size
     assert all(checkpoint.is_slim(tmp_path / name) for name in ("one.pt", "two.pt"))
 
 
 def test_it_cannot_be_resumed(call, demo, tmp_path):
-    assert call("train", "--slim", demo.model, "--out", tmp_path).code == 0
+    assert call("slim", demo.model, "--out", tmp_path).code == 0
     before = (tmp_path / "model.pt").read_bytes()
     for name in ("model.pt", "resume.pt"):
         (tmp_path / name).write_bytes(before)
@@ -56,16 +56,15 @@ def test_it_cannot_be_resumed(call, demo, tmp_path):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--slim", "absent.pt", "--out", "x"], 3, "error: absent.pt: no such file"),
-        (["--slim", "MODEL", "--out", "MODEL"], 2, "would be replaced"),
-        (["--slim", "MODEL", "--out", "x", "--epochs", "2"], 2, "--epochs has no meaning with --slim"),
-        (["--slim", "MODEL", "--out", "x", "--inspect", "MODEL"], 2, "--inspect has no meaning with --slim"),
-        (["--inspect", "MODEL", "--out", "x", "--epochs", "2"], 2, "--epochs has no meaning with --inspect"),
-        (["--data", "digits", "--out", "MODEL"], 2, "is a file; give a folder"),
+        (["slim", "absent.pt", "--out", "x"], 3, "error: absent.pt: no such file"),
+        (["slim", "MODEL", "--out", "MODEL"], 2, "would be replaced"),
+        (["slim", "MODEL", "--out", "x", "--epochs", "2"], 2, "No such option"),
+        (["train", "--data", "digits", "--out", "MODEL"], 2, "is a file; give a folder"),
+        (["inspect", "MODEL", "--out", "MODEL"], 2, "is a file"),
     ],
 )
 def test_bad_usage(call, demo, options, code, message):
-    outcome = call("train", *[str(demo.model) if option == "MODEL" else option for option in options])
+    outcome = call(*[str(demo.model) if option == "MODEL" else option for option in options])
     assert outcome.code == code
     assert message in outcome.err
     assert demo.model.exists()

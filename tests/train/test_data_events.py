@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmdf.train.data import load
-from hmdf.train.data.events import Events, read_events
-from hmdf.train.data.frames import Framing, to_frames
+from hmdf.train.data.event_frames import Framing, to_frames
+from hmdf.train.data.event_readers import Events, read_events
 from hmdf.train.errors import DataError
 
 AEDAT_HEADER = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n"

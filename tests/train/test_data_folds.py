@@ -12,7 +12,7 @@ from published import published
 from hmdf.train.data import constants, load
 from hmdf.train.data.dataset import Dataset
 from hmdf.train.data.folds import ChosenInputs, Fold, fold_of_each, short_name, split_fold, take_fold, with_fold
-from hmdf.train.data.images import LazyImages
+from hmdf.train.data.lazy_images import LazyImages
 from hmdf.train.data.registry import one_frame_per_step
 from hmdf.train.errors import DataError
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hmdf.train.data import cifar, constants, load
-from hmdf.train.data.images import LazyImages, decode
+from hmdf.train.data.lazy_images import LazyImages, decode
 from hmdf.train.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from hmdf.train.data import load
-from hmdf.train.data.images import FittedImages, decode, decode_fitted
-from hmdf.train.data.pictures import load_pictures
+from hmdf.train.data.lazy_images import FittedImages, decode, decode_fitted
+from hmdf.train.data.picture_files import load_pictures
 from hmdf.train.errors import DataError
 
 CLASSES = ("bird", "cat", "dog")

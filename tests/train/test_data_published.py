@@ -8,8 +8,8 @@ import pytest
 from published import published
 
 from hmdf.train.data import constants
-from hmdf.train.data.events import read_events
-from hmdf.train.data.npz import channel_statistics
+from hmdf.train.data.event_readers import read_events
+from hmdf.train.data.npz_sets import channel_statistics
 
 ROOT = Path(os.environ.get("HMDF_DATA", "."))
 

@@ -1,4 +1,4 @@
-"""What `fused` computes against the same in PyTorch's operators."""
+"""What `fused.cpu` computes against the same in PyTorch's operators."""
 
 import contextlib
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from hmdf.train import fused
 from hmdf.train.distributed import JointBatchNorm2d, join_batch_norms
+from hmdf.train.fused import cpu
 from hmdf.train.networks import NetworkSpec, build
 from hmdf.train.neurons import (
     GradedSpike,
@@ -40,7 +40,7 @@ def images(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 def operators_only():
     """Within the block nothing is fused."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused, "fits", lambda x: False)
+        patch.setattr(cpu, "fits", lambda x: False)
         yield
 
 
@@ -91,7 +91,7 @@ def make_neuron(kind: str, channels: int, bits: int | None, lsb: float) -> Neuro
 def test_neurons(kind, shape, bits, lsb, seed):
     neuron = make_neuron(kind, shape[1], bits, lsb)
     inputs = [images(shape, seed), images(shape, seed + 1)]
-    assert all(fused.fits(x) for x in inputs)
+    assert all(cpu.fits(x) for x in inputs)
     found = two_steps(neuron, inputs, neuron)
     with operators_only():
         expected = two_steps(neuron, inputs, neuron)
@@ -165,7 +165,7 @@ def test_convolutions_are_exact(kind, geometry, bits):
     conv = kind(20, 12, *geometry)
     neuron = make_neuron("parallel", 20, bits, 0.25)
     spikes = neuron(images((3, 20, 9, 11), 1).detach())
-    carried = fused.messages_of(spikes)
+    carried = cpu.messages_of(spikes)
     assert carried is not None
     messages, lsb = carried
     assert torch.equal(messages * torch.tensor(lsb), spikes)
@@ -248,7 +248,7 @@ def test_steps_in_one_batch_are_those_one_by_one(shape, bits, seed):
         together = torch.cat(inputs).contiguous(memory_format=torch.channels_last)
         folded = neuron(together)
     assert torch.equal(folded, torch.cat(one_by_one))
-    carried = fused.messages_of(folded)
+    carried = cpu.messages_of(folded)
     assert (carried is None) == (bits is None)
     if carried is not None:
         assert torch.equal(carried[0] * 0.25, folded)
@@ -261,7 +261,7 @@ def test_nan_is_not_lost_in_messages():
     x[1, 2, 3, 4] = float("nan")
     spikes = neuron(x)
     assert spikes.isnan().sum() == 1
-    assert fused.messages_of(spikes) is None
+    assert cpu.messages_of(spikes) is None
     assert conv(spikes).isnan().any()
     lif = make_neuron("lif", 16, None, 0.25)
     lif(x)
@@ -285,4 +285,4 @@ def test_threads_stay_as_they_are():
     ids=["not channels last", "not images", "double precision"],
 )
 def test_what_does_not_fit(x):
-    assert not fused.fits(x)
+    assert not cpu.fits(x)

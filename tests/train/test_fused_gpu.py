@@ -28,7 +28,7 @@ def test_a_neuron_is_what_its_operators_compute(kind, mpbn, bits, layout, monkey
         for parameter in neuron.parameters():
             parameter.uniform_(-1, 1)
     currents, weight = [tensor(layout) for _ in range(3)], tensor(layout)
-    monkeypatch.setattr("hmdf.train.fused.fits", lambda x: False)
+    monkeypatch.setattr("hmdf.train.fused.cpu.fits", lambda x: False)
     results = []
     for by_kernel in (False, True):
         monkeypatch.setattr(fused_gpu, "fits", lambda x, by_kernel=by_kernel: by_kernel)

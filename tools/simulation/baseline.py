@@ -15,7 +15,7 @@ from hmdf.sim.errors import InputError
 from hmdf.tools.console import print_table, table
 from hmdf.tools.text import COUNTED_BY, figure, number, triple
 from hmdf.train.data import Dataset
-from hmdf.train.data.pictures import Pictures
+from hmdf.train.data.picture_files import Pictures
 
 REFERENCE = "cmos45"
 """The target whose constants the literature uses, for ANNs too."""

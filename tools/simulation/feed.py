@@ -13,7 +13,7 @@ from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
 from hmdf.train.data import Dataset
-from hmdf.train.data.pictures import Pictures
+from hmdf.train.data.picture_files import Pictures
 
 BLOCK = 256
 """Samples that are normalised and encoded at a time."""

@@ -12,7 +12,7 @@ from hmdf.sim.contract import INPUT, Synapse
 from hmdf.sim.executor import Executor
 from hmdf.sim.program import Program
 from hmdf.train.data import Dataset
-from hmdf.train.data.pictures import Pictures
+from hmdf.train.data.picture_files import Pictures
 
 PICTURE_PIXELS, MAP_PIXELS = 64, 16
 """Longest side of the picture and of a map of spikes; larger ones are summed over squares."""

@@ -14,7 +14,7 @@ from hmdf.sim.simulator import Result
 from hmdf.tools.console import load_data, print_table, progress, table
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
-from hmdf.train.data.pictures import Pictures, is_picture, load_pictures
+from hmdf.train.data.picture_files import Pictures, is_picture, load_pictures
 from hmdf.train.data.registry import is_named
 
 ROWS = 100

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from . import constants
-from .arrays import NpzArrays
+from .class_folders import load_class_folders
 from .dataset import Dataset, Preprocessing, check_lengths
-from .folders import load_class_folders
-from .images import decode_mosaics
-from .sources import data_root, first_existing, not_found
+from .lazy_images import decode_mosaics
+from .npz_arrays import NpzArrays
+from .search import data_root, first_existing, not_found
 
 SIZE = 32
 PIXELS = 3 * SIZE * SIZE

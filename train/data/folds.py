@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import DataError
 from .dataset import Dataset
-from .npz import statistics
+from .npz_sets import statistics
 
 
 @dataclass(frozen=True)

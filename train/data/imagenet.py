@@ -6,11 +6,11 @@ import numpy as np
 
 from ..errors import DataError
 from . import constants
-from .arrays import NpzArrays
+from .class_folders import flatten, load_class_folders, read_classes
 from .dataset import Dataset, check_lengths
-from .folders import flatten, load_class_folders, read_classes
-from .images import LazyImages, decode
-from .sources import data_root, first_existing, not_found
+from .lazy_images import LazyImages, decode
+from .npz_arrays import NpzArrays
+from .search import data_root, first_existing, not_found
 
 IMAGENET_FORMS = ("imagenet", "ImageNet", "imagenet-1k", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")
 TINY_FORMS = ("tiny-imagenet-200", "tiny-imagenet", "tiny_imagenet_*.npz")

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from . import constants
-from .arrays import NpzArrays
 from .dataset import Dataset, check_lengths
-from .npz import read_splits
-from .sources import data_root, first_existing, not_found
+from .npz_arrays import NpzArrays
+from .npz_sets import read_splits
+from .search import data_root, first_existing, not_found
 
 FOLDERS = ("", "mnist/", "MNIST/", "MNIST/raw/")
 PREFIX = {"train": "train", "test": "t10k"}

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ..errors import DataError
 from .cifar import CIFAR10, CIFAR100, load_cifar
+from .class_folders import load_folder
 from .dataset import Dataset
 from .digits import load_digits
-from .folders import load_folder
+from .event_sets import load_dvs_cifar10, load_nmnist
 from .folds import split_fold, take_fold, with_fold
 from .imagenet import load_imagenet, load_tiny_imagenet
 from .mnist import load_mnist
-from .npz import load_npz
-from .recordings import load_dvs_cifar10, load_nmnist
+from .npz_sets import load_npz
 
 SPLITS = ("train", "test", "all")
 

@@ -1,8 +1,8 @@
 """One run of the ablation: train, compile, run as integers, keep the figures.
 
-    python benchmarks/ablation_run.py FOLDER ROW SEED
+    python -m experiments.ablation.run FOLDER ROW SEED
 
-Begun by ablation.py, with the budget that it left in FOLDER.
+Begun by __main__.py, with the budget that it left in FOLDER.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from ablation_rows import Budget, Record, read_budget, record_path
-from children import peak_memory
 from numpy.typing import NDArray
 
 import hmdf
 import hmdf.train
+from benchmarks.children import peak_memory
+from experiments.ablation.rows import Budget, Record, read_budget, record_path
 from hmdf.export.compiler import Compilation
 from hmdf.hw_targets.target import load_target
 from hmdf.sim.encoder import normalise

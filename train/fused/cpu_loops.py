@@ -1,4 +1,4 @@
-"""The loops of `fused`, compiled by Numba: over flat arrays, each thread's part small enough for its cache."""
+"""The loops of `cpu`, compiled by Numba: over flat arrays, each thread's part small enough for its cache."""
 
 from __future__ import annotations
 

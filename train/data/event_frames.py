@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .events import Events
+from .event_readers import Events
 
 MAX_BINS = 1024
 MAX_SIZE = 1024

@@ -1,4 +1,4 @@
-"""``hmdf-train --inspect``: a trained model's parameters, membranes, spikes and gradients as tables, JSON and plots."""
+"""``hmdf-inspect``: a trained model's parameters, membranes, spikes and gradients as tables, JSON and plots."""
 
 from __future__ import annotations
 
@@ -8,21 +8,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 from rich.console import Console
 
 from hmdf.sim.files import write_whole
 
-from .console import print_table, table
-from .insight_plots import draw
+from .console import console, print_table, run_cli, table
+from .inspection_plots import draw
 
 if TYPE_CHECKING:
     from hmdf.train.checkpoint import Checkpoint
     from hmdf.train.data import Dataset
-    from hmdf.train.insight import GradientComparison, NeuronInsight
+    from hmdf.train.inspection import GradientComparison, NeuronInsight
 
 SAMPLES = 256
 MINI_BATCHES = 4
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", metavar="NAME|FILE.npz|FOLDER", help="Data  [default: what the model was trained on]")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of named data sets  [default: HMDF_DATA]")
+@click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Samples of a gradient.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all]")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
+def inspect_command(
+    model: Path, data: str | None, data_root: Path | None, batch_size: int, threads: int | None, out: Path
+) -> None:
+    """Show what MODEL has learned: parameters, membranes, spikes and gradients on test samples, as tables and plots."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    inspect_model(model, data, data_root, batch_size, out, console())
 
 
 def inspect_model(
@@ -36,7 +55,7 @@ def inspect_model(
     import torch
 
     from hmdf.train import checkpoint
-    from hmdf.train.insight import compare_gradients, observe
+    from hmdf.train.inspection import compare_gradients, observe
     from hmdf.train.networks import build
 
     found = checkpoint.load(path)
@@ -139,3 +158,12 @@ def _mean(values: Sequence[float | None]) -> str:
 
 def _entry(values: Sequence[float] | None, step: int) -> str:
     return "" if values is None else f"{values[step]:.3f}"
+
+
+def main() -> None:
+    """Entry point of ``hmdf-inspect``."""
+    run_cli(inspect_command)
+
+
+if __name__ == "__main__":
+    main()

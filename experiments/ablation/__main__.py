@@ -1,8 +1,8 @@
 """What each part of an HM-DF network is worth: variants trained under one equal budget, then run as integers.
 
-    python benchmarks/ablation.py --jobs 2
+    python -m experiments.ablation --jobs 2
 
-Ten rows (ablation_rows.py): those of figure 3 of arXiv 2410.07547, and each switch of the family alone. Every run is
+Ten rows (rows.py): those of figure 3 of arXiv 2410.07547, and each switch of the family alone. Every run is
 a process of its own on one thread. What is finished is kept in --out, one file per run; the same command goes on
 where the last one was stopped, in the middle of a training too. At the end, and with --table alone, there are tables,
 `ablation.json` beside the folder, and two plots in it.
@@ -22,15 +22,16 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ablation_table
 import click
 import msgspec
-from ablation_rows import ROWS, Budget, budget_path, read_budget, read_record
 
+from experiments.ablation.rows import ROWS, Budget, budget_path, read_budget, read_record
+from experiments.ablation.table import report
 from hmdf.sim.files import write_whole
 from hmdf.train.config import TrainingConfig
 
-OUT = Path("build/bench/ablation")
+ROOT = Path(__file__).parents[2]
+OUT = Path("build/ablation")
 SEEDS = 2
 POLL = 0.5
 """Seconds between two looks at the running processes."""
@@ -78,7 +79,7 @@ def main(
         failed = run_all(out, wanted, jobs, stop_at)
     elif not budget_path(out).exists():
         raise click.UsageError(f"{out}: nothing was run here")
-    ablation_table.report(out, read_budget(out), markdown)
+    report(out, read_budget(out), markdown)
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}; their logs are in {out}")
 
@@ -144,11 +145,10 @@ class Child:
         self.run, self.log = run, out / run.name / "log.txt"
         self.began = time.monotonic()
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        program = Path(__file__).with_name("ablation_run.py")
-        command = [sys.executable, str(program), str(out), run.row, str(run.seed)]
+        command = [sys.executable, "-m", "experiments.ablation.run", str(out), run.row, str(run.seed)]
         with open(self.log, "a") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **ONE_THREAD}
+                command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)}
             )
         self._say("begun")
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .arrays import NpzArrays
 from .dataset import Dataset, Preprocessing, check_inputs, check_labels, check_lengths, every_fifth
+from .npz_arrays import NpzArrays
 
 MAX_CHANNELS = 4
 

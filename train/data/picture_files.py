@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .class_folders import TEST_FOLDERS, find_test_folder
 from .dataset import every_fifth
-from .folders import TEST_FOLDERS, find_test_folder
-from .images import MODES, SUFFIXES, FittedImages, open_image
+from .lazy_images import MODES, SUFFIXES, FittedImages, open_image
 
 # Names in a message; more would not be read.
 MOST_NAMES = 12

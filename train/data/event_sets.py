@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from . import constants
-from .arrays import NpzArrays
+from .class_folders import flatten, read_classes
 from .dataset import Dataset, check_lengths
-from .events import NMNIST, READERS, Events, read_events
-from .folders import flatten, read_classes
-from .frames import Framing, to_frames
-from .sources import cache_folder, data_root, first_existing, not_found
+from .event_frames import Framing, to_frames
+from .event_readers import NMNIST, READERS, Events, read_events
+from .npz_arrays import NpzArrays
+from .search import cache_folder, data_root, first_existing, not_found
 
 NMNIST_FORMS = ("nmnist", "N-MNIST", "NMNIST", "n-mnist", "nmnist_*.npz")
 NMNIST_FOLDERS = {"train": "Train", "test": "Test"}

@@ -1,4 +1,4 @@
-"""The plots of ``hmdf-train --inspect``: parameters, membranes, firing, gradients; each as PNG and SVG."""
+"""The plots of ``hmdf-inspect``: parameters, membranes, firing, gradients; each as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hmdf.train.insight import GradientComparison, NeuronInsight
+    from hmdf.train.inspection import GradientComparison, NeuronInsight
 
 ROW = 0.26
 """Height of a layer's row in inches."""

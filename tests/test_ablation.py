@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[1]
 BUDGET = "--data digits --net small --width 4 --time-steps 2 --epochs 1 --batch-size 32 --samples 64 --test-samples 64"
 
 
 @pytest.fixture
 def run(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import ablation
+    monkeypatch.syspath_prepend(str(ROOT))
+    from experiments.ablation import __main__ as ablation
 
     def invoke(*arguments: str, budget: str = BUDGET) -> Result:
         return CliRunner().invoke(ablation.main, [*budget.split(), "--rows", "base", "--seeds", "1", *arguments])

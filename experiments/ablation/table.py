@@ -8,13 +8,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-import ablation_plots
 import click
 import msgspec
-from ablation_rows import BASE, ROWS, Budget, Record, records
 from rich.console import Console
 from rich.table import Table
 
+from experiments.ablation import plots
+from experiments.ablation.rows import BASE, ROWS, Budget, Record, records
 from hmdf.sim.files import write_whole
 from hmdf.tools.text import figure
 
@@ -70,8 +70,8 @@ def report(folder: Path, budget: Budget, markdown: bool) -> None:
     show(("values", values(found)), ("change against base, seed by seed", changes(found)), lines, markdown)
     path = folder.with_suffix(".json")
     write_whole(path, (json.dumps(summary(budget, found), indent=1) + "\n").encode())
-    plots = ablation_plots.draw(found, {c.key: c for c in COLUMNS}, folder)
-    click.echo(f"wrote {', '.join(map(str, [path, *plots]))}", err=True)
+    drawn = plots.draw(found, {c.key: c for c in COLUMNS}, folder)
+    click.echo(f"wrote {', '.join(map(str, [path, *drawn]))}", err=True)
 
 
 def headline(budget: Budget, found: Records) -> str:

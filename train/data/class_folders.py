@@ -7,8 +7,8 @@ import numpy as np
 
 from ..errors import DataError
 from .dataset import Dataset, Preprocessing, every_fifth
-from .images import SUFFIXES, LazyImages
-from .npz import channel_statistics
+from .lazy_images import SUFFIXES, LazyImages
+from .npz_sets import channel_statistics
 
 TEST_FOLDERS = ("test", "val")
 
@@ -98,7 +98,7 @@ def flatten(classes: dict[str, list[Path]]) -> tuple[list[Path], np.ndarray]:
 
 def _common_size(files: list[Path]) -> int:
     """Height and width of the first image, which must be square."""
-    from .images import decode
+    from .lazy_images import decode
 
     _, height, width = decode(files[0], str(files[0])).shape
     if height != width:

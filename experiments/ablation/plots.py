@@ -7,8 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Protocol
 
-from ablation_rows import BASE, FIGURE_3, ROWS, Record
-
+from experiments.ablation.rows import BASE, FIGURE_3, ROWS, Record
 from hmdf.tools.plots import new_figure, save, style
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ INTEGER, FLOAT = "#0072B2", "#D55E00"
 
 
 class Column(Protocol):
-    """See ablation_table.py."""
+    """See table.py."""
 
     @property
     def title(self) -> str: ...

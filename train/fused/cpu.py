@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
-from . import fused_kernels as kernels
+from . import cpu_loops as loops
 
 __all__ = [
     "Norm",
@@ -92,13 +92,13 @@ def fire(
 def fire_folded(current: Tensor, theta: Tensor, lsb: float, bits: int | None) -> Tensor:
     """All steps of ParallelFiring at once, for inference: ``current`` (T N, C, H, W) that `fits`, theta (T,)."""
     result = _Fired(current, bits, membrane=False)
-    kernels.use_threads()
+    loops.use_threads()
     strange = 0
     for step, size in enumerate([len(current) // len(theta)] * len(theta)):
         of_step = slice(step * size, (step + 1) * size)
         quantiser = _quantiser(theta[step], lsb, bits)
         x = current[of_step]
-        strange += kernels.fire(_flat(x), *_membrane(x, None, theta[step]), *quantiser, *result.arrays(of_step))
+        strange += loops.fire(_flat(x), *_membrane(x, None, theta[step]), *quantiser, *result.arrays(of_step))
     if result.messages is not None and not strange:
         attach_messages(result.spikes, result.messages, lsb)
     return result.spikes
@@ -130,8 +130,8 @@ class _Fire(torch.autograd.Function):
         membrane: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         result = _Fired(current, bits, membrane)
-        kernels.use_threads()
-        strange = kernels.fire(
+        loops.use_threads()
+        strange = loops.fire(
             _flat(current), *_membrane(current, v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
         )
         ctx.save_for_backward(result.fired, v)
@@ -142,8 +142,8 @@ class _Fire(torch.autograd.Function):
         fired, v = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_current = torch.empty_like(grad)
-        kernels.use_threads()
-        total, with_v = kernels.fire_backward(_flat(grad), _flat(fired), *_membrane(grad, v), _flat(grad_current))
+        loops.use_threads()
+        total, with_v = loops.fire_backward(_flat(grad), _flat(fired), *_membrane(grad, v), _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total), None, None, None
 
 
@@ -174,12 +174,12 @@ class _Fired:
 
 
 def _membrane(like: Tensor, v: Tensor | None, *leak: Tensor) -> tuple[Any, ...]:
-    """(v or anything of its size, whether it is v, leak if given) for the kernels."""
+    """(v or anything of its size, whether it is v, leak if given) for the loops."""
     return _flat(like if v is None else v), v is not None, *(np.float32(value.item()) for value in leak)
 
 
 def _quantiser(theta: Tensor, lsb: float, bits: int | None) -> tuple[np.float32, ...]:
-    """(theta, LSB, 1 / LSB, largest message or 0 for spikes without one) for the kernels."""
+    """(theta, LSB, 1 / LSB, largest message or 0 for spikes without one) for the loops."""
     top = 0 if bits is None else 2**bits - 1
     return np.float32(theta.item()), np.float32(lsb), np.float32(1 / lsb), np.float32(top)
 
@@ -192,9 +192,9 @@ class _FireBinary(torch.autograd.Function):
         spikes, v_new = torch.empty_like(current), torch.empty_like(current)
         messages = torch.empty_like(current, dtype=torch.uint8)
         threshold = np.float32(theta.item())
-        kernels.use_threads()
+        loops.use_threads()
         results = _flat(spikes), _flat(messages), _flat(v_new)
-        strange = kernels.fire_binary(_flat(current), *_membrane(current, v, leak), threshold, *results)
+        strange = loops.fire_binary(_flat(current), *_membrane(current, v, leak), threshold, *results)
         ctx.save_for_backward(spikes, v_new, v)
         ctx.theta = threshold
         ctx.mark_non_differentiable(messages, v_new)
@@ -205,9 +205,9 @@ class _FireBinary(torch.autograd.Function):
         spikes, v_new, v = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_current = torch.empty_like(grad)
-        kernels.use_threads()
+        loops.use_threads()
         saved = _flat(spikes), _flat(v_new), ctx.theta, *_membrane(grad, v)
-        total, with_v = kernels.fire_binary_backward(_flat(grad), *saved, _flat(grad_current))
+        total, with_v = loops.fire_binary_backward(_flat(grad), *saved, _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total)
 
 
@@ -301,8 +301,8 @@ def _moments_of(x: Tensor, norm: Norm) -> _Moments:
     channels = x.shape[1]
     sums = np.empty(2 * channels + 1)
     sums[-1] = x.numel() // channels
-    kernels.use_threads()
-    kernels.sum_moments(_flat(x), channels, sums)
+    loops.use_threads()
+    loops.sum_moments(_flat(x), channels, sums)
     if norm.joint:
         distributed.all_reduce(torch.from_numpy(sums))
     mean = sums[:channels] / sums[-1]
@@ -314,8 +314,8 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, moments: _Moments) -> Tensor:
         y = torch.empty_like(x)
-        kernels.use_threads()
-        kernels.affine(_flat(x), *moments.affine(weight, bias), _flat(y))
+        loops.use_threads()
+        loops.affine(_flat(x), *moments.affine(weight, bias), _flat(y))
         ctx.save_for_backward(x, weight)
         ctx.moments = moments
         return y
@@ -326,10 +326,10 @@ class _BatchNorm(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_x = torch.empty_like(x)
         sums = np.zeros(2 * len(weight))
-        kernels.use_threads()
-        kernels.sum_products(_flat(grad), _flat(x), ctx.moments.mean.astype(np.float32), sums)
+        loops.use_threads()
+        loops.sum_products(_flat(grad), _flat(x), ctx.moments.mean.astype(np.float32), sums)
         factors, grad_weight, grad_bias = ctx.moments.backward(weight, sums)
-        kernels.affine_of_two(_flat(grad), _flat(x), *factors, _flat(grad_x))
+        loops.affine_of_two(_flat(grad), _flat(x), *factors, _flat(grad_x))
         return grad_x, grad_weight, grad_bias, None
 
 
@@ -350,8 +350,8 @@ class _BatchNormAndFire(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         result = _Fired(x, bits, membrane)
         gain, offset = moments.affine(weight, bias)
-        kernels.use_threads()
-        strange = kernels.affine_and_fire(
+        loops.use_threads()
+        strange = loops.affine_and_fire(
             _flat(x), gain, offset, *_membrane(x, v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
         )
         ctx.save_for_backward(x, weight, result.fired, v)
@@ -365,11 +365,11 @@ class _BatchNormAndFire(torch.autograd.Function):
         grad_x = torch.empty_like(x)
         masked = _flat(grad_x)
         sums = np.zeros(2 * len(weight))
-        kernels.use_threads()
-        total, with_v = kernels.fire_backward(_flat(grad), _flat(fired), *_membrane(x, v), masked)
-        kernels.sum_products(masked, _flat(x), ctx.moments.mean.astype(np.float32), sums)
+        loops.use_threads()
+        total, with_v = loops.fire_backward(_flat(grad), _flat(fired), *_membrane(x, v), masked)
+        loops.sum_products(masked, _flat(x), ctx.moments.mean.astype(np.float32), sums)
         factors, grad_weight, grad_bias = ctx.moments.backward(weight, sums)
-        kernels.affine_of_two(masked, _flat(x), *factors, masked)
+        loops.affine_of_two(masked, _flat(x), *factors, masked)
         of_scalars = torch.tensor(with_v), torch.tensor(-total)
         return grad_x, grad_weight, grad_bias, None, None, *of_scalars, None, None, None
 
