@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak clean
+.PHONY: help demo test lint docs bench soak clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,9 @@ lint: .venv/.ready-dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+
+docs: .venv/.ready-docs ## the guides and the API as a site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: .venv/.ready-dev ## the performance tables, also as JSON in build/bench
 	$(BIN)/python benchmarks/speed.py
@@ -42,7 +45,13 @@ clean: ## remove what was built, .venv included
 	$(PIP) install -c constraints.txt -e '.[all]'
 	@touch $@
 
-# Dependency groups need pip 25.1. Lava declares Python 3.10 only and is installed without its declared dependencies: see docs/lava.md.
+# Dependency groups need pip 25.1.
+.venv/.ready-docs: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt pip
+	$(PIP) install -c constraints.txt --group docs
+	@touch $@
+
+# Lava declares Python 3.10 only and is installed without its declared dependencies: see docs/lava.md.
 .venv/.ready-dev: .venv/.ready
 	$(PIP) install -c constraints.txt pip
 	$(PIP) install -c constraints.txt -e '.[all]' --group dev
