@@ -8,7 +8,8 @@ Definitions (docs/counters.md):
 * MAC: one (non-zero weight, valid output position whose input lies inside the frame) pair, whatever the message;
   for synapses driven by dense messages. A constant input costs its MACs at every step.
 * dense MACs: every weight at every output position, zeros and padding included, as papers count them.
-* the literature's convention: spike density of the source x dense MACs, of what has weights and reads no picture.
+* Spikformer's way (`conventional_sops`): spike density of the source x dense MACs; of what has weights and reads no
+  picture.
 
 `count` is the definition, from the messages of the reference; the simulator's own counters are equal to it.
 """

@@ -44,14 +44,9 @@ def _fan_in(layers: list[ChipLayer], target: Target) -> Iterator[Finding]:
     for layer in layers:
         needed = sum(edge.fan_in() * copies(edge, target.capabilities) for edge in layer.edges)
         if needed > limit:
-            yield Finding(
-                layer.name,
-                f"a neuron has {needed} synapses (axon copies included), {target.name} allows {limit}",
-                _fewer_inputs(layer, needed, limit),
-                resource="fan_in",
-                needed=needed,
-                available=limit,
-            )
+            problem = f"a neuron has {needed} synapses (axon copies included), {target.name} allows {limit}"
+            fix = _fewer_inputs(layer, needed, limit)
+            yield Finding(layer.name, problem, fix, resource="fan_in", needed=needed, available=limit)
 
 
 def _fewer_inputs(layer: ChipLayer, needed: int, limit: int) -> str:
@@ -78,14 +73,12 @@ def _excess(excess: Excess, program: Program, layers: list[ChipLayer], target: T
         fix = _less_memory(excess, program, layer, target)
     else:
         fix = _fewer_inputs(layer, excess.needed, excess.available)
-    return Finding(
-        excess.layer,
+    problem = (
         f"{what} needs {excess.needed}{unit} of {excess.resource.replace('_', ' ')}, a core of {target.name} has "
-        f"{excess.available}{_rests_on(target)}",
-        fix,
-        resource=excess.resource,
-        needed=excess.needed,
-        available=excess.available,
+        f"{excess.available}{_rests_on(target)}"
+    )
+    return Finding(
+        excess.layer, problem, fix, resource=excess.resource, needed=excess.needed, available=excess.available
     )
 
 
@@ -100,14 +93,9 @@ def _homeless(layers: list[ChipLayer], needs: Needs, target: Target) -> Iterator
     for layer, shares in zip(layers, core_shares(needs, target), strict=True):
         if shares.max() < 1:
             core = int(shares.argmax())
-            yield Finding(
-                layer.name,
-                f"the cores of {target.name} differ in their memories, and none has all that the layer needs",
-                f"{_smaller(layer, float(shares[core]))}, on core {core}",
-                resource="cores",
-                needed=1,
-                available=0,
-            )
+            problem = f"the cores of {target.name} differ in their memories, and none has all that the layer needs"
+            fix = f"{_smaller(layer, float(shares[core]))}, on core {core}"
+            yield Finding(layer.name, problem, fix, resource="cores", needed=1, available=0)
 
 
 def _rests_on(target: Target) -> str:
@@ -156,14 +144,11 @@ def _at_least(program: Program, target: Target, chips: int) -> Iterator[Finding]
     """Too many cores whatever the mapping; said where some layer cannot be mapped, so that nobody learns it later."""
     per_chip, bound = target.limits.cores, lower_bound(program, target)
     if per_chip is not None and bound.cores > per_chip * chips:
-        yield Finding(
-            "program",
-            f"it needs at least {bound.cores} cores for its {bound.resource.replace('_', ' ')}, {_has(target, chips)}",
-            f"at least {_more_chips(-(-bound.cores // per_chip), target)}",
-            resource="cores",
-            needed=bound.cores,
-            available=per_chip * chips,
+        problem = (
+            f"it needs at least {bound.cores} cores for its {bound.resource.replace('_', ' ')}, {_has(target, chips)}"
         )
+        fix = f"at least {_more_chips(-(-bound.cores // per_chip), target)}"
+        yield Finding("program", problem, fix, resource="cores", needed=bound.cores, available=per_chip * chips)
 
 
 def _cores(program: Program, layers: list[ChipLayer], needs: Needs, target: Target, chips: int) -> Iterator[Finding]:
@@ -175,14 +160,9 @@ def _cores(program: Program, layers: list[ChipLayer], needs: Needs, target: Targ
         return
     bound = lower_bound(program, target)
     least = f"; no mapping does with less than {bound.cores}, by its {bound.resource.replace('_', ' ')}"
-    yield Finding(
-        "program",
-        f"it needs {cores} cores{least}; {_has(target, chips)}",
-        _more_chips(-(-cores // per_chip), target) + _narrower_weights(program, layers, target, per_chip * chips),
-        resource="cores",
-        needed=cores,
-        available=per_chip * chips,
-    )
+    problem = f"it needs {cores} cores{least}; {_has(target, chips)}"
+    fix = _more_chips(-(-cores // per_chip), target) + _narrower_weights(program, layers, target, per_chip * chips)
+    yield Finding("program", problem, fix, resource="cores", needed=cores, available=per_chip * chips)
 
 
 def _has(target: Target, chips: int) -> str:

@@ -46,26 +46,18 @@ def _messages(program: Program, target: Target) -> Iterator[Finding]:
     allowed = c.input_message_bits or c.message_bits
     first = program.input.message
     if first.bits > allowed:
-        yield Finding(
-            INPUT,
-            f"the input sends {first.bits}-bit messages, {target.name} takes {allowed} bit",
-            _coarser(first, allowed),
-            resource="message_bits",
-            needed=first.bits,
-            available=allowed,
-        )
+        problem = f"the input sends {first.bits}-bit messages, {target.name} takes {allowed} bit"
+        fix = _coarser(first, allowed)
+        yield Finding(INPUT, problem, fix, resource="message_bits", needed=first.bits, available=allowed)
     if first.signed and not c.signed_messages:
         yield _signed(INPUT, first, prod(program.input.shape), target)
     for population in program.populations:
         message = population.message
         if message.bits > c.message_bits and not is_local(program, population.name):
+            problem = f"it sends {message.bits}-bit messages, {target.name} sends {c.message_bits} bit"
+            fix = _narrower_message(program, population, target)
             yield Finding(
-                population.name,
-                f"it sends {message.bits}-bit messages, {target.name} sends {c.message_bits} bit",
-                _narrower_message(program, population, target),
-                resource="message_bits",
-                needed=message.bits,
-                available=c.message_bits,
+                population.name, problem, fix, resource="message_bits", needed=message.bits, available=c.message_bits
             )
         if message.signed and not c.signed_messages:
             yield _signed(population.name, message, prod(population.shape), target)
@@ -95,15 +87,12 @@ def _coarser(message: Message, bits: int) -> str:
 
 
 def _signed(node: str, message: Message, neurons: int, target: Target) -> Finding:
-    return Finding(
-        node,
-        f"its messages may be negative, those of {target.name} may not",
+    problem = f"its messages may be negative, those of {target.name} may not"
+    fix = (
         f"send the positive and the negative part from two neurons (exact): {neurons} more neurons and as many axons, "
-        f"each of {message.bits - 1} bits, and the weights twice",
-        resource="signed_messages",
-        needed="signed",
-        available="unsigned",
+        f"each of {message.bits - 1} bits, and the weights twice"
     )
+    return Finding(node, problem, fix, resource="signed_messages", needed="signed", available="unsigned")
 
 
 # ------------------------------------------------------------------------------- numbers
@@ -117,14 +106,13 @@ def _weights(program: Program, target: Target) -> Iterator[Finding]:
         widths = (c.input_weight_bits if synapse.source == INPUT else None) or c.weight_bits
         widest = widths[-1]
         if synapse.weight_bits > widest:
-            yield Finding(
-                synapse.name,
-                f"{synapse.weight_bits}-bit weights; {target.name} stores {', '.join(map(str, widths))} bits",
+            problem = f"{synapse.weight_bits}-bit weights; {target.name} stores {', '.join(map(str, widths))} bits"
+            fix = (
                 f"{widest}-bit weights: signal to noise "
-                f"{signal_to_noise(synapse.weight, narrowed(synapse.weight, widest)):.1f} dB, no retraining counted",
-                resource="weight_bits",
-                needed=synapse.weight_bits,
-                available=widest,
+                f"{signal_to_noise(synapse.weight, narrowed(synapse.weight, widest)):.1f} dB, no retraining counted"
+            )
+            yield Finding(
+                synapse.name, problem, fix, resource="weight_bits", needed=synapse.weight_bits, available=widest
             )
 
 
@@ -142,14 +130,8 @@ def _accumulators(program: Program, target: Target) -> Iterator[Finding]:
                 if left >= 1 + message.signed
                 else f"fewer inputs per neuron: at most 1/{1 << surplus} of them"
             )
-            yield Finding(
-                name,
-                f"its accumulator reaches [{interval.low}, {interval.high}]",
-                fix,
-                resource="accumulator_bits",
-                needed=interval.bits,
-                available=available,
-            )
+            problem = f"its accumulator reaches [{interval.low}, {interval.high}]"
+            yield Finding(name, problem, fix, resource="accumulator_bits", needed=interval.bits, available=available)
 
 
 def _states(program: Program, target: Target) -> Iterator[Finding]:
@@ -160,15 +142,12 @@ def _states(program: Program, target: Target) -> Iterator[Finding]:
         widest = proof.membrane or proof.current
         needed = min(program.state_bits, max(widest.bits, proof.current.bits))
         if needed > available:
-            yield Finding(
-                name,
-                f"its membrane needs {needed} bits",
+            problem = f"its membrane needs {needed} bits"
+            fix = (
                 f"compile for {target.name} ({available}-bit state): membrane steps up to {1 << (needed - available)} "
-                "times as large",
-                resource="state_bits",
-                needed=needed,
-                available=available,
+                "times as large"
             )
+            yield Finding(name, problem, fix, resource="state_bits", needed=needed, available=available)
 
 
 # ------------------------------------------------------------------------------ features
@@ -179,14 +158,13 @@ def _neurons(program: Program, target: Target) -> Iterator[Finding]:
     for population in program.populations:
         kind = population.dynamics.kind()
         if kind not in c.dynamics:
-            yield Finding(
-                population.name,
-                f"{target.name} has no {kind.replace('_', ' ')} neuron",
+            problem = f"{target.name} has no {kind.replace('_', ' ')} neuron"
+            fix = (
                 f"train with one of its neurons ({', '.join(c.dynamics).replace('_', ' ')}); {prod(population.shape)} "
-                "neurons change",
-                resource="dynamics",
-                needed=kind,
-                available=", ".join(c.dynamics),
+                "neurons change"
+            )
+            yield Finding(
+                population.name, problem, fix, resource="dynamics", needed=kind, available=", ".join(c.dynamics)
             )
         if not c.leak:
             yield from _leak(population, target)
@@ -195,14 +173,9 @@ def _neurons(program: Program, target: Target) -> Iterator[Finding]:
         if not c.per_step_parameters:
             yield from _per_step(population, target)
         if population.gate is not None and not c.gates:
-            yield Finding(
-                population.name,
-                f"its current is scaled by '{population.gate.source}', which {target.name} cannot",
-                "train without channel attention",
-                resource="gates",
-                needed="gate",
-                available="none",
-            )
+            problem = f"its current is scaled by '{population.gate.source}', which {target.name} cannot"
+            fix = "train without channel attention"
+            yield Finding(population.name, problem, fix, resource="gates", needed="gate", available="none")
 
 
 def _leak(population: Population, target: Target) -> Iterator[Finding]:
@@ -213,14 +186,10 @@ def _leak(population: Population, target: Target) -> Iterator[Finding]:
     leaks = [getattr(dynamics, field).reshape(-1) for field in facts.leaks]
     fractions = np.concatenate(leaks) / (1 << getattr(dynamics, facts.leak_shift))
     if np.any(fractions != 1):
-        yield Finding(
-            population.name,
-            f"its membrane is multiplied by a leak, {target.name} only keeps it",
-            f"leak 1 (integrate and fire): changes the leak by up to {np.abs(fractions - 1).max():.4g}",
-            resource="leak",
-            needed=f"{fractions.min():.4g}..{fractions.max():.4g}",
-            available="1",
-        )
+        problem = f"its membrane is multiplied by a leak, {target.name} only keeps it"
+        fix = f"leak 1 (integrate and fire): changes the leak by up to {np.abs(fractions - 1).max():.4g}"
+        needed = f"{fractions.min():.4g}..{fractions.max():.4g}"
+        yield Finding(population.name, problem, fix, resource="leak", needed=needed, available="1")
 
 
 def _multiplier(population: Population, target: Target) -> Iterator[Finding]:
@@ -238,14 +207,8 @@ def _multiplier(population: Population, target: Target) -> Iterator[Finding]:
         more = int(np.ceil(-np.log2(finest)))
         grows = f"its current, and so its messages or threshold, grow by up to {more} bits"
         fix = f"take its inputs in unscaled: {grows if more > 0 else 'its current does not grow'}"
-    yield Finding(
-        population.name,
-        f"its inputs are scaled by a multiplier, which {target.name} has not",
-        fix,
-        resource="multiplier",
-        needed="16-bit multiplier",
-        available="none",
-    )
+    problem = f"its inputs are scaled by a multiplier, which {target.name} has not"
+    yield Finding(population.name, problem, fix, resource="multiplier", needed="16-bit multiplier", available="none")
 
 
 def _per_step(population: Population, target: Target) -> Iterator[Finding]:
@@ -256,14 +219,10 @@ def _per_step(population: Population, target: Target) -> Iterator[Finding]:
     for what, array in changing.items():
         change = np.abs(array - np.rint(array.mean(axis=0))).max()
         changes.append(f"the {what} by up to {change:.0f} ({100 * change / np.abs(array).max():.2g} % of the largest)")
-    yield Finding(
-        population.name,
-        f"its {', '.join(changing)} change from step to step, which {target.name} cannot",
-        f"the mean over the steps for all of them: changes {', '.join(changes)}",
-        resource="per_step_parameters",
-        needed=max(len(array) for array in changing.values()),
-        available=1,
-    )
+    problem = f"its {', '.join(changing)} change from step to step, which {target.name} cannot"
+    fix = f"the mean over the steps for all of them: changes {', '.join(changes)}"
+    steps = max(len(array) for array in changing.values())
+    yield Finding(population.name, problem, fix, resource="per_step_parameters", needed=steps, available=1)
 
 
 def _connections(program: Program, target: Target) -> Iterator[Finding]:
@@ -272,11 +231,6 @@ def _connections(program: Program, target: Target) -> Iterator[Finding]:
         for kind, name, allowed in ((SumPool, "sum_pool", c.sum_pool), (MaxPool, "max_pool", c.max_pool)):
             if isinstance(synapse.op, kind) and not allowed:
                 kernel = prod(synapse.op.kernel)
-                yield Finding(
-                    synapse.name,
-                    f"{target.name} has no {name.replace('_', ' ')}",
-                    f"train with strided convolutions or average pooling; a window has {kernel} inputs",
-                    resource=name,
-                    needed=name,
-                    available="none",
-                )
+                problem = f"{target.name} has no {name.replace('_', ' ')}"
+                fix = f"train with strided convolutions or average pooling; a window has {kernel} inputs"
+                yield Finding(synapse.name, problem, fix, resource=name, needed=name, available="none")

@@ -138,17 +138,7 @@ def map_program(program: Program, target: Target, events: Events | None = None) 
     """
     events = checked(events, program)
     parts = partition(program, target)
-    if parts.excesses:
-        first = parts.excesses[0]
-        more = f" ({len(parts.excesses) - 1} more)" if len(parts.excesses) > 1 else ""
-        raise DoesNotFit(
-            f"'{first.layer}' does not fit a core of {target.name}: {first.resource} {first.needed}, limit "
-            f"{first.available}{more}"
-        )
-    needs = needs_of(parts)
-    core_of = pack(needs, target)
-    if core_of is None:
-        raise DoesNotFit(f"no core of {target.name} has all the memory that some layer needs")
+    needs, core_of = _packed(parts, target)
     last = int(core_of.max()) + 1
     cores = len(np.unique(core_of))
     links = _links(parts.cuts, events)
@@ -174,6 +164,22 @@ def map_program(program: Program, target: Target, events: Events | None = None) 
         mean_hops=sum(t.hops_x + t.hops_y for t in travel.values()) / deliveries if deliveries else 0.0,
         longest_way=longest,
     )
+
+
+def _packed(parts: Partition, target: Target) -> tuple[Needs, Ints]:
+    """What each slice takes, and its core; raises DoesNotFit as `map_program`."""
+    if parts.excesses:
+        first = parts.excesses[0]
+        more = f" ({len(parts.excesses) - 1} more)" if len(parts.excesses) > 1 else ""
+        raise DoesNotFit(
+            f"'{first.layer}' does not fit a core of {target.name}: {first.resource} {first.needed}, limit "
+            f"{first.available}{more}"
+        )
+    needs = needs_of(parts)
+    core_of = pack(needs, target)
+    if core_of is None:
+        raise DoesNotFit(f"no core of {target.name} has all the memory that some layer needs")
+    return needs, core_of
 
 
 def needs_of(parts: Partition) -> Needs:

@@ -176,7 +176,7 @@ def print_layers(console: Console, report: dict[str, Any]) -> None:
     memory = report["memory"]
     console.print(
         f"\nper sample: {_count(report['sops']['per_sample'])} SOPs "
-        f"(literature's convention: {_count(report['sops']['conventional_per_sample'])}), "
+        f"(as Spikformer counts: {_count(report['sops']['conventional_per_sample'])}), "
         f"{_count(report['macs']['per_sample'])} MACs in {report['time_steps']} steps, over {report['samples']} samples"
     )
     console.print(

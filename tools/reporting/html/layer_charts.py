@@ -48,7 +48,7 @@ def _operations(numbers: Numbers) -> Markup:
     about = join(
         "Per sample: ", numbers.show("/sops/per_sample", count), " SOPs (from ",
         numbers.show("/sops/smallest", count), " to ", numbers.show("/sops/largest", count), ") and ",
-        numbers.show("/macs/per_sample", count), " MACs. As papers count SOPs: ",
+        numbers.show("/macs/per_sample", count), " MACs. As Spikformer counts SOPs: ",
         numbers.show("/sops/conventional_per_sample", count), ".",
     )  # fmt: skip
     keys = legend(("s1", "SOPs: spikes meeting weights"), ("s2", "MACs: dense messages"))
