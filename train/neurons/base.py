@@ -1,0 +1,149 @@
+"""What neurons share: thresholds and leaks per step, MPBN, the membrane, the choice of fused arithmetic."""
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import JointBatchNorm2d
+from ..errors import ModelError
+from ..fused import cpu, gpu
+from .graded_spike import GradedSpike
+from .temporal import Temporal
+
+
+class Neuron(Temporal):
+    """What all neurons share: per-step threshold, and MPBN (eq. 5): m^_t = alpha_t m_t + beta_t BN_t(m_t).
+
+    Input and output are (N, C, H, W) or (N, C). lambda, theta, alpha and beta are one scalar per layer and step, the
+    sigmoid of a parameter that starts at 0, hence 0.5.
+
+    Attributes:
+        norms: T BatchNorm2d(C), one per step; empty when ``mpbn`` is False.
+        spike: the GradedSpike quantiser of the output.
+    """
+
+    def __init__(self, channels: int, time_steps: int, mpbn: bool = False, spike: GradedSpike | None = None) -> None:
+        super().__init__(time_steps)
+        self.channels = channels
+        self.mpbn = mpbn
+        self.spike = spike if spike is not None else GradedSpike()
+        self.threshold_logit = nn.Parameter(torch.zeros(time_steps))
+        self.norms = nn.ModuleList()
+        if mpbn:
+            self.alpha_logit = nn.Parameter(torch.zeros(time_steps))
+            self.beta_logit = nn.Parameter(torch.zeros(time_steps))
+            self.norms.extend(nn.BatchNorm2d(channels) for _ in range(time_steps))
+
+    def leak(self) -> Tensor:
+        """lambda_t, float64 (T,); zeros for a neuron without membrane."""
+        return torch.zeros(self.time_steps, dtype=torch.float64)
+
+    def threshold(self) -> Tensor:
+        """theta_t, float64 (T,)."""
+        return _probability(self.threshold_logit)
+
+    def alpha(self) -> Tensor:
+        """alpha_t, float64 (T,); ones without MPBN."""
+        return _probability(self.alpha_logit) if self.mpbn else torch.ones(self.time_steps, dtype=torch.float64)
+
+    def beta(self) -> Tensor:
+        """beta_t, float64 (T,); zeros without MPBN."""
+        return _probability(self.beta_logit) if self.mpbn else torch.zeros(self.time_steps, dtype=torch.float64)
+
+    def set_mixture(self, alpha: float, beta: float) -> None:
+        """Set alpha_t and beta_t of all steps to values in 0..1, both ends included exactly (infinite parameters).
+
+        With alpha 1 and beta 0 the neuron computes what its plain form computes. A value of exactly 0 or 1 stays there
+        in training, since the sigmoid's gradient is zero.
+        """
+        if not self.mpbn:
+            raise ModelError("set_mixture needs a neuron with mpbn=True")
+        with torch.no_grad():
+            self.alpha_logit.copy_(_logit(alpha, self.time_steps))
+            self.beta_logit.copy_(_logit(beta, self.time_steps))
+
+    def _normalise(self, m: Tensor, step: int) -> Tensor:
+        """m^_t of eq. 5 (the identity without MPBN)."""
+        if not self.mpbn:
+            return m
+        norm = self.norms[step]
+        normalised = norm(m) if m.dim() == 4 else norm(m[:, :, None, None])[:, :, 0, 0]
+        return (self.alpha_logit[step].sigmoid() * m).add_(self.beta_logit[step].sigmoid() * normalised)
+
+    def after(self, norm: nn.Module, x: Tensor) -> Tensor:
+        """The spikes for the current ``norm(x)``: in one pass over memory where `fused.cpu` has it."""
+        return self(norm(x))
+
+    def _fused_norm(self, norm: nn.Module, x: Tensor) -> JointBatchNorm2d | None:
+        """``norm`` if it and this neuron are computed in one pass."""
+        # what traces or observes the two modules wants to see each of them called
+        observed = bool(self._forward_hooks or norm._forward_hooks)
+        if isinstance(x, Tensor) and isinstance(norm, JointBatchNorm2d) and not observed:
+            return norm if norm.fuses(x) and self._fuses(x) else None
+        return None
+
+    def _fuses(self, current: Tensor) -> bool:
+        """Whether `fused.cpu` has this neuron: without MPBN's own norms, with a fixed LSB, on a current of its kind."""
+        return not self.mpbn and not self.spike.learn_lsb and cpu.fits(current)
+
+    def _fuses_on_gpu(self, current: Tensor) -> bool:
+        """Whether `fused.gpu` has this neuron, from its membrane on where it has MPBN."""
+        return not self.spike.learn_lsb and gpu.fits(current)
+
+    def _quantiser(self) -> tuple[float, int | None]:
+        return self.spike.lsb_value(), self.spike.bits
+
+    def _current_step(self) -> int:
+        if self.step is None:
+            raise ModelError(f"{type(self).__name__} has a membrane and cannot run all time-steps in one batch")
+        return self.step
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, time_steps={self.time_steps}, mpbn={self.mpbn}"
+
+
+class MembraneNeuron(Neuron):
+    """A neuron with a membrane ``v`` (None before the first step: zero) and a leak lambda_t.
+
+    ``detach_state`` cuts the gradient between time-steps (online learning); ``set_online`` switches it.
+    """
+
+    def __init__(self, channels: int, time_steps: int, mpbn: bool = False, spike: GradedSpike | None = None) -> None:
+        super().__init__(channels, time_steps, mpbn, spike)
+        self.leak_logit = nn.Parameter(torch.zeros(time_steps))
+        self.detach_state = True
+        self.v: Tensor | None = None
+
+    def reset(self) -> None:
+        super().reset()
+        self.v = None
+
+    def leak(self) -> Tensor:
+        return _probability(self.leak_logit)
+
+    def _membrane(self, step: int) -> tuple[Tensor | None, Tensor]:
+        """(v, lambda) of a step; lambda takes no part, nor does its gradient, before there is a membrane."""
+        leak = self.leak_logit[step].sigmoid()
+        return self.v, leak.detach() if self.v is None else leak
+
+    def _integrate(self, current: Tensor, step: int) -> Tensor:
+        """m_t = lambda_t v_{t-1} + I_t (eq. 3), followed by MPBN."""
+        if self.v is None:
+            return self._normalise(current, step)
+        return self._normalise(self.leak_logit[step].sigmoid() * self.v + current, step)
+
+
+def set_online(model: nn.Module, online: bool) -> None:
+    """Detach the membrane between time-steps (online learning, eq. 4) or keep it in the graph (STBP)."""
+    for module in model.modules():
+        if isinstance(module, MembraneNeuron):
+            module.detach_state = online
+
+
+def _probability(logit: Tensor) -> Tensor:
+    return logit.detach().sigmoid().double().cpu()
+
+
+def _logit(value: float, time_steps: int) -> Tensor:
+    if not 0 <= value <= 1:
+        raise ModelError(f"a mixture coefficient must lie in 0..1 (got {value})")
+    return torch.full((time_steps,), value, dtype=torch.float64).logit()

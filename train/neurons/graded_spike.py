@@ -1,0 +1,85 @@
+"""Graded spikes as messages: the quantiser of a neuron's output, and its gradients."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+
+
+class GradedSpike(nn.Module):
+    """Quantise s >= 0 to an unsigned message: ``clamp(round(s / lsb), 0, 2^bits - 1) * lsb``.
+
+    Args:
+        bits: 1..8, or None for unquantised spikes.
+        lsb: real value of one step of the message.
+        learn_lsb: learn the LSB by gradient; it is stored as log2(lsb) so that it stays positive.
+
+    Gradient: straight-through (identity) in s with a fixed LSB. With a learned one, as in LSQ (Esser 2020): identity in
+    s within the range and 0 above it; with respect to the LSB ``round(s/lsb) - s/lsb`` within the range,
+    ``2^bits - 1`` above, times ``1/sqrt(elements * (2^bits - 1))``.
+    """
+
+    lsb: Tensor
+
+    def __init__(self, bits: int | None = 4, lsb: float = 0.25, learn_lsb: bool = False) -> None:
+        super().__init__()
+        if bits is not None and not 1 <= bits <= 8:
+            raise ModelError(f"spike bits must be 1..8 or None (got {bits})")
+        if not 0 < lsb < float("inf"):
+            raise ModelError(f"spike LSB must be positive and finite (got {lsb})")
+        self.bits = bits
+        self.learn_lsb = learn_lsb and bits is not None
+        if self.learn_lsb:
+            self.log2_lsb = nn.Parameter(torch.tensor(lsb, dtype=torch.float64).log2().float())
+        else:
+            self.register_buffer("lsb", torch.tensor(lsb))
+
+    def lsb_value(self) -> float:
+        """Real value of one LSB, exactly as the forward uses it."""
+        if self.learn_lsb:
+            return float(self.log2_lsb.detach().exp2())
+        return float(self.lsb)
+
+    def forward(self, s: Tensor) -> Tensor:
+        if self.bits is None:
+            return s
+        top = 2**self.bits - 1
+        if self.learn_lsb:
+            return _LearnedQuantise.apply(s, self.log2_lsb.exp2(), top)
+        return _FixedQuantise.apply(s, self.lsb, top)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, lsb={self.lsb_value():g}, learn_lsb={self.learn_lsb}"
+
+
+class _FixedQuantise(torch.autograd.Function):
+    """clamp(round(s / lsb), 0, top) * lsb with the identity as gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, lsb: Tensor, top: int) -> Tensor:
+        return (s / lsb).round_().clamp_(0, top).mul_(lsb)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad, None, None
+
+
+class _LearnedQuantise(torch.autograd.Function):
+    """The same value with the gradient of LSQ, for a learned LSB."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, lsb: Tensor, top: int) -> Tensor:
+        ctx.save_for_backward(s, lsb)
+        ctx.top = top
+        return (s / lsb).round_().clamp_(0, top).mul_(lsb)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        s, lsb = ctx.saved_tensors
+        ratio = s / lsb
+        inside = ratio <= ctx.top
+        slope = torch.where(inside, ratio.round() - ratio, float(ctx.top))
+        grad_lsb = (grad * slope).sum() / (s.numel() * ctx.top) ** 0.5
+        return grad * inside, grad_lsb.to(lsb.dtype), None
