@@ -14,7 +14,7 @@ from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
 
 
-class Events(msgspec.Struct, frozen=True, eq=False):
+class EventCounts(msgspec.Struct, frozen=True, eq=False):
     """Events of each sample, summed over its time-steps.
 
     Fields:
@@ -41,7 +41,7 @@ class Events(msgspec.Struct, frozen=True, eq=False):
         return "assumed: every neuron sends at every time-step (an upper bound; simulate samples for real figures)"
 
 
-def checked(events: Events | None, program: Program) -> Events:
+def checked(events: EventCounts | None, program: Program) -> EventCounts:
     """The events themselves, or the assumed ones for None.
 
     Raises:
@@ -59,7 +59,7 @@ def checked(events: Events | None, program: Program) -> Events:
     return events
 
 
-def measured(counters: Counters) -> Events:
+def measured(counters: Counters) -> EventCounts:
     """Events from the simulator's counters.
 
     Raises:
@@ -67,7 +67,7 @@ def measured(counters: Counters) -> Events:
     """
     if counters.samples < 1:
         raise ValueError("counters of at least one sample are needed (got 0)")
-    return Events(
+    return EventCounts(
         True,
         {name: np.asarray(p.spikes_per_sample, dtype=np.float64) for name, p in counters.populations.items()},
         {name: np.asarray(s.sops_per_sample, dtype=np.float64) for name, s in counters.synapses.items()},
@@ -75,13 +75,13 @@ def measured(counters: Counters) -> Events:
     )
 
 
-def assumed(program: Program) -> Events:
+def assumed(program: Program) -> EventCounts:
     """The upper bound: every neuron sends a non-zero message at every time-step."""
     steps = program.time_steps
     sizes = {INPUT: prod(program.input.shape), **{p.name: prod(p.shape) for p in program.populations}}
     operations = {s.name: float(s.op.fanout(program.shapes[s.source]).sum()) * steps for s in program.synapses}
     spiking = {s.name: program.carries_spikes(s) for s in program.synapses}
-    return Events(
+    return EventCounts(
         False,
         {name: np.array([float(size * steps)]) for name, size in sizes.items()},
         {name: np.array([count if spiking[name] else 0.0]) for name, count in operations.items()},

@@ -10,7 +10,7 @@ from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 
-from .events import Events
+from .events import EventCounts
 from .judge.fit import check
 from .place.mapping import Mapping, map_program
 from .price.cost import Estimate, estimate
@@ -37,12 +37,12 @@ class OnTarget(msgspec.Struct, frozen=True):
         return not self.findings
 
 
-def on_targets(program: Program, targets: Iterable[Target], events: Events, chips: int = 1) -> list[OnTarget]:
+def on_targets(program: Program, targets: Iterable[Target], events: EventCounts, chips: int = 1) -> list[OnTarget]:
     """Fit, mapping and cost of a program on `chips` chips of each target."""
     return [_on_target(program, target, events, chips) for target in targets]
 
 
-def _on_target(program: Program, target: Target, events: Events, chips: int) -> OnTarget:
+def _on_target(program: Program, target: Target, events: EventCounts, chips: int) -> OnTarget:
     findings = check(program, target, chips)
     try:
         mapping = map_program(program, target, events)

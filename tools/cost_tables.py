@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from hmdf.hw_targets.events import Events, measured
+from hmdf.hw_targets.events import EventCounts, measured
 from hmdf.hw_targets.on_targets import OnTarget, on_targets
 from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.price.conventions import conventions, macs_beyond
@@ -50,7 +50,7 @@ def cost_document(program: Program, counters: Counters, targets: list[Target], c
     return on_targets_document(program, activity, on_targets(program, targets, activity, chips))
 
 
-def on_targets_document(program: Program, activity: Events, verdicts: list[OnTarget]) -> dict[str, Any]:
+def on_targets_document(program: Program, activity: EventCounts, verdicts: list[OnTarget]) -> dict[str, Any]:
     """The same keys, from what is known of each target."""
     reference = load_target(REFERENCE)
     dense = ann(program, reference)
@@ -70,7 +70,7 @@ def on_targets_document(program: Program, activity: Events, verdicts: list[OnTar
     }
 
 
-def mapping_document(program: Program, activity: Events, target: Target) -> dict[str, Any]:
+def mapping_document(program: Program, activity: EventCounts, target: Target) -> dict[str, Any]:
     """The cores of a program on a target: mapping.json."""
     return msgspec.to_builtins(map_program(program, target, activity))
 

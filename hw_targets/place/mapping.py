@@ -14,7 +14,7 @@ from hmdf.sim.contract import INPUT
 from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.program import Program
 
-from ..events import Events, checked
+from ..events import EventCounts, checked
 from ..target import PURPOSES, Target
 from .layers import READOUT
 from .partition import RESOURCES, Cut, Ints, Limit, Partition, limits_of, overlaps, partition, whole
@@ -127,7 +127,7 @@ class Mapping(msgspec.Struct, frozen=True):
     longest_way: int
 
 
-def map_program(program: Program, target: Target, events: Events | None = None) -> Mapping:
+def map_program(program: Program, target: Target, events: EventCounts | None = None) -> Mapping:
     """Map a program onto as many chips as it needs.
 
     Args:
@@ -290,7 +290,7 @@ class _Links(msgspec.Struct, frozen=True, eq=False):
     messages: NDArray[np.float64]
 
 
-def _links(cuts: list[Cut], events: Events) -> _Links:
+def _links(cuts: list[Cut], events: EventCounts) -> _Links:
     offsets = np.cumsum([0, *(cut.slices for cut in cuts)])
     numbers = {cut.layer.name: index for index, cut in enumerate(cuts)}
     parts = []
@@ -332,7 +332,7 @@ def _hop_weights(target: Target) -> tuple[int, int]:
 
 
 def _travel(
-    cuts: list[Cut], events: Events, links: _Links, traffic: Traffic, at: tuple[Ints, Ints], chip: Ints
+    cuts: list[Cut], events: EventCounts, links: _Links, traffic: Traffic, at: tuple[Ints, Ints], chip: Ints
 ) -> tuple[dict[str, Travel], int]:
     ends = []
     for axis in (*at, chip):

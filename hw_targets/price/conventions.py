@@ -15,7 +15,7 @@ import msgspec
 from hmdf.sim.contract import INPUT, Conv2d, Synapse, WeightedOp
 from hmdf.sim.program import Program
 
-from ..events import Events
+from ..events import EventCounts
 from ..target import Target
 
 
@@ -29,7 +29,7 @@ class Convention(msgspec.Struct, frozen=True):
     energy_pj: float
 
 
-def conventions(program: Program, events: Events, reference: Target) -> dict[str, Convention]:
+def conventions(program: Program, events: EventCounts, reference: Target) -> dict[str, Convention]:
     """What papers would print of a program, by name, at the typical constants of a target that has them (cmos45).
 
     Raises:
@@ -77,7 +77,7 @@ def conventions(program: Program, events: Events, reference: Target) -> dict[str
     return {convention.name: convention for convention in found}
 
 
-def macs_beyond(program: Program, events: Events, reference: Target) -> float:
+def macs_beyond(program: Program, events: EventCounts, reference: Target) -> float:
     """pJ per sample beyond the literature's: dense currents at the price of MACs, the stem at every step."""
     costs = _constants(reference)
     stem, after = _stem_and_after(program)

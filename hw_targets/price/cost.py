@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hmdf.sim.contract import Synapse
 from hmdf.sim.program import Program
 
-from ..events import Events, checked
+from ..events import EventCounts, checked
 from ..place.layers import READOUT
 from ..place.mapping import Mapping, map_program
 from ..target import PURPOSES, Cost, Fact, Status, Target, triple
@@ -89,7 +89,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 def estimate(
-    program: Program, target: Target, events: Events | None = None, mapping: Mapping | None = None
+    program: Program, target: Target, events: EventCounts | None = None, mapping: Mapping | None = None
 ) -> Estimate:
     """Cost of a sample.
 
@@ -129,7 +129,7 @@ class _Event(msgspec.Struct, frozen=True, eq=False):
     counts: NDArray[np.float64]
 
 
-def _energy(program: Program, target: Target, events: Events, mapping: Mapping, timing: Timing | None) -> Energy:
+def _energy(program: Program, target: Target, events: EventCounts, mapping: Mapping, timing: Timing | None) -> Energy:
     rows: list[EnergyRow] = []
     missing: list[str] = []
     by_sample = np.zeros(events.samples)
@@ -166,7 +166,7 @@ def _energy(program: Program, target: Target, events: Events, mapping: Mapping, 
     )
 
 
-def _events(program: Program, target: Target, events: Events, mapping: Mapping) -> Iterator[_Event]:
+def _events(program: Program, target: Target, events: EventCounts, mapping: Mapping) -> Iterator[_Event]:
     none = np.zeros(events.samples)
     for synapse in program.synapses:
         spikes, macs = events.sops[synapse.name], none + events.macs[synapse.name]

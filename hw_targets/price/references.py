@@ -11,7 +11,7 @@ from hmdf.sim.contract import Relay, Synapse, WeightedOp
 from hmdf.sim.packing import packed_bytes
 from hmdf.sim.program import Program
 
-from ..events import Events
+from ..events import EventCounts
 from ..place.layers import READOUT, layers_of
 from ..target import Cost, Target, triple
 
@@ -70,7 +70,7 @@ class NeuroBench(msgspec.Struct, frozen=True):
     membrane_updates: int
 
 
-def neurobench(program: Program, events: Events) -> NeuroBench:
+def neurobench(program: Program, events: EventCounts) -> NeuroBench:
     """NeuroBench's metrics of a program on the samples that were counted."""
     weighted = [s for s in program.synapses if s.weight is not None]
     layers = layers_of(program)

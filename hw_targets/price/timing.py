@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hmdf.sim.contract import Synapse
 from hmdf.sim.program import Program
 
-from ..events import Events
+from ..events import EventCounts
 from ..place.layers import ChipLayer, layers_of
 from ..place.mapping import Mapping
 from ..target import Cost, Target, triple
@@ -40,7 +40,7 @@ class Timing(msgspec.Struct, frozen=True, eq=False):
     by_sample: NDArray[np.float64]
 
 
-def timing_of(program: Program, target: Target, events: Events, mapping: Mapping) -> Timing | None:
+def timing_of(program: Program, target: Target, events: EventCounts, mapping: Mapping) -> Timing | None:
     """Time of a sample; None when the target knows neither the time of its events nor that of a step."""
     costs = target.costs
     known = [getattr(costs, name) is not None for name in (*_EVENT_TIMES, "message_time", "hop_time", "barrier_time")]
@@ -81,7 +81,7 @@ def _pipeline(program: Program, step: Cost, by_sample: NDArray[np.float64], slow
 class _Work:
     """ns of work in a mean step. A layer's work is shared among its slices by their neurons, its messages as mapped."""
 
-    def __init__(self, program: Program, target: Target, events: Events, mapping: Mapping, which: str) -> None:
+    def __init__(self, program: Program, target: Target, events: EventCounts, mapping: Mapping, which: str) -> None:
         times = {name: getattr(getattr(target.costs, name), which) for name in (*_EVENT_TIMES, "message_time")}
         layers = layers_of(program)
         rows = {layer.name: row for row, layer in enumerate(layers)}
@@ -110,7 +110,9 @@ class _Work:
         return (layers @ self.neuron_share + messages @ self.message_time) / self.steps
 
 
-def _layer_work(program: Program, layer: ChipLayer, events: Events, times: dict[str, float]) -> NDArray[np.float64]:
+def _layer_work(
+    program: Program, layer: ChipLayer, events: EventCounts, times: dict[str, float]
+) -> NDArray[np.float64]:
     """ns of a whole layer over all steps, messages excepted, of each sample (N,)."""
     work = np.zeros(events.samples)
     for edge in layer.edges:

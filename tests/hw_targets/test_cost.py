@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from chip_networks import TOY_CHIP, mixed_network, spiking_chain
 
-from hmdf.hw_targets.events import Events, assumed, measured
+from hmdf.hw_targets.events import EventCounts, assumed, measured
 from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.price.conventions import conventions, macs_beyond
 from hmdf.hw_targets.price.cost import estimate
@@ -21,7 +21,7 @@ from programs import random_messages, random_program
 @pytest.fixture
 def events():
     """Two samples, counted by an imagined simulator."""
-    return Events(
+    return EventCounts(
         True,
         {INPUT: np.array([10.0, 20.0]), "fire": np.array([30.0, 50.0])},
         {"conv": np.array([100.0, 300.0]), "classes": np.array([90.0, 150.0])},
@@ -148,7 +148,7 @@ def test_status_is_the_weakest(toy, events):
 
 def test_truenorth_is_26_pj_per_synaptic_event(events):
     program = spiking_chain()
-    events = Events(True, events.messages, events.sops, events.macs)
+    events = EventCounts(True, events.messages, events.sops, events.macs)
     result = estimate(program, load_target("truenorth"), events)
     assert result.energy.total.typical == pytest.approx(26 * 320)
     assert result.timing.step.typical == 1e6

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import numpy as np
 
-from hmdf.hw_targets.events import Events
+from hmdf.hw_targets.events import EventCounts
 from hmdf.sim.contract import INPUT, Population
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
@@ -188,11 +188,11 @@ class Measured(msgspec.Struct, frozen=True):
     baseline: Baseline | None = None
     sample: Sample | None = None
 
-    def activity(self, program: Program) -> Events:
+    def activity(self, program: Program) -> EventCounts:
         """Mean events per sample; their energy is the mean energy, for it is linear in them."""
         layers = {layer.name: layer for layer in self.layers}
         messages = {p.name: layers[p.name].spikes_per_sample or 0.0 for p in program.populations}
-        return Events(
+        return EventCounts(
             measured=True,
             messages={name: np.array([v]) for name, v in {INPUT: self.input.spikes_per_sample, **messages}.items()},
             sops={s.name: np.array([layers[s.name].sops_per_sample or 0.0]) for s in program.synapses},

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from hmdf.hw_targets.events import Events
+from hmdf.hw_targets.events import EventCounts
 from hmdf.hw_targets.on_targets import OnTarget, on_targets
 from hmdf.hw_targets.place.layers import READOUT
 from hmdf.hw_targets.place.placement import mesh_of
@@ -142,7 +142,7 @@ def _ends(verdict: OnTarget, costs: dict[str, Any]) -> dict[str, Any]:
     return {name: {"energy_pj": energies.get(name), **_held(verdict, name)} for name in (INPUT, READOUT)}
 
 
-def _edges(program: Program, activity: Events) -> list[dict[str, Any]]:
+def _edges(program: Program, activity: EventCounts) -> list[dict[str, Any]]:
     """Who reads whom, with the messages (or accumulators, from synapses: None) per sample."""
     edges = []
     for node in program.nodes:
