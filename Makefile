@@ -17,7 +17,7 @@ demo: .venv/.ready ## train on real digits, compile for Loihi 2, verify bit for 
 	$(BIN)/hmdf-report $(DEMO) $(DEMO)/out.json -o $(DEMO)/report.html
 
 test: .venv/.ready-dev ## the whole test suite, in real onnxruntime and real Lava
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: .venv/.ready-dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -31,8 +31,10 @@ bench: .venv/.ready-dev ## the performance tables, also as JSON in build/bench
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/training.py
 
-soak: .venv/.ready-dev ## 10,000 random programs against onnxruntime
+soak: .venv/.ready-dev ## 10,000 random programs in onnxruntime and Numba, 500 in Lava, 2,000 random networks
 	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/soak.py --executor lava --programs 500
+	$(BIN)/python benchmarks/soak.py --networks --programs 2000
 
 clean: ## remove what was built, .venv included
 	rm -rf .venv build

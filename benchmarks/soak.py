@@ -1,9 +1,12 @@
-"""Random programs, by the thousands, in onnxruntime against the reference: every message and every logit.
+"""Random programs, by the thousands, in the executors against the reference: every message and every logit.
 
     python benchmarks/soak.py --programs 10000
+    python benchmarks/soak.py --executor lava --programs 200
+    python benchmarks/soak.py --networks --programs 1000
 
-Exit status 0 when all agree, 5 at a mismatch; the report names the seeds, and `random_program(seed)` of
-tests/programs.py builds such a program again.
+With --networks the programs are compiled from random networks with extreme parameters. Exit status 0 when all agree, 5
+at a mismatch; the report names the seeds, from which `random_program(seed)` of tests/programs.py, or `hostile(seed)` of
+tests/networks.py, builds the same again.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import click
@@ -24,18 +28,32 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from networks import compiled_hostile
+
+from hmdf.export.errors import CompileError
+from hmdf.export.lava import Lava
 from hmdf.export.onnx import OnnxRuntime
 from hmdf.sim.contract import Synapse
 from hmdf.sim.errors import Mismatch
+from hmdf.sim.executor import Executor
 from hmdf.sim.program import Program
+from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import compare
 from programs import random_messages, random_program
 
 SHOWN_FAILURES = 20
+EXECUTORS: dict[str, Callable[[], Executor]] = {
+    "onnx": lambda: OnnxRuntime(threads=1),
+    "simulator": lambda: Simulator(threads=1),
+    "lava": lambda: Lava(time_limit=600),
+}
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """One program: how many integers were compared, the node kinds in it, and what went wrong, if anything."""
+    """One program: how many integers were compared, the node kinds in it, and what went wrong, if anything.
+
+    One that the compiler refused, with a finding, has no kinds.
+    """
 
     seed: int
     compared: int
@@ -47,8 +65,18 @@ class Outcome(msgspec.Struct, frozen=True):
 @click.option("--programs", default=10_000, show_default=True, help="How many random programs.")
 @click.option("--first", default=0, show_default=True, help="The first seed.")
 @click.option("--samples", default=4, show_default=True, help="Samples per program.")
+@click.option(
+    "--executor",
+    "executors",
+    type=click.Choice(list(EXECUTORS)),
+    multiple=True,
+    default=("onnx", "simulator"),
+    show_default=True,
+    help="What is compared; may be given again.",
+)
+@click.option("--networks", is_flag=True, help="Programs compiled from networks with extreme parameters.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes.")
-def main(programs: int, first: int, samples: int, jobs: int) -> None:
+def main(programs: int, first: int, samples: int, executors: tuple[str, ...], networks: bool, jobs: int) -> None:
     console = Console()
     started = time.perf_counter()
     outcomes = []
@@ -56,13 +84,14 @@ def main(programs: int, first: int, samples: int, jobs: int) -> None:
     with Progress(*columns, console=console) as progress, ProcessPoolExecutor(jobs) as pool:
         bar = progress.add_task("", total=programs)
         seeds = range(first, first + programs)
-        for outcome in pool.map(check, seeds, [samples] * programs, chunksize=10):
+        one = partial(check, samples=samples, executors=executors, networks=networks)
+        for outcome in pool.map(one, seeds, chunksize=min(10, programs // jobs + 1)):
             outcomes.append(outcome)
             progress.advance(bar)
             if outcome.failure:
                 progress.console.print(f"seed {outcome.seed}: {outcome.failure}", markup=False)
     failures = [o for o in outcomes if o.failure]
-    console.print(report(outcomes, samples, time.perf_counter() - started))
+    console.print(report(outcomes, executors, samples, time.perf_counter() - started))
     if failures:
         seeds_shown = ", ".join(str(o.seed) for o in failures[:SHOWN_FAILURES])
         console.print(f"NOT bit exact: {len(failures)} of {programs} programs. First seeds: {seeds_shown}")
@@ -70,15 +99,23 @@ def main(programs: int, first: int, samples: int, jobs: int) -> None:
     console.print(f"bit exact: yes, {programs} of {programs} programs")
 
 
-def check(seed: int, samples: int) -> Outcome:
-    """Run one random program in both executors."""
-    program = random_program(seed)
-    kinds = tuple(kinds_of(program))
+def check(seed: int, samples: int, executors: tuple[str, ...], networks: bool) -> Outcome:
+    """Run one random program in all executors."""
+    kinds: tuple[str, ...] = ()
     try:
-        verdict = compare(program, random_messages(program, samples, seed), [OnnxRuntime(threads=1)])[0]
+        if networks:
+            program, messages = compiled_hostile(seed)
+        else:
+            program = random_program(seed)
+            messages = random_messages(program, samples, seed)
+        kinds = tuple(kinds_of(program))
+        verdicts = compare(program, messages, [EXECUTORS[name]() for name in executors])
+    except CompileError:
+        return Outcome(seed, 0, kinds)
     except Exception as error:  # a program that one executor cannot run is a finding like any other
         return Outcome(seed, 0, kinds, f"{type(error).__name__}: {error}")
-    return Outcome(seed, verdict.compared, kinds, str(verdict.first_mismatch or ""))
+    differ = (f"{verdict.executor}: {verdict.first_mismatch}" for verdict in verdicts if not verdict.bit_exact)
+    return Outcome(seed, sum(verdict.compared for verdict in verdicts), kinds, "; ".join(differ))
 
 
 def kinds_of(program: Program) -> Iterator[str]:
@@ -87,14 +124,16 @@ def kinds_of(program: Program) -> Iterator[str]:
         yield type(node.op if isinstance(node, Synapse) else node.dynamics).__name__
 
 
-def report(outcomes: list[Outcome], samples: int, seconds: float) -> Table:
+def report(outcomes: list[Outcome], executors: tuple[str, ...], samples: int, seconds: float) -> Table:
     """Nodes of each kind and what was compared."""
     nodes = Counter(kind for outcome in outcomes for kind in outcome.kinds)
-    table = Table(title=f"onnxruntime against the reference, {samples} samples per program, {seconds:.0f} s")
+    table = Table(title=f"{', '.join(executors)} against the reference, {samples} samples per program, {seconds:.0f} s")
     table.add_column("what")
     table.add_column("number", justify="right")
     for kind, number in sorted(nodes.items()):
         table.add_row(f"nodes: {kind}", f"{number:,}")
+    if refused := sum(not outcome.kinds and not outcome.failure for outcome in outcomes):
+        table.add_row("networks that the compiler refused", f"{refused:,}")
     table.add_row("programs", f"{len(outcomes):,}", end_section=True)
     table.add_row("integers compared", f"{sum(o.compared for o in outcomes):,}")
     return table

@@ -34,7 +34,7 @@ from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.reference import run
 from programs import random_messages, random_program
 
-SEEDS = range(48)
+SEEDS = range(16)  # more of them: make soak
 SAMPLES = 4
 
 Case = tuple[Program, np.ndarray]

@@ -16,7 +16,7 @@ from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.simulator import Simulator, simulate
 from programs import random_messages, random_program
 
-SEEDS = range(220)
+SEEDS = range(120)  # more of them: make soak
 PATHS = ["portable"] if isinstance(choose_path(), Portable) else ["portable", ""]
 
 
