@@ -22,9 +22,9 @@ from speed import RESNET18, ROUNDS
 from hmdf.sim.contract import INPUT, Conv2d, Population, Synapse
 from hmdf.sim.kernels import engine
 from hmdf.sim.kernels.dot import choose_path
-from hmdf.sim.kernels.memory import Arenas, Outcome, Scratch
+from hmdf.sim.kernels.memory import Outcome
 from hmdf.sim.kernels.plan import build_plan
-from hmdf.sim.kernels.workspace import Workspace
+from hmdf.sim.kernels.workspace import Workspace, addresses
 from hmdf.sim.program import Program
 
 SAMPLES = 16
@@ -70,9 +70,9 @@ def seconds_by_population(program: Program, messages: np.ndarray) -> tuple[list[
         workspace.counts,
     )
     memory = (
-        Arenas._make(a.ctypes.data for a in workspace.arenas),
-        Scratch._make(a.ctypes.data for a in workspace.scratch),
-        Outcome._make(a.ctypes.data for a in counts),
+        addresses(workspace.arenas),
+        addresses(workspace.scratch),
+        addresses(Outcome(*counts)),
     )
     medians: dict[bool, list[float]] = {True: [], False: []}
     for index in range(rows):

@@ -43,8 +43,8 @@ def compile_entry(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def digest_of_sources() -> int:
-    """A number that changes with any file of the kernels."""
+    """A number that changes with any file of the kernels, in sub-folders too."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return int.from_bytes(digest.digest()[:7], "big")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
-from .plan import buffer_row, consumer_row
+from .records import buffer_row, consumer_row
 from .tiles import count_offset, message_at, message_offset
 
 

@@ -255,7 +255,12 @@ def _make_add_events(emit_quad):
     """An intrinsic: accumulators of one pixel += values x weights, for a stretch of a list of events.py.
 
     Arguments, all int64: address of the first event, number of events (at least one), address of the weights of
-    quad 0, address of the accumulators. Two events are in flight at once, with accumulators of their own.
+    quad 0, address of the accumulators. Two events are in flight at once, with accumulators of their own:
+
+        entry ──(two or more)──> pairs ⟲ ──> rest ──(one is left)──> one ──> done
+          └────────────(one)────────────────> ┘└───────(none)────────────────> ┘
+
+    `pairs` carries both sets of accumulators, `rest` adds them up, `done` stores them.
     """
     vectors = OUTPUTS // WIDTH
 

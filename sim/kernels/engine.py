@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from . import counting, events, narrow
-from . import plan as p
-from . import wide_neurons as wide
+from . import counting, events, narrow, wide
 from .compiling import compile_entry, digest_of_sources, inlined, kernel
 from .memory import bind
-from .plan import population_row, port_row
+from .neurons import READOUT
+from .records import population_row
 from .tiles import LANES, PIXELS, WEIGHTS_IN_CACHE, Tile
-from .wide_accumulate import accumulate
 
 
 def _entry(sources: int) -> Callable[..., Any]:
@@ -67,11 +65,11 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
                             path, population, model, arenas, tile, scratch, outcome, saturations, counted, event_port
                         )
                     else:
-                        _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations)
+                        wide.run_tile(population, model, arenas, tile, scratch, outcome, saturations)
         if event_port >= 0:
             done |= 1 << round_
             outcome.by_events[index] += 1
-    if counted and population.dynamics != p.READOUT:
+    if counted and population.dynamics != READOUT:
         counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
         counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, saturations)
 
@@ -80,30 +78,6 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
 def _tile(population, sample, pixel, block):
     c0 = block * LANES
     return Tile(sample, pixel, min(PIXELS, population.pixels - pixel), c0, min(LANES, population.channels - c0))
-
-
-@inlined
-def _run_wide_tile(population, model, arenas, tile, scratch, outcome, saturations):
-    saturated = outcome.saturations
-    for n in range(PIXELS * LANES):
-        scratch.v[n], scratch.d[n] = 0, 0
-    for t in range(population.steps):
-        wide.start(population, model, tile, t, scratch.current)
-        for index in range(population.first_port, population.first_port + population.ports):
-            port = port_row(model.ports, index)
-            accumulate(port, model, arenas, tile, t, scratch, population.width)
-            wide.add_port(port, model, tile, t, scratch.accumulator, scratch.current)
-        if population.dynamics == p.READOUT:
-            for c in range(tile.lanes):
-                outcome.logits[tile.sample * model.classes + tile.channel + c] += scratch.current[c]
-            continue
-        if population.gate >= 0:
-            wide.gate(population, model, arenas, tile, t, scratch.current)
-        saturated[saturations + 2 * t] += wide.limit_state(model, tile, scratch.current)
-        if population.dynamics != p.RELAY:
-            saturated[saturations + 2 * t] += wide.fire(population, model, tile, t, scratch)
-        sent = wide.send(population, model, arenas, tile, t, scratch.current, outcome.counts)
-        saturated[saturations + 2 * t + 1] += sent
 
 
 run = _entry(digest_of_sources())

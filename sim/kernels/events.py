@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import plan as p
+from . import records as p
 from .compiling import kernel
 from .dot import OUTPUTS, QUADS, add_events
 from .lanes import WIDTH, address, differs, load, splat, store, total
-from .plan import buffer_row, port_row
 from .pointers import int32s
+from .records import buffer_row, port_row
 from .tiles import LANES
 
 WORTHWHILE = 0.25

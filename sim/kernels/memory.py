@@ -1,6 +1,6 @@
 """What the kernels are handed: addresses on the way in, typed pointers inside.
 
-Each class has the same fields in both roles; `bind` makes the second from the first.
+Each class has the same fields as arrays (workspace.py), as addresses and as pointers; `bind` makes the last.
 """
 
 from __future__ import annotations

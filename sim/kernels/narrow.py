@@ -1,24 +1,26 @@
-"""Tiles in 32-bit lanes: populations whose every intermediate integer provably fits (plan.py decides).
+"""Tiles in 32-bit lanes: populations whose every intermediate integer provably fits (widths.py decides).
 
 The equations are those of wide.py. A product that needs more than 32 bits before its shift is computed in two halves
-(`_scaled`), which is exact; the rounding half is added before the shift, which the proof leaves room for.
+(rounding.scaled), which is exact; the rounding half is added before the shift, which the proof leaves room for.
 """
 
 from __future__ import annotations
 
 from . import events
-from . import plan as p
+from . import records as p
 from .compiling import inlined, kernel
 from .dot import dot_tile
-from .lanes import WIDTH, address, at_least, differs, larger, load, shift_right, smaller, splat, store, total
-from .plan import buffer_row, port_row
+from .lanes import WIDTH, address, differs, larger, load, smaller, splat, store, total
+from .neurons import READOUT, fire
+from .records import buffer_row, port_row
+from .rounding import half_of, parameter_at, scaled
 from .tiles import LANES, PIXELS
 
 
 @inlined
 def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting, event_port):
-    """All steps of a tile; as wide.run_tile."""
-    if population.dynamics != p.RELAY and population.dynamics != p.PARALLEL:
+    """All steps of a tile; as wide.run_tile; the convolution of `event_port` from its list of events."""
+    if population.states > 0:
         _forget(scratch.v32)
         _forget(scratch.d32)
     for t in range(population.steps):
@@ -33,7 +35,7 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
                 else:
                     _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
                 _add_accumulator(population, port, model, tile, t, scratch, first)
-        if population.dynamics == p.READOUT:
+        if population.dynamics == READOUT:
             for c in range(tile.lanes):
                 outcome.logits[tile.sample * model.classes + tile.channel + c] += scratch.current32[c]
             continue
@@ -41,16 +43,7 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
             _gate(population, model, arenas, tile, t, scratch.current32)
         if population.state_clamps:
             outcome.saturations[saturations + 2 * t] += _limit_current(model, tile, scratch.current32)
-        limits = 0
-        if population.dynamics == p.HYBRID:
-            limits = _fire_hybrid(population, model, tile, t, scratch)
-        elif population.dynamics == p.PARALLEL:
-            _fire_parallel(population, model, tile, t, scratch)
-        elif population.dynamics == p.BINARY:
-            limits = _fire_binary(population, model, tile, t, scratch)
-        elif population.dynamics == p.HIERARCHICAL:
-            limits = _fire_hierarchical(population, model, tile, t, scratch)
-        outcome.saturations[saturations + 2 * t] += limits
+        outcome.saturations[saturations + 2 * t] += fire(population, model, tile, t, scratch)
         buffer = buffer_row(model.buffers, population.buffer)
         if buffer.arena == 0:
             limits = _send(population, buffer, model, arenas.bytes, tile, t, scratch, outcome.counts, counting)
@@ -110,41 +103,22 @@ def _pool(port, arena, source, start, tile, width, accumulator):
 
 
 @kernel
-def _scaled(factor, x, split, half, shift):
-    """rshift(factor * x, split + shift), for half = 2^(shift - 1), or 0 without a shift.
-
-    For a product beyond 32 bits: x = high * 2^split + low, and the floor of a sum's quotient by 2^split is
-    factor * high + floor(factor * low / 2^split); no bit that rounding looks at is lost, since shift >= 1 then.
-    """
-    if split == 0:
-        return shift_right(factor * x + half, shift)
-    low = x & splat((1 << split) - 1)
-    product = factor * shift_right(x, split) + shift_right(factor * low, split)
-    return shift_right(product + half, shift)
-
-
-@kernel
-def _half(shift):
-    return splat((1 << shift) >> 1)
-
-
-@kernel
 def _add_accumulator(population, port, model, tile, t, scratch, first):
     """current += rshift(multiplier * accumulator, shift); the first port meets the bias instead of a current."""
     accumulator, current = scratch.accumulator32, scratch.current32
-    multipliers = port.multiplier.offset + t * port.multiplier.step + tile.channel
-    biases = population.bias.offset + t * population.bias.step + tile.channel
+    multipliers = parameter_at(port.multiplier, t, tile)
+    biases = parameter_at(population.bias, t, tile)
     split, shift, end = port.split, port.shift - port.split, tile.pixels * LANES
-    half = _half(shift)
+    half = half_of(shift)
     for c in range(0, tile.lanes, WIDTH):
         multiplier, bias = load(model.parameters, multipliers + c), load(model.parameters, biases + c)
         if first:
             for n in range(c, c + end, LANES):
-                store(current, n, bias + _scaled(multiplier, load(accumulator, n), split, half, shift))
+                store(current, n, bias + scaled(multiplier, load(accumulator, n), split, half, shift))
         else:
             for n in range(c, c + end, LANES):
-                scaled = _scaled(multiplier, load(accumulator, n), split, half, shift)
-                store(current, n, load(current, n) + scaled)
+                product = scaled(multiplier, load(accumulator, n), split, half, shift)
+                store(current, n, load(current, n) + product)
 
 
 @inlined
@@ -161,34 +135,34 @@ def _add_message(population, port, model, arenas, tile, t, current, first):
 def _add_from(population, port, model, arena, at, tile, t, current, first):
     """As _add_accumulator, for messages where their population left them."""
     offsets, pixels, positions = model.offsets, tile.pixels, port.pixels + tile.pixel
-    multipliers = port.multiplier.offset + t * port.multiplier.step + tile.channel
-    biases = population.bias.offset + t * population.bias.step + tile.channel
+    multipliers = parameter_at(port.multiplier, t, tile)
+    biases = parameter_at(population.bias, t, tile)
     split, shift = port.split, port.shift - port.split
-    half = _half(shift)
+    half = half_of(shift)
     for c in range(0, tile.lanes, WIDTH):
         multiplier, bias = load(model.parameters, multipliers + c), load(model.parameters, biases + c)
         for i in range(pixels):
-            scaled = _scaled(multiplier, load(arena, at + offsets[positions + i] + c), split, half, shift)
-            store(current, i * LANES + c, scaled + (bias if first else load(current, i * LANES + c)))
+            product = scaled(multiplier, load(arena, at + offsets[positions + i] + c), split, half, shift)
+            store(current, i * LANES + c, product + (bias if first else load(current, i * LANES + c)))
 
 
 @kernel
 def _gate(population, model, arenas, tile, t, current):
     source = buffer_row(model.buffers, population.gate)
     at = source.offset + tile.sample * source.sample + t * source.step + tile.channel
-    biases = population.gate_bias.offset + t * population.gate_bias.step + tile.channel
+    biases = parameter_at(population.gate_bias, t, tile)
     split, shift = population.gate_split, population.gate_shift - population.gate_split
-    half = _half(shift)
+    half = half_of(shift)
     for c in range(0, tile.lanes, WIDTH):
         factor = load(arenas.bytes, at + c) if source.arena == 0 else load(arenas.shorts, at + c)
         bias = load(model.parameters, biases + c)
         for n in range(c, c + tile.pixels * LANES, LANES):
-            store(current, n, _scaled(factor, load(current, n), split, half, shift) + bias)
+            store(current, n, scaled(factor, load(current, n), split, half, shift) + bias)
 
 
 @kernel
 def _limit_current(model, tile, current):
-    """Gives the number of limited ones, as do the functions below."""
+    """Limits to the state range; returns the number of limited ones."""
     low, high = splat(model.state_low), splat(model.state_high)
     limits = 0
     for c in range(0, tile.lanes, WIDTH):
@@ -202,108 +176,12 @@ def _limit_current(model, tile, current):
     return limits
 
 
-# -------------------------------------------------------------------------------- neurons
-
-
-@kernel
-def _fire_hybrid(population, model, tile, t, scratch):
-    current, v, end, clamps = scratch.current32, scratch.v32, tile.pixels * LANES, population.state_clamps
-    leaks = population.leak.offset + t * population.leak.step + tile.channel
-    thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
-    split, shift = population.leak_split, population.leak_shift - population.leak_split
-    half, zero, spike_shift = _half(shift), splat(0), population.spike_shift
-    spike_half = _half(spike_shift)
-    low, high = splat(model.state_low), splat(model.state_high)
-    limits = 0
-    for c in range(0, tile.lanes, WIDTH):
-        leak, theta = load(model.parameters, leaks + c), load(model.parameters, thresholds + c)
-        saturated = zero
-        for n in range(c, c + end, LANES):
-            m = _scaled(leak, load(v, n), split, half, shift) + load(current, n)
-            if clamps:
-                limited = smaller(larger(m, low), high)
-                saturated = saturated - differs(limited, m)
-                m = limited
-            store(v, n, smaller(m, theta))
-            store(current, n, shift_right(larger(m - theta, zero) + spike_half, spike_shift))
-        limits += total(saturated, tile.lanes - c)
-    return limits
-
-
-@kernel
-def _fire_parallel(population, model, tile, t, scratch):
-    current = scratch.current32
-    thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
-    spike_shift, zero = population.spike_shift, splat(0)
-    spike_half = _half(spike_shift)
-    for c in range(0, tile.lanes, WIDTH):
-        theta = load(model.parameters, thresholds + c)
-        for n in range(c, c + tile.pixels * LANES, LANES):
-            store(current, n, shift_right(larger(load(current, n) - theta, zero) + spike_half, spike_shift))
-
-
-@kernel
-def _fire_binary(population, model, tile, t, scratch):
-    current, v = scratch.current32, scratch.v32
-    leaks = population.leak.offset + t * population.leak.step + tile.channel
-    thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
-    split, shift = population.leak_split, population.leak_shift - population.leak_split
-    half = _half(shift)
-    low, high = splat(model.state_low), splat(model.state_high)
-    limits = 0
-    for c in range(0, tile.lanes, WIDTH):
-        leak, theta = load(model.parameters, leaks + c), load(model.parameters, thresholds + c)
-        saturated = splat(0)
-        for n in range(c, c + tile.pixels * LANES, LANES):
-            m = _scaled(leak, load(v, n), split, half, shift) + load(current, n)
-            limited = smaller(larger(m, low), high)
-            saturated = saturated - differs(limited, m)
-            fires = at_least(limited, theta)
-            store(v, n, limited - (fires & theta))
-            store(current, n, fires & splat(1))
-        limits += total(saturated, tile.lanes - c)
-    return limits
-
-
-@kernel
-def _fire_hierarchical(population, model, tile, t, scratch):
-    current, v, d = scratch.current32, scratch.v32, scratch.d32
-    leaks = population.leak.offset + t * population.leak.step + tile.channel
-    feedbacks = population.feedback.offset + t * population.feedback.step + tile.channel
-    soma_leaks = population.soma_leak.offset + t * population.soma_leak.step + tile.channel
-    soma_drives = population.soma_drive.offset + t * population.soma_drive.step + tile.channel
-    thresholds = population.threshold.offset + t * population.threshold.step + tile.channel
-    split, shift = population.leak_split, population.leak_shift - population.leak_split
-    half = _half(shift)
-    low, high = splat(model.state_low), splat(model.state_high)
-    limits = 0
-    for c in range(0, tile.lanes, WIDTH):
-        leak, feedback = load(model.parameters, leaks + c), load(model.parameters, feedbacks + c)
-        soma_leak, drive = load(model.parameters, soma_leaks + c), load(model.parameters, soma_drives + c)
-        theta = load(model.parameters, thresholds + c)
-        saturated = splat(0)
-        for n in range(c, c + tile.pixels * LANES, LANES):
-            dendrite = _scaled(leak, load(d, n), split, half, shift) + load(current, n)
-            dendrite = dendrite + _scaled(feedback, load(v, n), split, half, shift)
-            limited = smaller(larger(dendrite, low), high)
-            saturated = saturated - differs(limited, dendrite)
-            store(d, n, limited)
-            m = _scaled(soma_leak, load(v, n), split, half, shift) + _scaled(drive, limited, split, half, shift)
-            limited = smaller(larger(m, low), high)
-            saturated = saturated - differs(limited, m)
-            fires = at_least(limited, theta)
-            store(v, n, limited - (fires & theta))
-            store(current, n, fires & splat(1))
-        limits += total(saturated, tile.lanes - c)
-    return limits
-
-
 # ------------------------------------------------------------------------------- messages
 
 
 @kernel
 def _send(population, buffer, model, arena, tile, t, scratch, counts, counting):
-    """Limit, count and write what a tile sends."""
+    """Limit, count and write what a tile sends; returns the number of limited ones."""
     # Fields of records are read before the loops: the compiler cannot know that a store leaves them as they are.
     offsets, current, pixels = model.offsets, scratch.current32, tile.pixels
     positions, classes = population.positions + tile.pixel, population.classes + tile.pixel

@@ -1,7 +1,7 @@
 """Which populations run in 32-bit lanes: those whose every intermediate integer provably fits.
 
 A product factor * x that is shifted right afterwards may itself need more than 32 bits; then x is split into
-x = high * 2^k + low, and the product is made from two that fit (narrow._scaled). `Narrow` says how far to split.
+x = high * 2^k + low, and the product is made from two that fit (rounding.scaled). `Narrow` says how far to split.
 """
 
 from __future__ import annotations
@@ -14,20 +14,18 @@ from ..contract import (
     INPUT,
     ChannelConv,
     Conv2d,
-    HybridFiring,
-    LeakyIntegrateAndFire,
-    LookupTable,
+    Dynamics,
     Message,
-    MultiHierarchical,
-    ParallelFiring,
     Population,
     Synapse,
 )
 from ..program import Program
 from ..ranges import Interval, PopulationRange, Ranges
+from .neurons import has_narrow_form
 
 LARGEST = (1 << 31) - 1
 _LARGEST_SHIFT = 30
+_NONE = np.zeros((1, 1), dtype=np.int32)
 
 
 class Narrow(NamedTuple):
@@ -68,7 +66,7 @@ def split_for(factor: int, x: int, product: int, shift: int) -> int | None:
 
 def _population(program: Program, population: Population, proof: Ranges) -> Narrow | None:
     found = proof.populations[population.name]
-    if isinstance(population.dynamics, LookupTable) or _reach(found.current) > LARGEST:
+    if not has_narrow_form(population.dynamics) or _reach(found.current) > LARGEST:
         return None
     if not _is_short(population.message):
         return None
@@ -110,15 +108,13 @@ def _is_short(message: Message) -> bool:
 
 def _leak(population: Population, found: PopulationRange, state_bits: int) -> int | None:
     n = population.dynamics
-    if not isinstance(n, HybridFiring | LeakyIntegrateAndFire | MultiHierarchical):
+    if not n.facts.states:
         return 0
     assert found.membrane is not None
-    state = max(_state_reach(found.membrane, state_bits), _largest(n.threshold))
-    if isinstance(n, MultiHierarchical):
-        leaks = max(_largest(a) for a in (n.dendrite_leak, n.dendrite_feedback, n.soma_leak, n.soma_drive))
-    else:
-        leaks = _largest(n.leak)
-    return split_for(leaks, state, leaks * state, n.leak_shift) if _reach(found.membrane) <= LARGEST else None
+    state = max(_state_reach(found.membrane, state_bits), _threshold(n))
+    factors = max(_largest(getattr(n, field)) for field in (*n.facts.leaks, *n.facts.couplings))
+    shift = getattr(n, n.facts.leak_shift)
+    return split_for(factors, state, factors * state, shift) if _reach(found.membrane) <= LARGEST else None
 
 
 def _gate(program: Program, population: Population, found: PopulationRange, proof: Ranges) -> int | None:
@@ -136,11 +132,15 @@ def _gate(program: Program, population: Population, found: PopulationRange, proo
 def _spikes_fit(population: Population, found: PopulationRange, state_bits: int) -> bool:
     """Whether m - threshold, and the rounding half of its shift, fit."""
     n = population.dynamics
-    if not isinstance(n, HybridFiring | ParallelFiring | LeakyIntegrateAndFire | MultiHierarchical):
+    if n.facts.spikes is None:
         return True
     m = _state_reach(found.membrane or found.current, state_bits)
-    shift = n.spike_shift if isinstance(n, HybridFiring | ParallelFiring) else 0
-    return shift <= _LARGEST_SHIFT and m + _largest(n.threshold) + _half(shift) <= LARGEST
+    shift = getattr(n, "spike_shift", 0)
+    return shift <= _LARGEST_SHIFT and m + _threshold(n) + _half(shift) <= LARGEST
+
+
+def _threshold(dynamics: Dynamics) -> int:
+    return _largest(getattr(dynamics, "threshold", _NONE))
 
 
 def _state_reach(interval: Interval, state_bits: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +14,13 @@ from ..program import Program
 from . import engine, events
 from .dot import Path
 from .lanes import WIDTH
+from .layout import aligned_zeros
 from .memory import Arenas, Model, Outcome, Scratch
-from .plan import ARENAS, Plan, aligned_zeros
+from .plan import Plan
+from .records import ARENAS
 from .tiles import LANES, PIXELS
+
+Memory = TypeVar("Memory", Arenas, Scratch, Outcome)
 
 
 class Workspace:
@@ -29,19 +35,27 @@ class Workspace:
     ) -> None:
         self.program, self.plan, self.path, self.samples = program, plan, path, samples
         # Vectors are read whole, hence WIDTH elements past the end. Zeroed once: kernels write inside the frames only.
-        self.arenas = [
+        self.arenas = Arenas._make(
             aligned_zeros(size * samples + WIDTH, dtype) for size, dtype in zip(plan.arena_sizes, ARENAS, strict=True)
-        ]
+        )
         tile = PIXELS * LANES
-        self.scratch = [aligned_zeros(tile, np.int64) for _ in range(4)]
-        self.scratch += [aligned_zeros(tile, np.int32) for _ in range(4)]
-        self.scratch.append(aligned_zeros(plan.patch_size, np.int32))
-        self.scratch.append(aligned_zeros(plan.events_size, np.int64))
-        self.scratch.append(aligned_zeros(plan.firsts_size, np.int32))
+        self.scratch = Scratch(
+            **{name: aligned_zeros(tile, np.int64) for name in ("accumulator", "current", "v", "d")},
+            **{name: aligned_zeros(tile, np.int32) for name in ("accumulator32", "current32", "v32", "d32")},
+            patch=aligned_zeros(plan.patch_size, np.int32),
+            events=aligned_zeros(plan.events_size, np.int64),
+            firsts=aligned_zeros(plan.firsts_size, np.int32),
+        )
         self.by_events = np.zeros(len(program.populations) + 2, dtype=np.int64)
         self.counts = aligned_zeros(plan.counts_size * samples, np.int32)
-        numbers = (*plan.state_range, program.time_steps, program.classes, float(event_share))
-        self.model = Model._make([*map(_address, plan.tables), *numbers])
+        self.model = Model(
+            **{name: _address(table) for name, table in plan.tables._asdict().items()},
+            state_low=plan.state_range[0],
+            state_high=plan.state_range[1],
+            time_steps=program.time_steps,
+            classes=program.classes,
+            event_share=float(event_share),
+        )
 
     def run(self, messages: NDArray, counted: bool = True) -> tuple[Integers, Tally]:
         """Logits (n, classes) and raw counts of n <= samples samples, messages (n, 1 or T, *input shape).
@@ -58,9 +72,9 @@ class Workspace:
         engine.run(
             self.path,
             self.model,
-            Arenas._make(map(_address, self.arenas)),
-            Scratch._make(map(_address, self.scratch)),
-            Outcome._make(map(_address, (logits, spikes, saturations, sops, self.by_events, self.counts))),
+            addresses(self.arenas),
+            addresses(self.scratch),
+            addresses(Outcome(logits, spikes, saturations, sops, self.by_events, self.counts)),
             samples,
             counted,
             0,
@@ -82,6 +96,11 @@ class Workspace:
             [int(s) * arena.itemsize for s in strides],
         )
         return view[..., 0, 0] if len(shape) == 1 else view
+
+
+def addresses(arrays: Memory) -> Memory:
+    """The same class with the arrays' addresses: what compiled code is handed."""
+    return type(arrays)._make(map(_address, arrays))
 
 
 def _address(array: NDArray) -> int:

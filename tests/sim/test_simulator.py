@@ -1,14 +1,18 @@
 """The simulator gives the reference's integers, on every program, with any number of threads, in constant memory."""
 
+import shutil
 import tracemalloc
 from collections import Counter
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from hmdf.sim import reference
-from hmdf.sim.contract import INPUT, Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
+from hmdf.sim.contract import INPUT, Conv2d, Dynamics, HybridFiring, Linear, Message, Population, Port, Synapse
 from hmdf.sim.errors import InputError
+from hmdf.sim.kernels import compiling, neurons
 from hmdf.sim.kernels.dot import ENVIRONMENT, Portable, choose_path
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.kernels.workspace import Workspace
@@ -56,6 +60,23 @@ def path(request, monkeypatch):
 def test_the_portable_path_can_be_forced(monkeypatch):
     monkeypatch.setenv(ENVIRONMENT, "portable")
     assert isinstance(Simulator().path, Portable)
+
+
+def test_kept_machine_code_is_told_apart_by_every_file(tmp_path, monkeypatch):
+    """An edit in a sub-folder too must not run what was compiled before it."""
+    folder = Path(compiling.__file__).parent
+    copy = shutil.copytree(folder, tmp_path / "kernels")
+    monkeypatch.setattr(compiling, "__file__", str(copy / "compiling.py"))
+    digests = [compiling.digest_of_sources()]
+    for file in sorted(copy.rglob("*.py")):
+        file.write_text(file.read_text() + "#")
+        digests.append(compiling.digest_of_sources())
+    assert (copy / "neurons" / "relay.py").exists()
+    assert len(set(digests)) == len(digests)
+
+
+def test_every_kind_of_neuron_has_its_kernels():
+    assert set(neurons.NUMBERS) == set(get_args(Dynamics))
 
 
 def test_random_programs_bit_for_bit(path):

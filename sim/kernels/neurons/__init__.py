@@ -1,0 +1,70 @@
+"""What the neurons of a tile do with their currents: a file for each kind, with its narrow and its wide form.
+
+Each file has `KIND`, the dynamics of the contract, and two kernels (population, model, tile, t, scratch) that update
+the states and put what is sent, before the limits of the message, in the place of the current; they return the number
+of limited states. `fire` works in 32-bit lanes on `scratch.current32`, `v32`, `d32`, and is None for a kind that has no
+such form; `fire_wide` works in 64 bits on `scratch.current`, `v`, `d`. The fields of a kind are those of its struct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...contract import Dynamics
+from ..compiling import kernel
+from . import (
+    hybrid_firing,
+    leaky_integrate_and_fire,
+    lookup_table,
+    multi_hierarchical,
+    parallel_firing,
+    relay,
+)
+
+_KINDS: tuple[Any, ...] = (
+    relay,
+    hybrid_firing,
+    parallel_firing,
+    leaky_integrate_and_fire,
+    multi_hierarchical,
+    lookup_table,
+)
+NUMBERS: dict[type[Dynamics], int] = {kind.KIND: number for number, kind in enumerate(_KINDS)}
+"""How the tables name a kind."""
+READOUT = len(_KINDS)
+"""In the place of a kind: the read-out, which only adds up."""
+
+
+def has_narrow_form(dynamics: Dynamics) -> bool:
+    """Whether a kind can run in 32-bit lanes."""
+    return _KINDS[NUMBERS[type(dynamics)]].fire is not None
+
+
+def _chain(form: str) -> Callable[..., Any]:
+    """One kernel that runs the form of the population's own kind: compiled code cannot look functions up."""
+
+    @kernel
+    def run(population, model, tile, t, scratch):
+        return 0
+
+    for number, kind in enumerate(_KINDS):
+        if (fire := getattr(kind, form)) is not None:
+            run = _linked(number, fire, run)
+    return run
+
+
+def _linked(number: int, fire: Callable[..., Any], others: Callable[..., Any]) -> Callable[..., Any]:
+    @kernel
+    def run(population, model, tile, t, scratch):
+        if population.dynamics == number:
+            return fire(population, model, tile, t, scratch)
+        return others(population, model, tile, t, scratch)
+
+    return run
+
+
+fire = _chain("fire")
+"""The narrow form of the population's kind."""
+fire_wide = _chain("fire_wide")
+"""The wide form of the population's kind."""
