@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hmdf.hw_targets.target import Target, load_target
+from hmdf.hw_targets.schema import Target
+from hmdf.hw_targets.target import load_target
 from hmdf.sim.errors import InputError
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Metadata, Preprocessing, Program

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from hmdf.export.compiler import compile as compile
     from hmdf.export.compiler import compile_network as compile_network
-    from hmdf.hw_targets.target import Target as Target
+    from hmdf.hw_targets.schema import Target as Target
     from hmdf.hw_targets.target import load_target as load_target
     from hmdf.sim.program import Program as Program
     from hmdf.sim.simulator import Result as Result
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "compile": "hmdf.export.compiler",
     "compile_network": "hmdf.export.compiler",
-    "Target": "hmdf.hw_targets.target",
+    "Target": "hmdf.hw_targets.schema",
     "load_target": "hmdf.hw_targets.target",
     "Program": "hmdf.sim.program",
     "Result": "hmdf.sim.simulator",

@@ -14,7 +14,7 @@ from .events import EventCounts
 from .judge.fit import check
 from .place.mapping import Mapping, map_program
 from .price.cost import Estimate, estimate
-from .target import Target
+from .schema import Target
 
 
 class OnTarget(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from .target import Fact, Target, load_target, target_names
+from .schema import Fact, Target
+from .target import load_target, target_names
 
 _LIST = re.compile(r"(<!-- chips -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -33,26 +33,7 @@ from .schema import (
     Purpose,
     Status,
     Target,
-    triple,
 )
-
-__all__ = [
-    "PURPOSES",
-    "UNITS",
-    "Capabilities",
-    "ChipLimits",
-    "CoreMemory",
-    "Cost",
-    "Costs",
-    "Fact",
-    "Purpose",
-    "Status",
-    "Target",
-    "load_target",
-    "parse_target",
-    "target_names",
-    "triple",
-]
 
 _SHIPPED = Path(__file__).parent / "chips"
 _TEXTS = ("name", "title", "summary", "about")

@@ -14,7 +14,8 @@ import numpy as np
 from rich.console import Console
 
 from hmdf.hw_targets.judge.fit import check as find
-from hmdf.hw_targets.target import Target, load_target
+from hmdf.hw_targets.schema import Target
+from hmdf.hw_targets.target import load_target
 from hmdf.sim.errors import HmdfError, InputError
 from hmdf.sim.program import Program
 from hmdf.train.data.folds import short_name

@@ -14,7 +14,8 @@ from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.price.conventions import conventions, macs_beyond
 from hmdf.hw_targets.price.cost import estimate, spread_of
 from hmdf.hw_targets.price.references import ann, neurobench
-from hmdf.hw_targets.target import Cost, Target, load_target, target_names
+from hmdf.hw_targets.schema import Cost, Target
+from hmdf.hw_targets.target import load_target, target_names
 from hmdf.sim.counters import Counters
 from hmdf.sim.program import Program
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import hmdf
 from hmdf.extras import explained
-from hmdf.hw_targets.target import Target
+from hmdf.hw_targets.schema import Target
 from hmdf.sim.errors import DoesNotFit
 
 from .console import check_labels, console, load_data, progress, run_cli

@@ -8,7 +8,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from hmdf.hw_targets.judge.fit import check
-from hmdf.hw_targets.target import Target
+from hmdf.hw_targets.schema import Target
 from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program

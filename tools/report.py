@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from hmdf.hw_targets.target import Target, load_target, target_names
+from hmdf.hw_targets.schema import Target
+from hmdf.hw_targets.target import load_target, target_names
 from hmdf.sim import storage
 from hmdf.sim.errors import InputError
 from hmdf.sim.files import write_whole

@@ -10,10 +10,10 @@ from hmdf.sim.contract import Synapse
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 
+from ..place.assignment import Needs, core_shares, lower_bound, needs_of, pack
 from ..place.layers import ChipLayer, layers_of
-from ..place.mapping import Needs, core_shares, lower_bound, needs_of, pack
 from ..place.partition import Excess, copies, cut_layers, limits_of
-from ..target import Target
+from ..schema import Target
 from .weight_noise import narrowed, signal_to_noise
 
 

@@ -19,7 +19,7 @@ from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove
 
-from ..target import Target
+from ..schema import Target
 from .capacity import crowding
 from .serializable import is_local, obstacle
 from .weight_noise import narrowed, signal_to_noise

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hmdf.sim.contract import INPUT
 from hmdf.sim.program import Program
 
-from ..target import PURPOSES, Capabilities, Target
+from ..schema import PURPOSES, Capabilities, Target
 from .layers import ChipEdge, ChipLayer, Extents, Ints, layers_of
 
 Bounds = tuple[Ints, Ints, Ints]

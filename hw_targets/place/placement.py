@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..target import Target
+from ..schema import Target
 
 LARGEST_IMPROVED = 1024
 """Places of a chip up to which swaps are tried; the matrices of a larger chip would not fit the caches."""

@@ -16,7 +16,7 @@ from hmdf.sim.contract import INPUT, Conv2d, Synapse, WeightedOp
 from hmdf.sim.program import Program
 
 from ..events import EventCounts
-from ..target import Target
+from ..schema import Target
 
 
 class Convention(msgspec.Struct, frozen=True):

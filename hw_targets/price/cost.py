@@ -20,7 +20,7 @@ from hmdf.sim.program import Program
 from ..events import EventCounts, checked
 from ..place.layers import READOUT
 from ..place.mapping import Mapping, map_program
-from ..target import PURPOSES, Cost, Fact, Status, Target, triple
+from ..schema import PURPOSES, Cost, Fact, Status, Target, triple
 from .conventions import is_stem
 from .timing import Timing, timing_of
 

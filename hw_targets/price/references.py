@@ -13,7 +13,7 @@ from hmdf.sim.program import Program
 
 from ..events import EventCounts
 from ..place.layers import READOUT, layers_of
-from ..target import Cost, Target, triple
+from ..schema import Cost, Target, triple
 
 
 class Ann(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from hmdf.sim.program import Program
 from ..events import EventCounts
 from ..place.layers import ChipLayer, layers_of
 from ..place.mapping import Mapping
-from ..target import Cost, Target, triple
+from ..schema import Cost, Target, triple
 
 _BLOCK = 256
 """Samples whose cores are looked at together."""

@@ -10,7 +10,8 @@ from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.price.conventions import conventions, macs_beyond
 from hmdf.hw_targets.price.cost import estimate
 from hmdf.hw_targets.price.references import ann, neurobench
-from hmdf.hw_targets.target import UNITS, Cost, load_target
+from hmdf.hw_targets.schema import UNITS, Cost
+from hmdf.hw_targets.target import load_target
 from hmdf.sim.contract import INPUT, Conv2d, Linear, Message, ParallelFiring, Population, Port, Relay, Synapse
 from hmdf.sim.counters import count
 from hmdf.sim.errors import InputError

@@ -7,8 +7,9 @@ import pytest
 from chip_networks import TOY_CHIP, resnet34, spiking_chain
 
 import hmdf.hw_targets.place.mapping as module
+from hmdf.hw_targets.place.assignment import lower_bound
 from hmdf.hw_targets.place.layers import layers_of
-from hmdf.hw_targets.place.mapping import lower_bound, map_program
+from hmdf.hw_targets.place.mapping import map_program
 from hmdf.hw_targets.place.partition import partition
 from hmdf.hw_targets.target import load_target, parse_target
 from hmdf.sim.contract import INPUT, Synapse

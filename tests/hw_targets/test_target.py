@@ -6,8 +6,9 @@ import pytest
 from chip_networks import TOY_CHIP
 
 import hmdf.hw_targets.target as module
+from hmdf.hw_targets.schema import UNITS, Costs
 from hmdf.hw_targets.tables import pages, with_list
-from hmdf.hw_targets.target import UNITS, load_target, parse_target, target_names
+from hmdf.hw_targets.target import load_target, parse_target, target_names
 from hmdf.sim.errors import TargetError
 
 SHIPPED = target_names()
@@ -172,7 +173,7 @@ def test_an_estimate_that_is_no_cost_too(given, message):
 
 
 def test_every_cost_has_a_unit():
-    assert set(UNITS) == set(module.Costs.__struct_fields__)
+    assert set(UNITS) == set(Costs.__struct_fields__)
 
 
 def test_docs_equal_the_files():

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from hmdf.export.config import Config
 from hmdf.export.passes.first_steps import first_steps
-from hmdf.hw_targets.target import Cost, load_target
+from hmdf.hw_targets.schema import Cost
+from hmdf.hw_targets.target import load_target
 from hmdf.sim import reference, storage
 from hmdf.sim.executor import Taps
 from hmdf.sim.finding import Finding

@@ -18,7 +18,7 @@ from hmdf.export.passes.quantize import Registers, quantize
 from hmdf.export.passes.serialize import serialize
 from hmdf.hw_targets.events import measured
 from hmdf.hw_targets.on_targets import OnTarget, on_targets
-from hmdf.hw_targets.target import Target
+from hmdf.hw_targets.schema import Target
 from hmdf.sim.encoder import normalise
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Result, Simulator

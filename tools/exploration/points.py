@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from hmdf.hw_targets.target import Cost, Status
+from hmdf.hw_targets.schema import Cost, Status
 from hmdf.sim.finding import Finding
 
 Pools = Literal["keep", "merge"]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from hmdf.hw_targets.target import Cost
+from hmdf.hw_targets.schema import Cost
 from hmdf.tools.console import print_table, table
 
 from .choice import Choice, Limits, standard_error, summary

@@ -19,7 +19,8 @@ from hmdf.export.passes.fold import fold
 from hmdf.export.passes.merge_pools import merge_pools
 from hmdf.export.passes.quantize import quantize
 from hmdf.export.passes.trace import trace
-from hmdf.hw_targets.target import Target, load_target
+from hmdf.hw_targets.schema import Target
+from hmdf.hw_targets.target import load_target
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Metadata, Preprocessing
 from hmdf.tools.console import normalised, to_program

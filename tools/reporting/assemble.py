@@ -17,7 +17,8 @@ from hmdf.hw_targets.events import EventCounts
 from hmdf.hw_targets.on_targets import OnTarget, on_targets
 from hmdf.hw_targets.place.layers import READOUT
 from hmdf.hw_targets.place.placement import mesh_of
-from hmdf.hw_targets.target import PURPOSES, Target, load_target
+from hmdf.hw_targets.schema import PURPOSES, Target
+from hmdf.hw_targets.target import load_target
 from hmdf.sim.contract import INPUT, Population, Synapse
 from hmdf.sim.program import Program
 from hmdf.tools.cost_tables import REFERENCE, on_targets_document

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from hmdf.hw_targets.target import Cost
+from hmdf.hw_targets.schema import Cost
 from hmdf.sim.errors import InputError
 from hmdf.tools.console import print_table, table
 from hmdf.tools.text import COUNTED_BY, figure, number, triple

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hmdf.hw_targets.target import PURPOSES
+from hmdf.hw_targets.schema import PURPOSES
 
 from .charts import Bar, Scale, Span, bars, legend, spans
 from .markup import Child, Markup, Numbers, count, decibel, el, energy, join, percent, size
