@@ -284,6 +284,9 @@ class _Display:
         rate = self.bar.tasks[0].speed or 0.0
         self.bar.update(self.task, completed=done, total=self.epochs * total, epoch=epoch, accuracy=accuracy, rate=rate)
 
+    def warning(self, text: str) -> None:
+        self.console.print(f"warning: {text}", soft_wrap=True)
+
     def epoch(self, metrics: EpochMetrics) -> None:
         m = metrics
         figures = m.train_loss, m.train_accuracy, m.test_loss, m.test_accuracy

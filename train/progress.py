@@ -43,6 +43,9 @@ class Progress:
     def epoch(self, metrics: EpochMetrics) -> None:
         """After each epoch, its checkpoint written."""
 
+    def warning(self, text: str) -> None:
+        """What a person should look at while the run goes on."""
+
 
 class TensorBoardLog(Progress):
     """Writes every epoch's figures to ``folder`` as TensorBoard events, and passes everything on to ``inner``."""
@@ -53,6 +56,9 @@ class TensorBoardLog(Progress):
 
     def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:
         self.inner.batch(epoch, samples, total, loss, accuracy)
+
+    def warning(self, text: str) -> None:
+        self.inner.warning(text)
 
     def epoch(self, metrics: EpochMetrics) -> None:
         for name, value in dataclasses.asdict(metrics).items():

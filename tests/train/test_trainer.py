@@ -1,11 +1,12 @@
 import csv
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 import torch
 
-from hmdf.train import checkpoint
+from hmdf.train import checkpoint, trainer
 from hmdf.train.data import Dataset, load
 from hmdf.train.errors import DataError, TrainingError
 from hmdf.train.networks import NetworkSpec, SmallNet, build
@@ -187,3 +188,21 @@ def test_tensorboard_log(tmp_path):
     points = log.Scalars("test_accuracy")
     assert [point.step for point in points] == [1, 2]
     assert points[-1].value == pytest.approx(result.metrics["test_accuracy"])
+
+
+@pytest.mark.parametrize(("growth", "warned"), [(4.0, False), (1.0001, True)])
+def test_a_weight_that_grows_while_the_loss_stays_finite_is_named(monkeypatch, growth, warned):
+    warnings = []
+
+    class Record(Progress):
+        def warning(self, text: str) -> None:
+            warnings.append(text)
+
+    monkeypatch.setattr(trainer, "GROWTH", growth)
+    train(SPEC, TrainingConfig(epochs=2, batch_size=64, weight_decay=0.0), TRAIN, TEST, progress=Record())
+    assert bool(warnings) == warned
+    for text in warnings:
+        found = re.search(r"weight of '([\w.]+)' grows, its norm went from (\S+) to (\S+);", text)
+        name, before, after = found.groups()
+        assert name in ("stem", "classifier")
+        assert float(after) >= float(before)
