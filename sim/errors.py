@@ -19,13 +19,13 @@ class TargetError(HmdfError):
     """A hardware target is unknown, or its description is not valid."""
 
 
-class DoesNotFit(HmdfError):  # noqa: N818 - the name says the verdict
+class DoesNotFit(HmdfError):  # noqa: N818 - the name says what happened
     """The program is valid but the target cannot hold it."""
 
     exit_code = 4
 
 
-class Mismatch(HmdfError):  # noqa: N818 - the name says the verdict
+class Mismatch(HmdfError):  # noqa: N818 - the name says what happened
     """Two executors gave different integers."""
 
     exit_code = 5

@@ -18,7 +18,7 @@ READOUT = "readout"
 """Name under which a mismatch of the logits is reported."""
 
 
-class Mismatch(msgspec.Struct, frozen=True):
+class Difference(msgspec.Struct, frozen=True):
     """One integer on which an executor differs.
 
     Fields:
@@ -42,7 +42,7 @@ class Mismatch(msgspec.Struct, frozen=True):
         )
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Comparison(msgspec.Struct, frozen=True):
     """Comparison of one executor with the one that is right.
 
     Fields:
@@ -57,7 +57,7 @@ class Verdict(msgspec.Struct, frozen=True):
     compared: int
     samples: int
     populations: int
-    first_mismatch: Mismatch | None
+    first_mismatch: Difference | None
 
 
 def compare(
@@ -67,7 +67,7 @@ def compare(
     against: Executor | None = None,
     block: int = 16,
     progress: Callable[[int], None] | None = None,
-) -> list[Verdict]:
+) -> list[Comparison]:
     """Run all executors on the same samples, `block` at a time, and compare them.
 
     Args:
@@ -79,7 +79,7 @@ def compare(
         HmdfError: an executor leaves out a population, or gives it another shape.
     """
     against = against or Reference()
-    first: list[Mismatch | None] = [None] * len(executors)
+    first: list[Difference | None] = [None] * len(executors)
     compared = [0] * len(executors)
     start = 0
     for part in blocks(messages, block):
@@ -93,7 +93,7 @@ def compare(
         if progress is not None:
             progress(len(part))
     return [
-        Verdict(executor.name, first[i] is None, compared[i], len(messages), len(program.populations), first[i])
+        Comparison(executor.name, first[i] is None, compared[i], len(messages), len(program.populations), first[i])
         for i, executor in enumerate(executors)
     ]
 
@@ -111,9 +111,9 @@ def _pairs(program: Program, name: str, expected: Taps, got: Taps) -> Iterator[t
     yield READOUT, expected.logits[:, None], got.logits[:, None]
 
 
-def _first_mismatch(program: Program, pairs: list[tuple[str, NDArray, NDArray]], start: int) -> Mismatch | None:
+def _first_mismatch(program: Program, pairs: list[tuple[str, NDArray, NDArray]], start: int) -> Difference | None:
     """The first of a block whose first sample is number `start`."""
-    found: Mismatch | None = None
+    found: Difference | None = None
     for name, expected, got in pairs:
         differs = expected != got
         if not differs.any():
@@ -123,11 +123,11 @@ def _first_mismatch(program: Program, pairs: list[tuple[str, NDArray, NDArray]],
         index = (sample, step, channel, *position)
         at = program.time_steps - 1 if name == READOUT else step
         values = int(expected[index]), int(got[index])
-        found = _earlier(program, found, Mismatch(name, start + sample, at, channel, tuple(position), *values))
+        found = _earlier(program, found, Difference(name, start + sample, at, channel, tuple(position), *values))
     return found
 
 
-def _earlier(program: Program, a: Mismatch | None, b: Mismatch | None) -> Mismatch | None:
+def _earlier(program: Program, a: Difference | None, b: Difference | None) -> Difference | None:
     if a is None or b is None:
         return a or b
     order = [p.name for p in program.populations] + [READOUT]

@@ -21,11 +21,14 @@ from hmdf.sim.program import Program
 from hmdf.train.data.folds import short_name
 from hmdf.train.errors import DataError
 
-from .console import Advance, console, load_data, normalised, progress, run_cli, to_program
-from .cost_tables import cost_document, mapping_document, print_costs
-from .documents.run import document, print_layers, write_json
+from .console import Advance, console, progress, run_cli
+from .documents.files import write
+from .documents.run import Compiled
 from .fit import refuse, require_fit
+from .inputs import load_data, normalised, to_program
 from .model import TrainedModel, load_model
+from .simulation.counts import counted
+from .simulation.tables import print_costs, print_layers
 
 if TYPE_CHECKING:
     from hmdf.export.compiler import Compilation
@@ -221,18 +224,21 @@ def _write(
     """Run the program on some calibration samples, then write it in all `forms` with its report and mapping."""
     from hmdf.export.passes.calibrate import affordable
     from hmdf.hw_targets.events import measured
+    from hmdf.hw_targets.on_targets import on_targets
     from hmdf.sim.simulator import simulate
 
     program = compilation.program
     samples = min(MEASURED_SAMPLES, affordable(compilation.folded, MEASURED_MACS))
     result = simulate(program, normalised(data, program.input.preprocessing)[:samples])
-    report = document(program, result.counters, result.seconds, ranges=compilation.ranges)
-    report["notes"] = [str(note) for note in compilation.notes]
-    report |= cost_document(program, result.counters, [target], chips)
+    activity = measured(result.counters)
+    (on_target,) = on_targets(program, [target], activity, chips)
+    assert on_target.mapping is not None  # it fits
+    report = counted(Compiled, program, result.counters, result.seconds, activity, [on_target])
+    report.notes = [str(note) for note in compilation.notes]
     out.mkdir(parents=True, exist_ok=True)
     written = [_emit(screen, program, form, out, required) for form in forms]
-    write_json(out / "mapping.json", mapping_document(program, measured(result.counters), target))
-    write_json(out / "report.json", report)
+    write(out / "mapping.json", on_target.mapping)
+    write(out / "report.json", report)
     print_layers(screen, report)
     print_costs(screen, report)
     names = [str(path) for path in (*written, out / "mapping.json", out / "report.json") if path is not None]

@@ -1,4 +1,4 @@
-"""What the command lines share: errors and exit codes, data, consoles, progress bars."""
+"""What the command lines share: errors and exit codes, consoles, tables, progress bars."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hmdf.extras import explained
-from hmdf.sim.encoder import normalise
-from hmdf.sim.errors import HmdfError, InputError
-from hmdf.sim.program import Preprocessing
-from hmdf.train.data import Dataset, load
-from hmdf.train.data.picture_files import Pictures
+from hmdf.sim.errors import HmdfError
 from hmdf.train.errors import DataError, ModelError, TrainingError
 
 
@@ -130,7 +123,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Advance]:
-    """A progress bar on standard error; gives a function that advances it."""
+    """A progress bar on standard error; yields a function that advances it."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     screen = Console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
@@ -141,39 +134,3 @@ def progress(what: str, total: int | None = None) -> Iterator[Advance]:
             bar.advance(task, done)
 
         yield advance
-
-
-def load_data(name: str, split: str, root: Path | None, samples: int | None) -> Dataset:
-    """The first `samples` samples of a split (all for None); their order is part of the data set."""
-    data = load(name, split, root)
-    if samples is None or samples >= len(data):
-        return data
-    import dataclasses
-
-    return dataclasses.replace(data, inputs=data.inputs[:samples], labels=data.labels[:samples])
-
-
-def to_program(preprocessing: Any) -> Preprocessing:
-    """The data set's preprocessing in the form that a Program stores."""
-    return Preprocessing(preprocessing.divisor, preprocessing.mean, preprocessing.std)
-
-
-def normalised(data: Dataset, preprocessing: Preprocessing) -> NDArray[np.float64]:
-    """The inputs as a program takes them."""
-    try:
-        return normalise(data.inputs, preprocessing)
-    except InputError as error:
-        raise InputError(f"{data.name}: {error}") from None
-
-
-def check_labels(data: Dataset | Pictures, classes: int) -> None:
-    """Raise InputError unless every label, where there are any, names one of `classes` classes."""
-    if data.labels is None:
-        return
-    outside = (data.labels < 0) | (data.labels >= classes)
-    if outside.any():
-        where = int(np.argmax(outside))
-        raise InputError(
-            f"{data.name}: label {int(data.labels[where])} of sample {where} is outside the {classes} classes of the "
-            "program; use the data set that the model was trained for"
-        )

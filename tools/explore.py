@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.console import Console
 
-import hmdf
 from hmdf.extras import explained
 from hmdf.hw_targets.schema import Target
 from hmdf.sim.errors import DoesNotFit
 
-from .console import check_labels, console, load_data, progress, run_cli
-from .cost_tables import targets_of
-from .documents.run import write_json
-from .exploration.choice import Choice, Limits, choose, front
-from .exploration.criteria import ENERGY, MEMORY, TIME, Quantity, Share
+from .console import console, progress, run_cli
+from .documents.exploration import Exploration, Point, RankedPoint, Setting
+from .documents.files import write
+from .exploration.choice import Choice, Wanted, choose, front
 from .exploration.grid import MOST_BITS, RangeError, grid, numbers, trained_bits
-from .exploration.points import Point, Setting
-from .exploration.tables import document, in_order, print_choice, print_findings, print_points
+from .exploration.options import ENERGY_UNITS, MEMORY_UNITS, TIME_UNITS, Quantity, Share
+from .exploration.tables import in_order, print_choice, print_findings, print_points
+from .inputs import check_labels, load_data, targets_of
 from .model import TrainedModel, load_model
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 @click.option("--calibration", metavar="DATA", help="Data set to calibrate on [default: the one it was trained on].")
 @click.option("--chips", type=click.IntRange(1), default=1, show_default=True, help="Chips that may be used.")
 @click.option("--network", metavar="PACKAGE.MODULE:FUNCTION", help="MODEL is a state_dict of the module this builds.")
-@click.option("--max-energy", type=Quantity(ENERGY), metavar="20uJ", help="Most energy per sample, typical.")
-@click.option("--max-memory", type=Quantity(MEMORY), metavar="200kB", help="Most memory on all cores.")
-@click.option("--max-latency", type=Quantity(TIME), metavar="2ms", help="Longest time of a sample, typical.")
+@click.option("--max-energy", type=Quantity(ENERGY_UNITS), metavar="20uJ", help="Most energy per sample, typical.")
+@click.option("--max-memory", type=Quantity(MEMORY_UNITS), metavar="200kB", help="Most memory on all cores.")
+@click.option("--max-latency", type=Quantity(TIME_UNITS), metavar="2ms", help="Longest time of a sample, typical.")
 @click.option("--max-cores", type=click.IntRange(1), help="Most cores.")
 @click.option("--min-accuracy", type=Share(), metavar="97.5%", help="Least accuracy; of those the cheapest is chosen.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes [default: one per processor].")
@@ -83,7 +83,7 @@ def explore_command(
 
     A stopped exploration goes on where it was: run the same command again.
     """
-    limits = Limits(max_energy, max_memory, max_latency, max_cores, min_accuracy)
+    limits = Wanted(max_energy, max_memory, max_latency, max_cores, min_accuracy)
     chips = _distinct(targets_of(target))
     screen = console()
     trained = load_model(model, network)
@@ -223,27 +223,32 @@ def _write(
     points: list[Point],
     best: set[str],
     choice: Choice,
-    limits: Limits,
+    limits: Wanted,
     out: Path,
 ) -> None:
-    about = {
-        "network": workload.metadata.network,
-        "source_sha256": workload.metadata.source_sha256,
-        "tool_version": hmdf.__version__,
-        "calibration_data": workload.metadata.calibration_data,
-        "calibration_samples": workload.metadata.calibration_samples,
-        "samples": len(workload.labels),
-        "trained_steps": workload.time_steps,
-        "chips": workload.chips,
-        "serialize_spikes": workload.serialize,
-    }
-    write_json(out / "exploration.json", document(points, best, choice, limits, about))
+    about = workload.metadata
+    document = Exploration(
+        network=about.network,
+        source_sha256=about.source_sha256,
+        tool_version=about.tool_version,
+        calibration_data=about.calibration_data,
+        calibration_samples=about.calibration_samples,
+        samples=len(workload.labels),
+        trained_steps=workload.time_steps,
+        chips=workload.chips,
+        serialize_spikes=workload.serialize,
+        limits=limits,
+        chosen=None if choice.point is None else choice.point.key,
+        why=choice.why,
+        points=[RankedPoint(**msgspec.structs.asdict(point), front=point.key in best) for point in points],
+    )
+    write(out / "exploration.json", document)
     written = [out / "exploration.json", *_pictures(screen, points, choice, limits, out)]
     written += _program(workload, choice.point, out / "chosen.hmdf")
     screen.print(f"\nwrote {', '.join(map(str, written))}", soft_wrap=True)
 
 
-def _pictures(screen: Console, points: list[Point], choice: Choice, limits: Limits, out: Path) -> list[Path]:
+def _pictures(screen: Console, points: list[Point], choice: Choice, limits: Wanted, out: Path) -> list[Path]:
     from .exploration.picture import draw
 
     try:

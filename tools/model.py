@@ -14,7 +14,7 @@ from hmdf.sim.errors import InputError
 from hmdf.sim.program import Preprocessing
 from hmdf.train.errors import ModelError
 
-from .console import to_program
+from .inputs import to_program
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
+import msgspec
 
 from hmdf.hw_targets.schema import Target
 from hmdf.hw_targets.target import load_target, target_names
@@ -18,9 +18,11 @@ from hmdf.sim.files import write_whole
 from hmdf.sim.program import Program
 
 from .console import progress, run_cli
-from .cost_tables import targets_of
-from .documents.measured import read, read_compiled
-from .reporting.assemble import gather
+from .documents.files import read_of
+from .documents.report import Report
+from .documents.run import Compiled, Simulated
+from .inputs import targets_of
+from .reporting.assemble import assemble
 from .reporting.html.page import page
 from .reporting.markdown import markdown
 
@@ -45,13 +47,13 @@ def report_command(
     model = build / "model.hmdf"
     program = storage.load(model)
     source = measured or build / "out.json"
-    numbers = read(source, program)
+    numbers = read_of(source, Simulated, program)
     beside = build / "report.json"
-    compiled = read_compiled(beside, program) if beside.exists() else None
+    compiled = read_of(beside, Compiled, program) if beside.exists() else None
     files = [model, source, *([beside] if compiled is not None and beside != source else [])]
     targets = _targets(program, target, compare)
     with progress("targets", len(targets)) as advance:
-        document = gather(program, numbers, targets, chips, files, compiled, advance)
+        document = assemble(program, numbers, targets, chips, files, compiled, advance)
     text = FORMS[form](document)
     if out is None:
         sys.stdout.write(text)
@@ -71,11 +73,11 @@ def _targets(program: Program, name: str | None, compare: str) -> list[Target]:
     return [chosen, *(other for other in others if other.name != chosen.name)]
 
 
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+def _json(report: Report) -> str:
+    return json.dumps(msgspec.to_builtins(report), indent=1, ensure_ascii=False) + "\n"
 
 
-FORMS: dict[str, Callable[[dict[str, Any]], str]] = {"html": page, "json": _json, "markdown": markdown}
+FORMS: dict[str, Callable[[Report], str]] = {"html": page, "json": _json, "markdown": markdown}
 
 
 def main() -> None:

@@ -29,14 +29,16 @@ import hmdf.train
 from benchmarks.children import peak_memory
 from experiments.ablation.rows import Budget, Record, read_budget, record_path
 from hmdf.export.compiler import Compilation
+from hmdf.hw_targets.events import measured
+from hmdf.hw_targets.on_targets import on_targets
 from hmdf.hw_targets.target import load_target
 from hmdf.sim.encoder import normalise
 from hmdf.sim.files import write_whole
 from hmdf.sim.program import Program
 from hmdf.tools.compile import CALIBRATION_SAMPLES
-from hmdf.tools.console import load_data, to_program
-from hmdf.tools.cost_tables import cost_document
-from hmdf.tools.documents.run import document
+from hmdf.tools.documents.run import Compiled
+from hmdf.tools.inputs import load_data, to_program
+from hmdf.tools.simulation.counts import counted
 from hmdf.train.checkpoint import Checkpoint
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import Dataset
@@ -185,18 +187,21 @@ def as_integers(
     program, tested = compilation.program, first(test_data, samples)
     hmdf.save(program, out / "model.hmdf")
     result = hmdf.simulate(program, blocks(program, tested), labels=tested.labels, threads=1)
-    report = document(program, result.counters, result.seconds, ranges=compilation.ranges)
-    report |= cost_document(program, result.counters, [load_target(TARGET)], chips=1)
+    activity = measured(result.counters)
+    on = on_targets(program, [load_target(TARGET)], activity)
+    report = counted(Compiled, program, result.counters, result.seconds, activity, on)
+    energy = report.targets[0].energy_pj
+    assert energy is not None
     return {
         "integer_accuracy": result.accuracy,
         "integer_samples": len(tested),
-        "sops": report["sops"]["per_sample"],
-        "conventional_sops": report["sops"]["conventional_per_sample"],
-        "macs": report["macs"]["per_sample"],
-        "energy_pj": report["targets"][0]["energy_pj"]["typical"],
-        "hd_lif_energy_pj": report["literature"]["hd_lif_energy_pj"],
-        "weight_bytes": report["memory"]["weight_bytes"],
-        "conventional_weight_bytes": report["memory"]["conventional_weight_bytes"],
+        "sops": report.sops.per_sample,
+        "conventional_sops": report.sops.conventional_per_sample,
+        "macs": report.macs.per_sample,
+        "energy_pj": energy.typical,
+        "hd_lif_energy_pj": report.literature.hd_lif_energy_pj,
+        "weight_bytes": report.memory.weight_bytes,
+        "conventional_weight_bytes": report.memory.conventional_weight_bytes,
         "notes": [str(note) for note in compilation.notes],
     }
 

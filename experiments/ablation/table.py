@@ -16,7 +16,7 @@ from rich.table import Table
 from experiments.ablation import plots
 from experiments.ablation.rows import BASE, ROWS, Budget, Record, records
 from hmdf.sim.files import write_whole
-from hmdf.tools.text import figure
+from hmdf.tools.text import significant
 
 Records = dict[str, dict[int, Record]]
 """By row and seed."""
@@ -124,7 +124,7 @@ def paired(found: Records, row: str) -> list[tuple[Record, Record]]:
 
 def value_cell(numbers: list[float], column: Column) -> str:
     """Accuracies with two decimals, all others with three significant digits."""
-    middle = f"{mean(numbers):.2f}" if column.compared == "points" else figure(mean(numbers))
+    middle = f"{mean(numbers):.2f}" if column.compared == "points" else significant(mean(numbers))
     return with_half_range(middle, numbers)
 
 

@@ -10,7 +10,7 @@ from hmdf.sim.executor import Taps
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.reference import Reference
 from hmdf.sim.simulator import Simulator
-from hmdf.sim.verify import Mismatch, compare
+from hmdf.sim.verify import Difference, compare
 from programs import random_messages, random_program
 
 
@@ -66,7 +66,7 @@ def test_first_mismatch_is_the_earliest_in_time_then_node_then_sample():
     }
     verdict = compare(program, messages, [Altered(changes, {(0, 0): 1})], block=4)[0]
     expected = Reference().run(program, messages).messages[early.name][7, 1, 1, 1, 1]
-    assert verdict.first_mismatch == Mismatch(early.name, 7, 1, 1, (1, 1), expected, expected + 5)
+    assert verdict.first_mismatch == Difference(early.name, 7, 1, 1, (1, 1), expected, expected + 5)
     assert not verdict.bit_exact
     text = str(verdict.first_mismatch)
     for part in (early.name, "sample 7", "time-step 1", "channel 1", "(1, 1)", f"got {expected + 5}"):

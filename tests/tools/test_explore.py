@@ -24,17 +24,17 @@ from hmdf.sim import reference, storage
 from hmdf.sim.executor import Taps
 from hmdf.sim.finding import Finding
 from hmdf.sim.simulator import Simulator
-from hmdf.tools.console import load_data, normalised
+from hmdf.tools.documents.exploration import Point, Setting
 from hmdf.tools.exploration import runners
-from hmdf.tools.exploration.choice import FRONT, Limits, choose, front, preference, standard_error
-from hmdf.tools.exploration.criteria import ENERGY, MEMORY, Quantity, Share
+from hmdf.tools.exploration.choice import FRONT, Wanted, choose, front, preference, standard_error
 from hmdf.tools.exploration.grid import RangeError, grid, numbers, trained_bits
 from hmdf.tools.exploration.measure import build, key_of, measure
+from hmdf.tools.exploration.options import ENERGY_UNITS, MEMORY_UNITS, Quantity, Share
 from hmdf.tools.exploration.picture import draw
-from hmdf.tools.exploration.points import Point, Setting
 from hmdf.tools.exploration.runners import Job, run_cluster, run_here, run_processes
 from hmdf.tools.exploration.store import Store
 from hmdf.tools.exploration.workload import Workload, prepare
+from hmdf.tools.inputs import load_data, normalised
 from hmdf.tools.model import load_model
 from programs import random_messages, random_program
 
@@ -192,7 +192,7 @@ def test_targets_that_refuse_a_program_are_points_too(demo, tmp_path):
     assert not point.fits
     assert point.accuracy is None
     assert any("cannot be proven safe" in f.problem for f in point.findings)
-    assert choose([point], Limits()).point is None
+    assert choose([point], Wanted()).point is None
 
 
 def test_serialised_spikes_give_the_same_classes(demo, workload):
@@ -408,9 +408,9 @@ def many_points(draw) -> list[Point]:
     return [a_point(index, *row) for index, row in enumerate(rows)]
 
 
-def all_limits() -> st.SearchStrategy[Limits]:
+def all_limits() -> st.SearchStrategy[Wanted]:
     return st.builds(
-        Limits,
+        Wanted,
         max_energy=st.none() | st.sampled_from([0.5, 1.0, 2.5]),
         max_memory=st.none() | st.sampled_from([1.0, 2.0]),
         max_cores=st.none() | st.sampled_from([1, 2]),
@@ -466,30 +466,30 @@ def test_the_chosen_point_keeps_the_limits_and_none_is_better(points, limits):
 
 def test_why_nothing_is_chosen():
     points = [a_point(0, "chip", 9, 3.0, 2, 2, True), a_point(1, "chip", 7, 1.0, 1, 1, True)]
-    why = choose(points, Limits(max_energy=0.5, min_accuracy=0.8)).why
+    why = choose(points, Wanted(max_energy=0.5, min_accuracy=0.8)).why
     assert "energy <= 0.000000500 uJ is kept by none: the least is 2-bit spikes, 1 step on chip" in why[1]
-    why = choose(points, Limits(max_energy=2.0, min_accuracy=0.8)).why
+    why = choose(points, Wanted(max_energy=2.0, min_accuracy=0.8)).why
     assert why[1].startswith("without energy <= 0.00000200 uJ: 1-bit spikes, 1 step on chip")
     assert why[2].startswith("without accuracy >= 80.00%: 2-bit spikes, 1 step on chip")
-    why = choose([a_point(0, "chip", 9, 3.0, 2, 2, False)], Limits()).why
+    why = choose([a_point(0, "chip", 9, 3.0, 2, 2, False)], Wanted()).why
     assert why[0] == "none of the 1 points fits its target"
     assert why[1].endswith("program: it needs more; fix: a larger chip")
 
 
 def test_an_incomplete_energy_proves_no_limit():
     point = msgspec.structs.replace(a_point(0, "chip", 9, 1.0, 2, 2, True), energy_missing=("static_power",))
-    assert choose([point], Limits(max_energy=2.0)).point is None
-    assert choose([point], Limits()).point == point
+    assert choose([point], Wanted(max_energy=2.0)).point is None
+    assert choose([point], Wanted()).point == point
 
 
 def test_why_a_point_is_chosen():
     points = [a_point(0, "chip", 10, 3.0, 2, 2, True), a_point(1, "chip", 9, 1.0, 1, 1, True)]
-    best = choose(points, Limits(max_energy=4.0))
+    best = choose(points, Wanted(max_energy=4.0))
     assert best.point == points[0]
     text = "\n".join(best.why)
     assert "2 of 2 points fit their target, 2 of them keep energy <= 0.00000400 uJ; it is the most accurate" in text
     assert "the limit is kept by the typical value, not by the highest" in text
-    tight = choose(points, Limits(max_energy=1.0))
+    tight = choose(points, Wanted(max_energy=1.0))
     assert tight.point == points[1]
     assert tight.why[-1].startswith("without the limits: 1-bit spikes, 1 step on chip")
 
@@ -511,17 +511,17 @@ def test_the_standard_error_is_that_of_the_posterior(samples, data):
     ("text", "value"), [("20uJ", 20e6), ("1.5 mJ", 1.5e9), ("3µJ", 3e6), ("7pJ", 7.0), ("1e-3J", 1e9), ("2nJ", 2e3)]
 )
 def test_energies(text, value):
-    assert Quantity(ENERGY).convert(text, None, None) == pytest.approx(value)
+    assert Quantity(ENERGY_UNITS).convert(text, None, None) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["20", "uJ", "-1uJ", "0uJ", "nanuJ", "infuJ", "20 uW", "20Juj"])
 def test_what_is_no_energy(text):
     with pytest.raises(click.BadParameter, match="is not a positive number with one of the units"):
-        Quantity(ENERGY).convert(text, None, None)
+        Quantity(ENERGY_UNITS).convert(text, None, None)
 
 
 def test_memory_and_shares():
-    assert Quantity(MEMORY).convert("1.5MB", None, None) == 1.5e6
+    assert Quantity(MEMORY_UNITS).convert("1.5MB", None, None) == 1.5e6
     assert Share().convert("97.5%", None, None) == pytest.approx(0.975)
     assert Share().convert("0.975", None, None) == 0.975
     for text in ("97.5", "101%", "x", "-1%"):
@@ -586,14 +586,14 @@ def test_pictures_of_the_same_points_are_the_same(measured, tmp_path):
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:
         folder.mkdir()
-        draw(measured, measured[0], Limits(max_energy=1e8, min_accuracy=0.2), folder)
+        draw(measured, measured[0], Wanted(max_energy=1e8, min_accuracy=0.2), folder)
     for name in ("exploration.png", "exploration.svg"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
 
 
 def test_a_picture_of_points_without_costs(measured, tmp_path):
     bare = [msgspec.structs.replace(p, energy_pj=None, memory_bytes=None, cores=None) for p in measured]
-    assert len(draw(bare, None, Limits(), tmp_path)) == 2
+    assert len(draw(bare, None, Wanted(), tmp_path)) == 2
     assert len(front(bare, FRONT)) >= 1
 
 

@@ -2,10 +2,11 @@
 
 import json
 
+import msgspec
 import numpy as np
 
 from hmdf.sim import storage
-from hmdf.tools.simulation.baseline import data_document
+from hmdf.tools.simulation.baseline import run_data
 from hmdf.train import checkpoint
 from hmdf.train.data import load
 
@@ -28,7 +29,7 @@ def test_the_fold_travels(call, tmp_path):
     assert "note:" not in outcome.out
     held_out = json.loads((tmp_path / "held_out.json").read_text())
     assert held_out["samples"] == 360
-    assert held_out["data"] == data_document(load("digits@2/5", "test"))
+    assert held_out["data"] == msgspec.to_builtins(run_data(load("digits@2/5", "test")))
     for other in ("digits", "digits@3/5"):
         outcome = call("sim", tmp_path / "model.hmdf", "--data", other)
         assert f"note: trained on digits@2/5, run on {other}: only the test split of digits@2/5 is sure" in outcome.out

@@ -1,231 +1,469 @@
-"""The numbers of a run: one document (out.json, report.json) and the tables printed from it."""
+"""out.json of hmdf-sim and report.json of hmdf-compile, key by key; the tables of docs/reports.md are made from here.
+
+A key without a default is always written; one with the default None is left out where it does not apply.
+"""
 
 from __future__ import annotations
 
-import json
-import platform
-import re
-import shlex
-import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-from rich.console import Console
+import msgspec
 
-from hmdf.sim.contract import INPUT, Population, Synapse
-from hmdf.sim.counters import Counters
-from hmdf.sim.files import write_whole
-from hmdf.sim.memory import memory_of
-from hmdf.sim.program import Program
-from hmdf.sim.ranges import Ranges, prove
-from hmdf.tools.console import print_table, table
+from hmdf.hw_targets.price.conventions import Convention
+from hmdf.hw_targets.price.cost import Spread
+from hmdf.hw_targets.price.references import NeuroBench
+from hmdf.hw_targets.schema import Cost, Fact, Status
+from hmdf.sim.finding import Finding
+from hmdf.sim.verify import Comparison
 
-VERSIONED = "hmdf", "numpy", "numba"
-_NUMBERS = re.compile(r"\[\n\s*(-?[\d.][^\[\]{}\"]*?)\s*\]")
+# Bounds that every true number keeps, so that none of another kind reaches a sum or a picture.
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e24)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
+Extent = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
+Real = Annotated[float, msgspec.Meta(ge=-1e24, le=1e24)]
 
 
-def document(
-    program: Program,
-    counters: Counters,
-    seconds: float,
-    *,
-    ranges: Ranges | None = None,
-    accuracy: dict[str, float | None] | None = None,
-    verify: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Everything that `out.json` and `report.json` hold; the keys are described in docs/reports.md."""
-    proof = ranges or prove(program)
-    memory = memory_of(program)
-    samples = counters.samples
-    sops = counters.sops_per_sample()
-    return {
-        "samples": samples,
-        "time_steps": program.time_steps,
-        "accuracy": {"float": None, "integer": None, "agreement": None} | (accuracy or {}),
-        "sops": {
-            "per_sample": float(sops.mean()) if samples else 0.0,
-            "std": float(sops.std()) if samples else 0.0,
-            "smallest": int(sops.min()) if samples else 0,
-            "largest": int(sops.max()) if samples else 0,
-            "conventional_per_sample": sum(s.conventional_sops for s in counters.synapses.values()),
-        },
-        "macs": {"per_sample": counters.macs_per_sample()},
-        "memory": {
-            "weight_bytes": memory.weight_bytes,
-            "conventional_weight_bytes": memory.conventional_weight_bytes,
-            "parameter_bytes": memory.parameter_bytes,
-            "state_bytes": memory.state_bytes,
-            "total_bytes": memory.total_bytes,
-        },
-        "input": _messages(counters, INPUT),
-        "layers": [_layer(program, counters, proof, node) for node in program.nodes],
-        "verify": verify or {},
-        "program": {"sha256": program.sha256, **_origin(program)},
-        "timing": {"seconds": seconds},
-        "run": _run(),
-    }
+# ---------------------------------------------------------------------- what was counted
 
 
-def _messages(counters: Counters, name: str) -> dict[str, float]:
-    """Non-zero messages of a population or the input."""
-    fired = counters.populations[name]
-    return {
-        "spike_density": fired.density(),
-        "spikes_per_sample": float(fired.spikes_per_sample.mean()) if counters.samples else 0.0,
-    }
+class Accuracy(msgspec.Struct, frozen=True, rename={"floating": "float"}):
+    """Shares of the samples.
+
+    Fields:
+        floating: for which the float model gives the label's class; null without `--against`.
+        integer: the same for the program; null in report.json and for images without labels.
+        agreement: to which both give the same class; null without `--against`.
+    """
+
+    floating: Share | None = None
+    integer: Share | None = None
+    agreement: Share | None = None
 
 
-def _run() -> dict[str, Any]:
-    """How the numbers were made: the command, the versions, the time."""
-    command = [f"hmdf-{Path(sys.argv[0]).stem.removeprefix('hmdf-')}", *sys.argv[1:]]
-    return {
-        "command": shlex.join(command),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONED},
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
+class Sops(msgspec.Struct, frozen=True):
+    """Synaptic operations.
+
+    Fields:
+        per_sample: synaptic operations, mean over the samples.
+        std: standard deviation over the samples.
+        smallest: of the cheapest sample.
+        largest: of the dearest sample.
+        conventional_per_sample: firing rate x dense MACs x T of the layers after the stem, as Spikformer counts.
+    """
+
+    per_sample: Amount
+    std: Amount
+    smallest: Whole
+    largest: Whole
+    conventional_per_sample: Amount
 
 
-def _origin(program: Program) -> dict[str, Any]:
-    about = program.metadata
-    return {
-        "network": about.network,
-        "target": about.target,
-        "tool_version": about.tool_version,
-        "source_sha256": about.source_sha256,
-        "calibration_data": about.calibration_data,
-        "calibration_samples": about.calibration_samples,
-        "state_bits": program.state_bits,
-        "accumulator_bits": program.accumulator_bits,
-    }
+class Macs(msgspec.Struct, frozen=True):
+    """Multiply-accumulates.
+
+    Fields:
+        per_sample: multiply-accumulates of the dense synapses, the same for every sample.
+    """
+
+    per_sample: Whole
 
 
-def _layer(program: Program, counters: Counters, ranges: Ranges, node: Synapse | Population) -> dict[str, Any]:
-    """One node; a key that does not apply to its kind is null."""
-    common = {"name": node.name, "shape": list(program.shapes[node.name])}
-    if isinstance(node, Synapse):
-        counts, interval = counters.synapses[node.name], ranges.synapses[node.name]
-        return common | {
-            "kind": node.op.__struct_config__.tag,
-            "bits": node.weight_bits,
-            "sops_per_sample": float(counts.sops_per_sample.mean()) if counters.samples else 0.0,
-            "macs_per_sample": counts.macs,
-            "conventional_sops_per_sample": counts.conventional_sops,
-            "spike_density": counters.populations[node.source].density(),
-            "saturations": None,
-            "weight_bytes": counts.weight_bytes,
-            "register_bits": interval.bits,
-            "register_limit": program.accumulator_bits,
-        }
-    fired, proof = counters.populations[node.name], ranges.populations[node.name]
-    register = proof.membrane or proof.current
-    return common | {
-        "kind": node.dynamics.__struct_config__.tag,
-        "bits": node.message.bits,
-        "signed": node.message.signed,
-        "sops_per_sample": None,
-        "macs_per_sample": None,
-        **_messages(counters, node.name),
-        "saturations": int(fired.state_saturations.sum() + fired.message_saturations.sum()),
-        "state_saturations": int(fired.state_saturations.sum()),
-        "message_saturations": int(fired.message_saturations.sum()),
-        "state_can_saturate": proof.state_clamps,
-        "message_can_saturate": proof.message_clamps,
-        "weight_bytes": None,
-        "register_bits": register.bits,
-        "register_limit": program.state_bits,
-    }
+class MemoryUse(msgspec.Struct, frozen=True):
+    """Bytes of the program on no chip.
+
+    Fields:
+        weight_bytes: weights at their true width.
+        conventional_weight_bytes: weights as papers charge them.
+        parameter_bytes: multipliers, biases, thresholds, leaks, tables.
+        state_bytes: membranes.
+        total_bytes: weights + parameters + state.
+    """
+
+    weight_bytes: Whole
+    conventional_weight_bytes: Amount
+    parameter_bytes: Whole
+    state_bytes: Whole
+    total_bytes: Whole
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a document, lists of numbers on one line each; the file appears whole or not at all."""
-    text = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(content, indent=2))
-    write_whole(path, f"{text}\n".encode())
+class InputMessages(msgspec.Struct, omit_defaults=True):
+    """Messages of the input.
+
+    Fields:
+        spike_density: share of non-zero input messages.
+        spikes_per_sample: non-zero input messages, all steps.
+        clipped_share: share of input values beyond the range of the input's messages; out.json only.
+    """
+
+    spike_density: Share
+    spikes_per_sample: Amount
+    clipped_share: Share | None = None
 
 
-def print_layers(console: Console, report: dict[str, Any]) -> None:
-    """The table of layers and the totals below it."""
-    columns = (
-        "layer", "kind", "shape", "bits", "SOPs/sample", "MACs/sample", "density", "weights", "register", "clipped",
-        "saturated",
-    )  # fmt: skip
-    grid = table(*columns, left=3)
-    for layer in report["layers"]:
-        grid.add_row(
-            layer["name"],
-            layer["kind"],
-            "x".join(map(str, layer["shape"])),
-            _bits(layer),
-            _count(layer["sops_per_sample"]),
-            _count(layer["macs_per_sample"]),
-            f"{layer['spike_density']:.1%}",
-            _bytes(layer["weight_bytes"]),
-            f"{layer['register_bits']}/{layer['register_limit']}",
-            _clamps(layer, "message"),
-            _clamps(layer, "state"),
-        )
-    print_table(console, grid, "register", "kind", "MACs/sample", "shape", "weights")
-    console.print(
-        "bits: of the weight or the message (s: signed); density: share of non-zero messages (synapse: of its source)\n"
-        "register: bits that the accumulator or membrane provably needs / has\n"
-        "clipped: messages at their limit; saturated: states at theirs; never: proven impossible",
-        style="dim",
-    )
-    memory = report["memory"]
-    console.print(
-        f"\nper sample: {_count(report['sops']['per_sample'])} SOPs "
-        f"(as Spikformer counts: {_count(report['sops']['conventional_per_sample'])}), "
-        f"{_count(report['macs']['per_sample'])} MACs in {report['time_steps']} steps, over {report['samples']} samples"
-    )
-    console.print(
-        f"memory: {_bytes(memory['total_bytes'])} = weights {_bytes(memory['weight_bytes'])} + "
-        f"parameters {_bytes(memory['parameter_bytes'])} + state {_bytes(memory['state_bytes'])}"
-    )
-    conventional = memory["conventional_weight_bytes"]
-    console.print(
-        f"weights as papers count them (2 bits for a 1-bit weight, 3 for a ternary one, 4 bytes in stem and head): "
-        f"{_bytes(round(conventional))}, {conventional / max(memory['weight_bytes'], 1):.2f} times what is stored"
-    )
+class LayerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A synapse or a population.
+
+    Fields:
+        kind: `conv2d`, `linear`, `channel_conv`, `sum_pool`, `max_pool`; `relay`, `hybrid_firing`, `parallel_firing`,
+            `leaky_integrate_and_fire`, `multi_hierarchical`, `lookup_table`.
+        shape: of the accumulator or the message, without time.
+        bits: of a weight (0 for pools) or of the message.
+        signed: population: whether the message is signed.
+        sops_per_sample: synapse: mean over samples; 0 for a dense synapse.
+        macs_per_sample: synapse: 0 for one that carries spikes.
+        conventional_sops_per_sample: synapse: as Spikformer counts.
+        spike_density: of the population, or of the synapse's source.
+        spikes_per_sample: population: non-zero messages, all steps.
+        saturations: population: state and message saturations, summed over the samples.
+        state_saturations: population: clamps of the state that changed a value.
+        message_saturations: population: clamps of the message that changed a value.
+        state_can_saturate: population: whether any input can make the state saturate (range proof).
+        message_can_saturate: population: the same for the message.
+        weight_bytes: synapse.
+        register_bits: bits that the accumulator, or the membrane (the current, where there is none), provably needs.
+        register_limit: bits it has: A or S.
+    """
+
+    name: str
+    shape: list[Extent]
+    kind: str
+    bits: Whole
+    signed: bool | None = None
+    sops_per_sample: Amount | None
+    macs_per_sample: Whole | None
+    conventional_sops_per_sample: Amount | None = None
+    spike_density: Share
+    spikes_per_sample: Amount | None = None
+    saturations: Whole | None
+    state_saturations: Whole | None = None
+    message_saturations: Whole | None = None
+    state_can_saturate: bool | None = None
+    message_can_saturate: bool | None = None
+    weight_bytes: Whole | None
+    register_bits: Whole
+    register_limit: Extent
 
 
-def print_fidelity(console: Console, rows: list[dict[str, Any]], samples: int) -> None:
-    """Where accuracy is lost: the noise of the integers, layer by layer."""
-    columns = "population", "bits", "LSB", "SQNR (dB)", "of this layer alone (dB)"
-    console.print(f"\nsignal to quantization noise against the float network, {samples} samples", style="bold")
-    grid = table(*columns)
-    for row in rows:
-        noise = (_decibel(row["sqnr_db"]), _decibel(row["own_sqnr_db"]))
-        grid.add_row(row["population"], str(row["bits"]), f"{row['lsb']:.4g}", *noise)
-    print_table(console, grid)
+class ProgramOrigin(msgspec.Struct, frozen=True):
+    """Which program.
+
+    Fields:
+        sha256: checksum of the program ([definition](program-format.md#checksum)).
+        network: architecture, or the factory of `--network`.
+        target: chip it was compiled for.
+        tool_version: hmdf that compiled it.
+        source_sha256: of the checkpoint file.
+        calibration_data: data set it was calibrated on.
+        calibration_samples: how many samples of it.
+        state_bits: S.
+        accumulator_bits: A.
+    """
+
+    sha256: str
+    network: str
+    target: str
+    tool_version: str
+    source_sha256: str
+    calibration_data: str
+    calibration_samples: int
+    state_bits: int
+    accumulator_bits: int
 
 
-def _decibel(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f}"
+class Elapsed(msgspec.Struct, frozen=True):
+    """Time of the simulation.
+
+    Fields:
+        seconds: wall-clock time of the simulation; the first run on a machine includes the compilation of the kernels.
+    """
+
+    seconds: Amount
 
 
-def _bits(layer: dict[str, Any]) -> str:
-    if not layer["bits"]:
-        return ""
-    return f"{'s' if layer.get('signed') else ''}{layer['bits']}"
+class Invocation(msgspec.Struct, frozen=True):
+    """How the numbers were made.
+
+    Fields:
+        command: the command that wrote this file.
+        finished: when, ISO 8601 in UTC.
+        versions.PACKAGE: python, hmdf, numpy, numba.
+        machine: operating system and processor architecture.
+    """
+
+    command: str
+    finished: str
+    versions: dict[str, str]
+    machine: str
 
 
-def _clamps(layer: dict[str, Any], which: str) -> str:
-    """Clamps of the message or the state that fired: a number, or 'never' where the range proof says that none can."""
-    if layer["saturations"] is None:
-        return ""
-    fired = layer[f"{which}_saturations"]
-    return f"{fired:,}" if layer[f"{which}_can_saturate"] or fired else "never"
+# --------------------------------------------------------------- what hmdf-sim adds to it
 
 
-def _count(value: float | None) -> str:
-    if not value:
-        return "" if value is None else "0"
-    return f"{value / 1e6:,.2f} M" if value >= 1e6 else f"{value:,.0f}"
+class RunData(msgspec.Struct, frozen=True):
+    """Which samples.
+
+    Fields:
+        name: the data set that was run.
+        split: `train`, `test` or `all`.
+        labels_sha256: of the labels as 64-bit integers: two runs with the same are of the same samples; null for images
+            without labels.
+    """
+
+    name: str
+    split: str
+    labels_sha256: str | None
 
 
-def _bytes(value: int | None) -> str:
-    if not value:
-        return ""
-    return f"{value / 1e6:,.2f} MB" if value >= 1e6 else f"{value / 1e3:,.1f} kB" if value >= 1e3 else f"{value} B"
+class NoiseRow(msgspec.Struct, frozen=True):
+    """What the integers add to one population.
+
+    Fields:
+        bits: of its message.
+        lsb: real value of one unit of its message.
+        sqnr_db: against the folded float network, with the noise of all layers before.
+        own_sqnr_db: of this layer alone: the float layer is given what the integer layer was given.
+    """
+
+    population: str
+    bits: Whole
+    lsb: Amount
+    sqnr_db: Real | None
+    own_sqnr_db: Real | None
+
+
+class PredictionRow(msgspec.Struct, frozen=True):
+    """What the program says of one image.
+
+    Fields:
+        file: path of the image.
+        label: class of the folder that it lies in; null without class folders.
+        predicted: the program's class.
+        class_name: its name; its number where the program has no names.
+        score: the largest logit, as a real number.
+        margin: how far it is above the second largest.
+    """
+
+    file: str
+    label: Whole | None
+    predicted: Whole
+    class_name: str
+    score: float
+    margin: float
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """A sample to look at.
+
+    Fields:
+        kind: `grey`, `rgb`, or `events` (first and second polarity).
+        shape: (H, W, channels), longest side at most 64.
+        values: 0..255, in C order.
+    """
+
+    kind: Literal["grey", "rgb", "events"]
+    shape: tuple[Extent, Extent, Extent]
+    values: list[Whole]
+
+
+class SpikeMaps(msgspec.Struct, frozen=True):
+    """Where and when a population sends.
+
+    Fields:
+        name: a population, or `input`.
+        spikes_by_step: non-zero messages of each step.
+        map_shape: (steps, height, width): at most 16 each.
+        map: magnitudes of the messages summed over channels and over squares, in C order.
+    """
+
+    name: str
+    spikes_by_step: list[Whole]
+    map_shape: tuple[Extent, Extent, Extent]
+    map: list[Whole]
+
+
+class OneSample(msgspec.Struct, frozen=True):
+    """A sample from its picture to its class.
+
+    Fields:
+        index: which sample.
+        label: null for an image without a label.
+        predicted: the program's class.
+        picture: null for a sample that is no picture.
+        logits_by_step: (T, classes): the logits after each step as real numbers.
+    """
+
+    index: Whole
+    label: Whole | None
+    predicted: Whole
+    picture: Picture | None
+    logits_by_step: list[list[Real]]
+    layers: list[SpikeMaps]
+
+
+# ----------------------------------------------------------------------- what it costs
+
+
+class TargetRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The program on one target. Without a mapping, the keys from `core_lower_bound` on are left out.
+
+    Fields:
+        target: short name.
+        findings: empty when it fits.
+        cores: null where some layer fits no core.
+        energy_pj: total; null when no cost is known.
+        energy_status: weakest of the constants: `published`, `derived` or `estimate`.
+        energy_missing: constants that are not known, and are in no sum.
+        latency_ns: from the first input to the last logit.
+        memory_bytes: all cores together.
+        core_lower_bound: no mapping can use fewer cores.
+        core_bound_by: the limit of a core that the bound comes from.
+        core_ratio: cores / bound: 1 is optimal.
+        energy_by_layer_pj.NODE: the same by synapse, population, `input`, `readout`; `chip` is static power.
+        energy_by_constant_pj.CONSTANT: the same by the target's constant that it was computed with.
+        energy_spread_pj: over the samples, from the typical constants.
+        latency_spread_ns: over the samples, each at the slowest core of its own mean step.
+        step_ns: one time-step.
+        memory_by_purpose.PURPOSE: weights, state, accumulators, parameters, axons, buffers.
+        constants: every constant that was used.
+    """
+
+    target: str
+    title: str
+    fits: bool
+    findings: list[Finding]
+    cores: Whole | None
+    chips: Whole | None
+    energy_pj: Cost | None
+    energy_status: Status | None
+    energy_missing: list[str]
+    latency_ns: Cost | None
+    memory_bytes: Whole | None
+    core_lower_bound: Whole | None = None
+    core_bound_by: str = ""
+    core_ratio: float | None = None
+    energy_by_layer_pj: dict[str, Cost] | None = None
+    energy_by_constant_pj: dict[str, Cost] | None = None
+    energy_spread_pj: Spread | msgspec.UnsetType | None = msgspec.UNSET
+    latency_spread_ns: Spread | msgspec.UnsetType | None = msgspec.UNSET
+    step_ns: Cost | msgspec.UnsetType | None = msgspec.UNSET
+    memory_by_purpose: dict[str, Whole] | None = None
+    constants: list[Fact] | None = None
+
+
+class Literature(msgspec.Struct, frozen=True):
+    """The figures that papers print.
+
+    Fields:
+        energy_pj: 4.6 pJ per MAC of the stem and 0.9 pJ per SOP, as papers print (`cmos45`).
+        hd_lif_energy_pj: the energy of `hm_df` below; null without 4-bit spikes.
+        beyond_pj: what MAC prices for dense currents, and the stem at every step, would add to `energy_pj`.
+        conventions: the three ways in which papers count: `exact`, `hm_df`, `spikformer`
+            ([counters.md](counters.md#the-literatures-conventions)); per sample.
+    """
+
+    energy_pj: Cost | None
+    hd_lif_energy_pj: Amount | None
+    beyond_pj: Amount
+    conventions: list[Convention]
+
+
+class AnnRow(msgspec.Struct, frozen=True):
+    """The same network as an ANN.
+
+    Fields:
+        macs: of the same network as an ANN, one pass.
+        int8_energy_pj: its MACs at the cost of an 8-bit MAC (`cmos45`).
+        fp32_energy_pj: the same in single precision.
+    """
+
+    macs: Whole
+    int8_energy_pj: Cost
+    fp32_energy_pj: Cost
+
+
+class BaselineTarget(msgspec.Struct, frozen=True):
+    """The baseline on one target."""
+
+    target: str
+    fits: bool
+    energy_pj: Cost | None
+    latency_ns: Cost | None
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """Another network on the same samples.
+
+    Fields:
+        file: its name.
+        network: as `program.network`, of the baseline.
+        sha256: as `program.sha256`.
+        accuracy: as `accuracy.integer`.
+        sops_per_sample: as `sops.per_sample`.
+        macs_per_sample: as `macs.per_sample`.
+        energy_pj: as `literature.energy_pj`.
+    """
+
+    file: str
+    network: str
+    sha256: str
+    accuracy: Share | None
+    sops_per_sample: Amount
+    macs_per_sample: Whole
+    energy_pj: Cost | None
+    targets: list[BaselineTarget]
+
+
+# --------------------------------------------------------------------------- documents
+
+
+class Counted(msgspec.Struct, kw_only=True):
+    """What both files hold.
+
+    Fields:
+        samples: how many samples were run.
+        time_steps: T.
+        verify.EXECUTOR: empty without `--verify`.
+    """
+
+    samples: Extent
+    time_steps: Extent
+    accuracy: Accuracy = Accuracy()
+    sops: Sops
+    macs: Macs
+    memory: MemoryUse
+    input: InputMessages
+    layers: list[LayerRow]
+    verify: dict[str, Comparison] = {}
+    program: ProgramOrigin
+    timing: Elapsed
+    run: Invocation
+    targets: list[TargetRow]
+    literature: Literature
+    ann: AnnRow
+    neurobench: NeuroBench
+
+
+class Compiled(Counted, kw_only=True):
+    """report.json of hmdf-compile.
+
+    Fields:
+        notes: what the compiler changed, and why.
+    """
+
+    notes: list[str] = []
+
+
+class Simulated(Counted, kw_only=True):
+    """out.json of hmdf-sim.
+
+    Fields:
+        predictions: null for data sets.
+        baseline: null without `--baseline`.
+    """
+
+    data: RunData | None = None
+    fidelity: list[NoiseRow] = []
+    predictions: list[PredictionRow] | None = None
+    sample: OneSample | None = None
+    baseline: Baseline | None = None

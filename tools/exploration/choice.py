@@ -8,34 +8,29 @@ from math import inf, sqrt
 
 import msgspec
 
-from .criteria import CORES_FIGURE, COSTS, ENERGY_FIGURE, LATENCY_FIGURE, MEMORY_FIGURE, Figure, describe, percent
-from .points import Point
+from ..documents.exploration import Point, WantedLimits
+from ..text import percent
+from .criteria import CORES, COSTS, ENERGY, LATENCY, MEMORY, Criterion, describe
 
-FRONT = (ENERGY_FIGURE, MEMORY_FIGURE, CORES_FIGURE)
+FRONT = (ENERGY, MEMORY, CORES)
 """Costs that span the front, with accuracy."""
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """What a setting must keep; None = anything. Energy in pJ, memory in bytes, latency in ns, accuracy 0..1."""
-
-    max_energy: float | None = None
-    max_memory: float | None = None
-    max_latency: float | None = None
-    max_cores: float | None = None
-    min_accuracy: float | None = None
+class Wanted(WantedLimits, frozen=True):
+    """What a setting must keep, and how points are held to it."""
 
     @property
     def given(self) -> list[str]:
         """Names of the limits that are set."""
         return [name for name in self.__struct_fields__ if getattr(self, name) is not None]
 
-    def without(self, name: str) -> Limits:
+    def without(self, name: str) -> Wanted:
         """The same without one limit."""
         return msgspec.structs.replace(self, **{name: None})
 
-    def only(self, name: str) -> Limits:
+    def only(self, name: str) -> Wanted:
         """One of the limits alone."""
-        return Limits(**{name: getattr(self, name)})
+        return Wanted(**{name: getattr(self, name)})
 
     def allow(self, point: Point) -> bool:
         """Whether a point keeps all limits; a figure that is not known keeps none."""
@@ -53,10 +48,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 _LIMITED = {
-    "max_energy": ENERGY_FIGURE,
-    "max_memory": MEMORY_FIGURE,
-    "max_latency": LATENCY_FIGURE,
-    "max_cores": CORES_FIGURE,
+    "max_energy": ENERGY,
+    "max_memory": MEMORY,
+    "max_latency": LATENCY,
+    "max_cores": CORES,
 }
 
 
@@ -67,7 +62,7 @@ class Choice(msgspec.Struct, frozen=True):
     why: list[str]
 
 
-def front(points: list[Point], costs: tuple[Figure, ...] = FRONT) -> set[str]:
+def front(points: list[Point], costs: tuple[Criterion, ...] = FRONT) -> set[str]:
     """Keys of the points that fit and that no other point of the same target beats.
 
     A point beats another when it is no worse in accuracy and in every cost, and better in one. An unknown cost is
@@ -85,7 +80,7 @@ def front(points: list[Point], costs: tuple[Figure, ...] = FRONT) -> set[str]:
     return {key for key in rows if not beaten(key)}
 
 
-def choose(points: list[Point], limits: Limits) -> Choice:
+def choose(points: list[Point], limits: Wanted) -> Choice:
     """The setting to take.
 
     Of the points that fit and keep all limits: with `min_accuracy` the cheapest, else the most accurate and then the
@@ -101,7 +96,7 @@ def choose(points: list[Point], limits: Limits) -> Choice:
     return Choice(best, _reasons(points, fitting, allowed, best, limits))
 
 
-def preference(limits: Limits) -> Callable[[Point], tuple]:
+def preference(limits: Wanted) -> Callable[[Point], tuple]:
     """The order of `choose` as a key for sorting, best first; whether the limits are kept is not asked."""
 
     def order(point: Point) -> tuple:
@@ -112,7 +107,7 @@ def preference(limits: Limits) -> Callable[[Point], tuple]:
     return order
 
 
-def preferred(points: list[Point], limits: Limits) -> Point:
+def preferred(points: list[Point], limits: Wanted) -> Point:
     """The first in the order of preference."""
     return min(points, key=preference(limits))
 
@@ -141,7 +136,7 @@ def _accuracy(point: Point) -> float:
     return 0.0 if point.accuracy is None else point.accuracy
 
 
-def _cost(figure: Figure, point: Point) -> float:
+def _cost(figure: Criterion, point: Point) -> float:
     value = figure.of(point)
     return inf if value is None else float(value)
 
@@ -149,7 +144,7 @@ def _cost(figure: Figure, point: Point) -> float:
 # ----------------------------------------------------------------------------- reasons
 
 
-def _reasons(points: list[Point], fitting: list[Point], allowed: list[Point], best: Point, limits: Limits) -> list[str]:
+def _reasons(points: list[Point], fitting: list[Point], allowed: list[Point], best: Point, limits: Wanted) -> list[str]:
     count = f"{len(fitting)} of {len(points)} points fit their target"
     if limits.given:
         kept = ", ".join(limits.text(name) for name in limits.given)
@@ -170,12 +165,12 @@ def _reasons(points: list[Point], fitting: list[Point], allowed: list[Point], be
     ]
 
 
-def _uncertain(best: Point, limits: Limits) -> list[str]:
+def _uncertain(best: Point, limits: Wanted) -> list[str]:
     """The range of an energy that rests on estimates, and whether the limit holds throughout."""
     cost = best.energy_pj
     if energy_is_exact(best) or cost is None:
         return []
-    low, high = (ENERGY_FIGURE.text(value) for value in (cost.low, cost.high))
+    low, high = (ENERGY.text(value) for value in (cost.low, cost.high))
     line = f"its energy lies between {low} and {high} (constants: {best.energy_status})"
     if limits.max_energy is not None and cost.high > limits.max_energy:
         line += "; the limit is kept by the typical value, not by the highest"
@@ -189,28 +184,28 @@ def energy_is_exact(point: Point) -> bool:
 
 def _cheaper(allowed: list[Point], best: Point) -> list[str]:
     """A setting with much less energy whose accuracy these samples cannot tell from the best."""
-    spent, error = ENERGY_FIGURE.of(best), standard_error(best)
+    spent, error = ENERGY.of(best), standard_error(best)
     if not spent:
         return []
     near = [p for p in allowed if _accuracy(p) >= _accuracy(best) - error]
-    other = min(near, key=lambda p: (_cost(ENERGY_FIGURE, p), p.target, p.setting))
-    saved = 1 - _cost(ENERGY_FIGURE, other) / spent
+    other = min(near, key=lambda p: (_cost(ENERGY, p), p.target, p.setting))
+    saved = 1 - _cost(ENERGY, other) / spent
     if saved <= 0:
         return []
     return [f"within its standard error of {percent(error)}, {saved:.0%} less energy: {summary(other)}"]
 
 
-def _elsewhere(allowed: list[Point], best: Point, limits: Limits) -> list[str]:
+def _elsewhere(allowed: list[Point], best: Point, limits: Wanted) -> list[str]:
     """The choice on each other target: their energies count different events, so the user must compare them."""
     targets = dict.fromkeys(p.target for p in allowed if p.target != best.target)
     return [f"elsewhere: {summary(preferred([p for p in allowed if p.target == t], limits))}" for t in targets]
 
 
-def _forgone(fitting: list[Point], best: Point, limits: Limits) -> list[str]:
+def _forgone(fitting: list[Point], best: Point, limits: Wanted) -> list[str]:
     """What the limits on cost exclude."""
     if limits.min_accuracy is not None or not limits.given:
         return []
-    top = preferred(fitting, Limits())
+    top = preferred(fitting, Wanted())
     return [f"without the limits: {summary(top)}"] if _accuracy(top) > _accuracy(best) else []
 
 
@@ -228,7 +223,7 @@ def _nothing_fits(points: list[Point]) -> list[str]:
     return lines
 
 
-def _nothing_allowed(fitting: list[Point], limits: Limits) -> list[str]:
+def _nothing_allowed(fitting: list[Point], limits: Wanted) -> list[str]:
     lines = [f"{len(fitting)} points fit their target, none keeps {', '.join(map(limits.text, limits.given))}"]
     alone = {name: [p for p in fitting if limits.only(name).allow(p)] for name in limits.given}
     for name, kept in alone.items():
@@ -245,7 +240,7 @@ def _nothing_allowed(fitting: list[Point], limits: Limits) -> list[str]:
 def _nearest(fitting: list[Point], name: str) -> str:
     """The point that comes closest to a limit."""
     if name == "min_accuracy":
-        return f"the highest is {summary(preferred(fitting, Limits()))}"
+        return f"the highest is {summary(preferred(fitting, Wanted()))}"
     figure = _LIMITED[name]
     known = [p for p in fitting if figure.of(p) is not None]
     if not known:

@@ -6,7 +6,7 @@ from itertools import product
 
 from hmdf.export.graph import FoldedFiring, FoldedGraph, FoldedPopulation
 
-from .points import Pools, Setting
+from ..documents.exploration import Pools, Setting
 
 MOST_BITS = 16
 """Widest message of a Program."""

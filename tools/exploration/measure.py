@@ -23,8 +23,8 @@ from hmdf.sim.encoder import normalise
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Result, Simulator
 
+from ..documents.exploration import Point, Setting
 from .grid import trained_bits
-from .points import Point, Setting
 from .workload import Workload
 
 FORMAT = 1

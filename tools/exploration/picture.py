@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmdf.tools.plots import DPI, new_figure, save, style
-
-from .choice import FRONT, Limits, front, preference
-from .criteria import ENERGY_FIGURE, Figure
-from .points import Point
+from ..documents.exploration import Point
+from ..plots import DPI, new_figure, save, style
+from .choice import FRONT, Wanted, front, preference
+from .criteria import ENERGY, Criterion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ LOGARITHMIC = 8.0
 _AXIS_LIMITS = {"energy": "max_energy", "memory": "max_memory", "cores": "max_cores"}
 
 
-def draw(points: list[Point], chosen: Point | None, limits: Limits, folder: Path) -> list[Path]:
+def draw(points: list[Point], chosen: Point | None, limits: Wanted, folder: Path) -> list[Path]:
     """Write exploration.png and exploration.svg; gives their paths.
 
     Raises:
@@ -43,7 +42,7 @@ def draw(points: list[Point], chosen: Point | None, limits: Limits, folder: Path
         return save(picture, folder, "exploration")
 
 
-def _panel(axes: Axes, figure: Figure, points: list[Point], chosen: Point | None, limits: Limits) -> None:
+def _panel(axes: Axes, figure: Criterion, points: list[Point], chosen: Point | None, limits: Wanted) -> None:
     known = {p.key: v for p in points if p.accuracy is not None and (v := figure.of(p)) is not None}
     if not known:
         axes.text(0.5, 0.5, f"no target says what its {figure.name} is", transform=axes.transAxes, ha="center")
@@ -61,13 +60,13 @@ def _panel(axes: Axes, figure: Figure, points: list[Point], chosen: Point | None
     _frame(axes, figure, [v / figure.divisor for v in known.values()], limits)
 
 
-def _name_settings(axes: Axes, figure: Figure, points: list[Point], chosen: Point | None) -> None:
+def _name_settings(axes: Axes, figure: Criterion, points: list[Point], chosen: Point | None) -> None:
     """The chosen point and those of the panel's front, most accurate first; no label covers another.
 
     Of several points at one place the preferred one gives its name.
     """
     best = front([p for p in points if figure.of(p) is not None], (figure,))
-    ranked = sorted((p for p in points if p.key in best), key=preference(Limits()))
+    ranked = sorted((p for p in points if p.key in best), key=preference(Wanted()))
     if chosen is not None and figure.of(chosen) is not None:
         ranked.insert(0, chosen)
     colours = dict(zip(dict.fromkeys(p.target for p in points), _colours(points), strict=True))
@@ -83,7 +82,7 @@ def _name_settings(axes: Axes, figure: Figure, points: list[Point], chosen: Poin
         axes.annotate(text, place, (6, -12), textcoords="offset points", color=colour, fontsize=8)
 
 
-def _frame(axes: Axes, figure: Figure, values: list[float], limits: Limits) -> None:
+def _frame(axes: Axes, figure: Criterion, values: list[float], limits: Wanted) -> None:
     bound = getattr(limits, _AXIS_LIMITS[figure.name])
     if bound is not None:
         axes.axvline(bound / figure.divisor, color="0.4", ls="--", lw=1)
@@ -100,14 +99,14 @@ def _frame(axes: Axes, figure: Figure, values: list[float], limits: Limits) -> N
     elif not figure.unit:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     unit = f" ({figure.unit})" if figure.unit else ""
-    typical = ", typical constants" if figure is ENERGY_FIGURE else ""
+    typical = ", typical constants" if figure is ENERGY else ""
     axes.set_xlabel(f"{figure.name}{unit}{typical}")
     axes.margins(x=0.12, y=0.08)
     axes.grid(color="0.92", lw=0.6)
     axes.set_axisbelow(True)
 
 
-def _places(points: list[Point], known: dict[str, float], figure: Figure) -> tuple[list[float], list[float]]:
+def _places(points: list[Point], known: dict[str, float], figure: Criterion) -> tuple[list[float], list[float]]:
     return [known[p.key] / figure.divisor for p in points], [100 * (p.accuracy or 0.0) for p in points]
 
 
@@ -127,7 +126,7 @@ def _legend(points: list[Point], chosen: Point | None) -> list[Any]:
     plain: dict[str, Any] = {"lw": 0, "color": "0.4", "ms": 5}
     handles.append(Line2D([], [], marker="o", alpha=0.4, label="another setting", **plain))
     if any(not p.fits for p in points):
-        handles.append(Line2D([], [], marker="x", label="does not fit (once mended)", **plain))
+        handles.append(Line2D([], [], marker="x", label="does not fit (once fixed)", **plain))
     if chosen is not None:
         ring: dict[str, Any] = {"ms": 11, "mfc": "none", "mec": "black", "mew": 1.5}
         handles.append(Line2D([], [], lw=0, marker="o", label="chosen", **ring))

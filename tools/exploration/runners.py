@@ -23,8 +23,8 @@ import hmdf
 from hmdf.extras import require
 from hmdf.sim.errors import HmdfError
 
+from ..documents.exploration import Point, Setting
 from .measure import measure
-from .points import Point, Setting
 from .workload import Workload
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import msgspec
 
 from hmdf.sim.files import write_whole
 
-from .points import Point
+from ..documents.exploration import Point
 
 
 class Store:

@@ -1,18 +1,14 @@
-"""Points as an aligned table, as a document, and what they miss."""
+"""Points as an aligned table, and what keeps them from their targets."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 from rich.console import Console
 
-from hmdf.hw_targets.schema import Cost
-from hmdf.tools.console import print_table, table
-
-from .choice import Choice, Limits, standard_error, summary
-from .criteria import percent, significant
-from .points import Point, Setting
+from ..console import print_table, table
+from ..documents.exploration import Point, Setting
+from ..text import in_units, number, percent
+from .choice import Choice, standard_error, summary
+from .criteria import exact
 
 SHOWN_POINTS = 60
 """Above it the table is of the fronts."""
@@ -40,11 +36,11 @@ def print_points(console: Console, points: list[Point], front: set[str], chosen:
             *(str(getattr(setting, field)) for field in varying),
             "" if point.accuracy is None else percent(point.accuracy),
             "" if point.accuracy is None else percent(standard_error(point)),
-            _triple(point.energy_pj, 1e6) + ("+" if point.energy_missing and point.energy_pj else ""),
-            "" if point.memory_bytes is None else significant(point.memory_bytes / 1e3),
-            "" if point.cores is None else f"{point.cores:,}",
-            "" if point.chips is None else f"{point.chips:,}",
-            "" if point.latency_ns is None else significant(point.latency_ns.typical / 1e3),
+            in_units(point.energy_pj, 1e6, exact) + ("+" if point.energy_missing and point.energy_pj else ""),
+            "" if point.memory_bytes is None else exact(point.memory_bytes / 1e3),
+            number(point.cores),
+            number(point.chips),
+            "" if point.latency_ns is None else exact(point.latency_ns.typical / 1e3),
             "yes" if point.fits else f"no: {len(point.findings)}",
         )
     print_table(console, grid, "chips", "+-", "latency (us)")
@@ -66,7 +62,7 @@ def print_findings(console: Console, points: list[Point]) -> None:
             for text in dict.fromkeys(f"{f.where}: {f.problem}; fix: {f.fix}" for f in point.findings):
                 count[text] = count.get(text, 0) + 1
         ranked = sorted(count, key=lambda text: -count[text])
-        console.print(f"\n{len(unfit)} points do not fit {target}; their figures hold once the findings are mended")
+        console.print(f"\n{len(unfit)} points do not fit {target}; their figures hold once the findings are fixed")
         for text in ranked[:SHOWN_FINDINGS]:
             console.print(f"  in {count[text]}: {text}", soft_wrap=True)
         if len(ranked) > SHOWN_FINDINGS:
@@ -81,16 +77,6 @@ def print_choice(console: Console, choice: Choice) -> None:
         console.print(f"  {line}", soft_wrap=True)
 
 
-def document(points: list[Point], front: set[str], choice: Choice, limits: Limits, about: dict[str, Any]) -> Any:
-    """exploration.json; its keys are described in docs/explore.md."""
-    return about | {
-        "limits": msgspec.to_builtins(limits),
-        "chosen": None if choice.point is None else choice.point.key,
-        "why": choice.why,
-        "points": [msgspec.to_builtins(point) | {"front": point.key in front} for point in points],
-    }
-
-
 def in_order(points: list[Point], targets: list[str]) -> list[Point]:
     """By target as the user named them, then by setting."""
 
@@ -98,10 +84,3 @@ def in_order(points: list[Point], targets: list[str]) -> list[Point]:
         return targets.index(point.target), point.setting
 
     return sorted(points, key=order)
-
-
-def _triple(cost: Cost | None, unit: float) -> str:
-    if cost is None:
-        return ""
-    values = [significant(value / unit) for value in (cost.low, cost.typical, cost.high)]
-    return values[1] if cost.low == cost.high else " - ".join(values)

@@ -23,12 +23,12 @@ from hmdf.hw_targets.schema import Target
 from hmdf.hw_targets.target import load_target
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Metadata, Preprocessing
-from hmdf.tools.console import normalised, to_program
-from hmdf.tools.model import TrainedModel
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import short_name
 
-from .points import Pools
+from ..documents.exploration import Pools
+from ..inputs import normalised, to_program
+from ..model import TrainedModel
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""Everything that a report says, as one document: what was measured, and what follows from it on each target.
-
-The HTML and Markdown forms show numbers of this document only; `--format json` is the document itself.
-"""
+"""The report's document: what was measured, and what follows from it on each target."""
 
 from __future__ import annotations
 
@@ -9,20 +6,36 @@ import hashlib
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import msgspec
+import numpy as np
 
 from hmdf.hw_targets.events import EventCounts
 from hmdf.hw_targets.on_targets import OnTarget, on_targets
 from hmdf.hw_targets.place.layers import READOUT
 from hmdf.hw_targets.place.placement import mesh_of
-from hmdf.hw_targets.schema import PURPOSES, Target
+from hmdf.hw_targets.price.references import neurobench
+from hmdf.hw_targets.schema import PURPOSES, Cost, Fact, Target
 from hmdf.hw_targets.target import load_target
-from hmdf.sim.contract import INPUT, Population, Synapse
+from hmdf.sim.contract import INPUT, Synapse, WeightedOp
 from hmdf.sim.program import Program
-from hmdf.tools.cost_tables import REFERENCE, on_targets_document
-from hmdf.tools.documents.measured import Compiled, Measured
+
+from ..documents.report import (
+    ComparedTarget,
+    CoreGrid,
+    Held,
+    Pace,
+    ProgramFacts,
+    Provenance,
+    ReadBy,
+    Report,
+    ReportLayer,
+    ReportTarget,
+    Role,
+    UsedFile,
+)
+from ..documents.run import Compiled, Simulated, TargetRow
+from ..simulation.counts import REFERENCE, ann_row, literature, target_row
 
 REFERENCE_COSTS = (
     "synaptic_op_energy",
@@ -32,19 +45,17 @@ REFERENCE_COSTS = (
     "fp32_mac_energy",
 )
 """Constants of the literature that a network is compared with others by."""
-COPIED = "samples", "time_steps", "accuracy", "sops", "macs", "memory", "input", "verify", "fidelity", "timing"
-"""Keys of out.json that the report repeats as they are."""
 
 
-def gather(
+def assemble(
     program: Program,
-    measured: Measured,
+    measured: Simulated,
     targets: list[Target],
     chips: int,
     files: list[Path],
     compiled: Compiled | None = None,
     advance: Callable[[int], None] = lambda done: None,
-) -> dict[str, Any]:
+) -> Report:
     """The document.
 
     Args:
@@ -54,162 +65,165 @@ def gather(
         compiled: what the compiler said, if its report.json is at hand.
         advance: called with 1 after each target.
     """
-    activity = measured.activity(program)
-    verdicts = []
+    events = _mean_events(program, measured)
+    spreads = {row.target: row for row in measured.targets}
+    on: list[OnTarget] = []
+    rows: list[ComparedTarget] = []
     for target in targets:
-        verdicts += on_targets(program, [target], activity, chips)
+        on += on_targets(program, [target], events, chips)
+        rows.append(_compared(target_row(on[-1]), spreads.get(target.name), target))
         advance(1)
-    plain: dict[str, Any] = msgspec.to_builtins(measured)
-    costs = on_targets_document(program, activity, verdicts)
-    spreads = {row["target"]: row for row in plain["targets"]}
-    for row, target in zip(costs["targets"], targets, strict=True):
-        for key in ("energy_spread_pj", "latency_spread_ns"):
-            row[key] = spreads.get(row["target"], {}).get(key)
-        row["sources"] = target.sources
-    origin = f"measured on {measured.samples:,} samples"
-    return {
-        "title": f"{program.metadata.network or 'network'} on {targets[0].title}",
-        **{key: plain[key] for key in COPIED},
-        "program": _program(program),
-        "layers": _layers(program, plain, verdicts[0], costs["targets"][0]),
-        "ends": _ends(verdicts[0], costs["targets"][0]),
-        "edges": _edges(program, activity),
-        "target": _target(targets[0], verdicts[0], chips, origin),
-        **costs,
-        "ann_constants": _ann_constants(),
-        "baseline": plain["baseline"],
-        "sample": plain["sample"],
-        "notes": compiled.notes if compiled is not None else [],
-        "provenance": _provenance(program, measured, compiled, files),
-    }
+    energies = rows[0].energy_by_layer_pj or {}
+    return Report(
+        title=f"{program.metadata.network or 'network'} on {targets[0].title}",
+        samples=measured.samples,
+        time_steps=measured.time_steps,
+        accuracy=measured.accuracy,
+        sops=measured.sops,
+        macs=measured.macs,
+        memory=measured.memory,
+        input=measured.input,
+        verify=measured.verify,
+        fidelity=measured.fidelity,
+        timing=measured.timing,
+        program=_facts(program),
+        layers=_layers(program, measured, on[0], energies),
+        ends={name: _held(on[0], energies, name) for name in (INPUT, READOUT)},
+        edges=_edges(program, events),
+        targets=rows,
+        target=_target(targets[0], on[0], chips, f"measured on {measured.samples:,} samples"),
+        literature=literature(program, events),
+        ann=ann_row(program),
+        neurobench=neurobench(program, events),
+        ann_constants=_ann_constants(),
+        baseline=measured.baseline,
+        sample=measured.sample,
+        notes=compiled.notes if compiled is not None else [],
+        provenance=_provenance(program, measured, compiled, files),
+    )
 
 
-def _program(program: Program) -> dict[str, Any]:
+def _mean_events(program: Program, measured: Simulated) -> EventCounts:
+    """Mean events per sample; their energy is the mean energy, for it is linear in them."""
+    layers = {layer.name: layer for layer in measured.layers}
+    messages = {INPUT: measured.input.spikes_per_sample}
+    messages |= {p.name: layers[p.name].spikes_per_sample or 0.0 for p in program.populations}
+    return EventCounts(
+        measured=True,
+        messages={name: np.array([mean]) for name, mean in messages.items()},
+        sops={s.name: np.array([layers[s.name].sops_per_sample or 0.0]) for s in program.synapses},
+        macs={s.name: float(layers[s.name].macs_per_sample or 0) for s in program.synapses},
+    )
+
+
+def _compared(row: TargetRow, measured: TargetRow | None, target: Target) -> ComparedTarget:
+    """A row with the spreads over the samples, which only the simulator knew."""
+    energy, latency = (None, None) if measured is None else (measured.energy_spread_pj, measured.latency_spread_ns)
+    spreads = {"energy_spread_pj": energy or None, "latency_spread_ns": latency or None}
+    return ComparedTarget(**(msgspec.structs.asdict(row) | spreads), sources=target.sources)
+
+
+def _facts(program: Program) -> ProgramFacts:
     about = program.metadata
-    return {
-        "sha256": program.sha256,
-        "network": about.network,
-        "data_set": about.data_set,
-        "class_names": list(about.class_names),
-        "compiled_for": about.target,
-        "state_bits": program.state_bits,
-        "accumulator_bits": program.accumulator_bits,
-        "input_shape": list(program.input.shape),
-        "input_bits": program.input.message.bits,
-        "input_signed": program.input.message.signed,
-        "neurons": sum(prod(p.shape) for p in program.populations),
-        "weights": sum(s.weight.size for s in program.synapses if s.weight is not None),
-    }
+    return ProgramFacts(
+        sha256=program.sha256,
+        network=about.network,
+        data_set=about.data_set,
+        class_names=list(about.class_names),
+        compiled_for=about.target,
+        state_bits=program.state_bits,
+        accumulator_bits=program.accumulator_bits,
+        input_shape=list(program.input.shape),
+        input_bits=program.input.message.bits,
+        input_signed=program.input.message.signed,
+        neurons=sum(prod(p.shape) for p in program.populations),
+        weights=sum(s.op.weight.size for s in program.synapses if isinstance(s.op, WeightedOp)),
+    )
 
 
-def _layers(
-    program: Program, measured: dict[str, Any], verdict: OnTarget, costs: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _layers(program: Program, measured: Simulated, on: OnTarget, energies: dict[str, Cost]) -> list[ReportLayer]:
     """The layers of out.json, each with what it costs on the target and the noise that it has."""
-    energies = costs.get("energy_by_layer_pj", {})
-    noise = {row["population"]: row for row in measured["fidelity"]}
+    noise = {row.population: row for row in measured.fidelity}
     rows = []
-    for layer in measured["layers"]:
-        name = layer["name"]
-        node = program.by_name[name]
+    for layer in measured.layers:
+        node = program.by_name[layer.name]
+        op = node.op if isinstance(node, Synapse) else None
+        held = msgspec.structs.asdict(_held(on, energies, layer.name))
         rows.append(
-            layer
-            | {
-                "role": "synapse" if isinstance(node, Synapse) else "population",
-                "weight_shape": list(node.weight.shape)
-                if isinstance(node, Synapse) and node.weight is not None
-                else None,
-                "energy_pj": energies.get(name),
-                **_held(verdict, name),
-                "noise": noise.get(name),
-            }
+            ReportLayer(
+                **msgspec.structs.asdict(layer),
+                **held,
+                role="synapse" if isinstance(node, Synapse) else "population",
+                weight_shape=list(op.weight.shape) if isinstance(op, WeightedOp) else None,
+                noise=noise.get(layer.name),
+            )
         )
     return rows
 
 
-def _held(verdict: OnTarget, name: str) -> dict[str, Any]:
-    """The cores that hold a layer of neurons, and the bytes it takes there by purpose; None for what is no layer."""
-    slices = verdict.mapping.slices if verdict.mapping is not None else []
-    held = [piece for piece in slices if piece.layer == name]
-    return {
-        "cores": sorted({piece.core for piece in held}),
-        "core_bytes": {p: sum(piece.bytes[p] for piece in held) for p in PURPOSES} if held else None,
-    }
+def _held(on: OnTarget, energies: dict[str, Cost], name: str) -> Held:
+    """What a node or an end of the network costs, the cores that hold it, and the bytes it takes there."""
+    held = [piece for piece in on.mapping.slices if piece.layer == name] if on.mapping is not None else []
+    return Held(
+        energy_pj=energies.get(name),
+        cores=sorted({piece.core for piece in held}),
+        core_bytes={p: sum(piece.bytes[p] for piece in held) for p in PURPOSES} if held else None,
+    )
 
 
-def _ends(verdict: OnTarget, costs: dict[str, Any]) -> dict[str, Any]:
-    """What the two ends of the network cost, which are no nodes of the program: the input and the read-out."""
-    energies = costs.get("energy_by_layer_pj", {})
-    return {name: {"energy_pj": energies.get(name), **_held(verdict, name)} for name in (INPUT, READOUT)}
-
-
-def _edges(program: Program, activity: EventCounts) -> list[dict[str, Any]]:
+def _edges(program: Program, events: EventCounts) -> list[ReadBy]:
     """Who reads whom, with the messages (or accumulators, from synapses: None) per sample."""
-    edges = []
+    edges: list[tuple[str, str, Role]] = []
     for node in program.nodes:
-        sources = (
-            [(node.source, "messages")] if isinstance(node, Synapse) else [(p.source, "current") for p in node.ports]
-        )
-        if isinstance(node, Population) and node.gate is not None:
-            sources.append((node.gate.source, "gate"))
-        edges += [{"source": source, "reader": node.name, "role": role} for source, role in sources]
-    edges.append({"source": program.readout.source, "reader": READOUT, "role": "current"})
-    for edge in edges:
-        sent = activity.messages.get(edge["source"])
-        edge["messages_per_sample"] = None if sent is None else float(sent[0])
-    return edges
+        if isinstance(node, Synapse):
+            edges.append((node.source, node.name, "messages"))
+            continue
+        edges += [(port.source, node.name, "current") for port in node.ports]
+        if node.gate is not None:
+            edges.append((node.gate.source, node.name, "gate"))
+    edges.append((program.readout.source, READOUT, "current"))
+    means = {name: float(sent[0]) for name, sent in events.messages.items()}
+    return [ReadBy(source, reader, role, means.get(source)) for source, reader, role in edges]
 
 
-def _target(target: Target, verdict: OnTarget, chips: int, origin: str) -> dict[str, Any]:
-    """The target of the report: where every slice lies, every row of the energy, every constant."""
-    result: dict[str, Any] = {
-        "name": target.name,
-        "title": target.title,
-        "summary": target.summary,
-        "chips_allowed": chips,
-        "limits": msgspec.to_builtins(target.limits),
-        "memory_per_core": target.memory_per_core,
-        "facts": msgspec.to_builtins(target.facts),
-        "mapping": None,
-        "mesh": None,
-        "energy_rows": [],
-        "timing": None,
-    }
-    if verdict.mapping is None or verdict.estimate is None:
+def _target(target: Target, on: OnTarget, chips: int, origin: str) -> ReportTarget:
+    """The target of the report; `origin` says where the message counts come from."""
+    result = ReportTarget(
+        name=target.name,
+        title=target.title,
+        summary=target.summary,
+        chips_allowed=chips,
+        limits=target.limits,
+        memory_per_core=target.memory_per_core,
+        facts=target.facts,
+    )
+    if on.mapping is None or on.estimate is None:
         return result
-    mesh = mesh_of(target, verdict.mapping.cores)
-    result["mapping"] = msgspec.to_builtins(verdict.mapping) | {"traffic": origin}
-    result["mesh"] = {"x": mesh.x.tolist(), "y": mesh.y.tolist()}
-    result["energy_rows"] = msgspec.to_builtins(verdict.estimate.energy.rows)
-    timing = verdict.estimate.timing
-    if timing is not None:
-        costs = {"step": timing.step, "sample": timing.sample, "period": timing.period}
-        result["timing"] = {key: msgspec.to_builtins(cost) for key, cost in costs.items()}
-        result["timing"] |= {"depth": timing.depth, "slowest_core": timing.slowest_core, "bound": timing.bound}
+    mesh = mesh_of(target, on.mapping.cores)
+    result.mapping = msgspec.structs.replace(on.mapping, traffic=origin)
+    result.mesh = CoreGrid(mesh.x.tolist(), mesh.y.tolist())
+    result.energy_rows = on.estimate.energy.rows
+    if on.estimate.timing is not None:
+        result.timing = msgspec.convert(on.estimate.timing, Pace, from_attributes=True)
     return result
 
 
-def _ann_constants() -> list[dict[str, Any]]:
+def _ann_constants() -> list[Fact]:
     """What the networks beside this one are costed with."""
     reference = load_target(REFERENCE)
     facts = [reference.fact(f"costs.{name}") for name in REFERENCE_COSTS]
-    return [msgspec.to_builtins(fact) | {"source": reference.sources[fact.source]} for fact in facts]
+    return [msgspec.structs.replace(fact, source=reference.sources[fact.source]) for fact in facts]
 
 
-def _provenance(program: Program, measured: Measured, compiled: Compiled | None, files: list[Path]) -> dict[str, Any]:
+def _provenance(program: Program, measured: Simulated, compiled: Compiled | None, files: list[Path]) -> Provenance:
     about = program.metadata
-    return {
-        "program_sha256": program.sha256,
-        "source_sha256": about.source_sha256,
-        "compiler_version": about.tool_version,
-        "calibration_data": about.calibration_data,
-        "calibration_samples": about.calibration_samples,
-        "measured": msgspec.to_builtins(measured.run),
-        "compiled": None if compiled is None else msgspec.to_builtins(compiled.run),
-        "files": [{"name": f.name, "sha256": hashlib.sha256(f.read_bytes()).hexdigest()} for f in files],
-    }
-
-
-def every_node(document: dict[str, Any]) -> list[str]:
-    """Names in the order of the graph, from "input" to "readout"."""
-    return [INPUT, *(layer["name"] for layer in document["layers"]), READOUT]
+    return Provenance(
+        program_sha256=program.sha256,
+        source_sha256=about.source_sha256,
+        compiler_version=about.tool_version,
+        calibration_data=about.calibration_data,
+        calibration_samples=about.calibration_samples,
+        measured=measured.run,
+        compiled=None if compiled is None else compiled.run,
+        files=[UsedFile(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files],
+    )

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from hmdf.tools.text import COUNTED_BY
+from hmdf.hw_targets.schema import Cost, triple
 
+from ..documents.report import Report
+from ..documents.run import NoiseRow
+from ..text import COUNTED_BY, Style, count, decibel, duration, energy, percent, size
 from .html.layer_charts import EVENTS
-from .html.markup import count, decibel, duration, energy, percent, size
 from .html.sources import fact_value
 
 ANNS = ("8-bit", "int8"), ("fp32", "fp32")
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """The document (see `assemble.gather`) as GitHub-flavoured Markdown."""
+def markdown(report: Report) -> str:
+    """The report as GitHub-flavoured Markdown."""
     parts = [
-        f"# {_safe(document['title'])}",
-        *_verdict(document),
-        *_layers(document),
-        *_energy(document),
-        *_targets(document),
-        *_networks(document),
-        *_verification(document),
-        *_provenance(document),
-        *_constants(document),
+        f"# {_safe(report.title)}",
+        *_overview(report),
+        *_layers(report),
+        *_energy(report),
+        *_targets(report),
+        *_networks(report),
+        *_verification(report),
+        *_provenance(report),
+        *_constants(report),
     ]
     return "\n".join(parts) + "\n"
 
 
-def _safe(text: Any) -> str:
+def _safe(text: object) -> str:
     """Text that Markdown shows as it is."""
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))
 
 
-def _code(text: Any) -> str:
+def _code(text: object) -> str:
     """Text as code; a backtick or a bar cannot end it."""
     return f"`{' '.join(str(text).split()).replace('`', chr(39)).replace('|', '¦')}`"
 
@@ -46,136 +47,131 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["", *lines]
 
 
-def _show(value: float | None, style: Callable[[float], str]) -> str:
+def _show(value: float | None, style: Style) -> str:
     return "–" if value is None else style(value)
 
 
-def _range(cost: dict[str, float] | None, style: Callable[[float], str]) -> str:
+def _range(cost: Cost | None, style: Style) -> str:
     if cost is None:
         return "–"
-    if cost["low"] == cost["high"]:
-        return style(cost["typical"])
-    return " – ".join(style(cost[key]) for key in ("low", "typical", "high"))
+    return style(cost.typical) if cost.low == cost.high else " – ".join(map(style, triple(cost)))
 
 
-def _verdict(document: dict[str, Any]) -> list[str]:
-    row, accuracy = document["targets"][0], document["accuracy"]
-    text = "Fits" if row["fits"] else "**Does not fit**"
+def _overview(report: Report) -> list[str]:
+    row, accuracy = report.targets[0], report.accuracy
+    text = "Fits" if row.fits else "**Does not fit**"
     rows = [
-        ["fits", f"{text} {_safe(row['title'])}"],
-        ["accuracy as integers", _show(accuracy["integer"], percent)],
-        ["accuracy of the float network", _show(accuracy["float"], percent)],
-        ["same class", _show(accuracy["agreement"], percent)],
-        ["energy per sample", f"{_range(row['energy_pj'], energy)} ({row['energy_status'] or 'not known'})"],
-        ["latency", _range(row["latency_ns"], duration)],
-        ["memory on the chip", _show(row["memory_bytes"], size)],
-        ["memory of the program", size(document["memory"]["total_bytes"])],
-        ["cores", _show(row["cores"], count)],
-        ["chips", _show(row["chips"], count)],
-        ["SOPs per sample", count(document["sops"]["per_sample"])],
-        ["MACs per sample", count(document["macs"]["per_sample"])],
-        ["samples", count(document["samples"])],
+        ["fits", f"{text} {_safe(row.title)}"],
+        ["accuracy as integers", _show(accuracy.integer, percent)],
+        ["accuracy of the float network", _show(accuracy.floating, percent)],
+        ["same class", _show(accuracy.agreement, percent)],
+        ["energy per sample", f"{_range(row.energy_pj, energy)} ({row.energy_status or 'not known'})"],
+        ["latency", _range(row.latency_ns, duration)],
+        ["memory on the chip", _show(row.memory_bytes, size)],
+        ["memory of the program", size(report.memory.total_bytes)],
+        ["cores", _show(row.cores, count)],
+        ["chips", _show(row.chips, count)],
+        ["SOPs per sample", count(report.sops.per_sample)],
+        ["MACs per sample", count(report.macs.per_sample)],
+        ["samples", count(report.samples)],
     ]
     lines = _table(["", ""], rows)
-    for finding in row["findings"]:
-        message, fix = _safe(finding["message"]), _safe(finding["fix"])
-        lines += ["", f"* {_code(finding['node'])}: {message}. Mend: {fix}"]
+    for finding in row.findings:
+        lines += ["", f"* {_code(finding.where)}: {_safe(finding.problem)}. Fix: {_safe(finding.fix)}"]
     return lines
 
 
-def _layers(document: dict[str, Any]) -> list[str]:
+def _layers(report: Report) -> list[str]:
     rows = [
         [
-            _code(layer["name"]),
-            layer["kind"].replace("_", " "),
-            "×".join(map(str, layer["shape"])),
-            _show(layer["sops_per_sample"], count),
-            _show(layer["macs_per_sample"], count),
-            percent(layer["spike_density"]),
-            _show(layer["weight_bytes"], size),
-            f"{layer['register_bits']} / {layer['register_limit']}",
-            _range(layer["energy_pj"], energy),
-            _noise(layer["noise"]),
+            _code(layer.name),
+            layer.kind.replace("_", " "),
+            "×".join(map(str, layer.shape)),
+            _show(layer.sops_per_sample, count),
+            _show(layer.macs_per_sample, count),
+            percent(layer.spike_density),
+            _show(layer.weight_bytes, size),
+            f"{layer.register_bits} / {layer.register_limit}",
+            _range(layer.energy_pj, energy),
+            _noise(layer.noise),
         ]
-        for layer in document["layers"]
+        for layer in report.layers
     ]
     head = ["layer", "kind", "shape", "SOPs", "MACs", "density", "weights", "register bits", "energy", "SQNR"]
     return ["", "## Layers", *_table(head, rows)]
 
 
-def _noise(noise: dict[str, Any] | None) -> str:
+def _noise(noise: NoiseRow | None) -> str:
     if noise is None:
         return "–"
-    return "exact" if noise["sqnr_db"] is None else decibel(noise["sqnr_db"])
+    return "exact" if noise.sqnr_db is None else decibel(noise.sqnr_db)
 
 
-def _energy(document: dict[str, Any]) -> list[str]:
-    events = document["targets"][0].get("energy_by_constant_pj", {})
+def _energy(report: Report) -> list[str]:
+    events = report.targets[0].energy_by_constant_pj or {}
     rows = [[EVENTS.get(name, name), _range(cost, energy)] for name, cost in events.items()]
     return ["", "## Energy by kind of event", *_table(["event", "low – typical – high"], rows)] if rows else []
 
 
-def _targets(document: dict[str, Any]) -> list[str]:
+def _targets(report: Report) -> list[str]:
     rows = [
         [
-            _safe(row["title"]),
-            "yes" if row["fits"] else f"no ({len(row['findings'])})",
-            _show(row["cores"], count),
-            _show(row["chips"], count),
-            _range(row["energy_pj"], energy),
-            row["energy_status"] or "–",
-            _range(row["latency_ns"], duration),
+            _safe(row.title),
+            "yes" if row.fits else f"no ({len(row.findings)})",
+            _show(row.cores, count),
+            _show(row.chips, count),
+            _range(row.energy_pj, energy),
+            row.energy_status or "–",
+            _range(row.latency_ns, duration),
         ]
-        for row in document["targets"]
+        for row in report.targets
     ]
     head = ["target", "fits (findings)", "cores", "chips", "energy", "constants", "latency"]
     return ["", "## Targets", *_table(head, rows)]
 
 
-def _networks(document: dict[str, Any]) -> list[str]:
-    literature, baseline = document["literature"], document["baseline"]
-    rows = [["this program", _range(literature["energy_pj"], energy)]]
-    for counted in literature["conventions"]:
-        if counted["name"] in COUNTED_BY:
-            rows.append([COUNTED_BY[counted["name"]], energy(counted["energy_pj"])])
+def _networks(report: Report) -> list[str]:
+    literature, baseline = report.literature, report.baseline
+    rows = [["this program", _range(literature.energy_pj, energy)]]
+    rows += [[COUNTED_BY[one.name], energy(one.energy_pj)] for one in literature.conventions if one.name in COUNTED_BY]
     if baseline is not None:
-        name = _safe(f"baseline {baseline['network']} ({baseline['file']})")
-        rows.append([name, _range(baseline["energy_pj"], energy)])
-    rows += [[f"its {name} ANN", _range(document["ann"][f"{key}_energy_pj"], energy)] for name, key in ANNS]
+        name = _safe(f"baseline {baseline.network} ({baseline.file})")
+        rows.append([name, _range(baseline.energy_pj, energy)])
+    rows += [[f"its {name} ANN", _range(getattr(report.ann, f"{key}_energy_pj"), energy)] for name, key in ANNS]
     head = ["network", "energy per sample, 45 nm"]
     return ["", "## Other networks, on the literature's constants", *_table(head, rows)]
 
 
-def _verification(document: dict[str, Any]) -> list[str]:
+def _verification(report: Report) -> list[str]:
     rows = [
-        [_safe(name), "yes" if v["bit_exact"] else "**no**", count(v["compared"]), count(v["samples"])]
-        for name, v in document["verify"].items()
+        [_safe(name), "yes" if v.bit_exact else "**no**", count(v.compared), count(v.samples)]
+        for name, v in report.verify.items()
     ]
     head = ["executor", "bit-exact", "integers compared", "samples"]
     return ["", "## Verification", *_table(head, rows)] if rows else []
 
 
-def _provenance(document: dict[str, Any]) -> list[str]:
-    about = document["provenance"]
-    run = about["measured"]
-    lines = [f"* command: {_code(run['command'])}", f"* finished: {_safe(run['finished'])}"]
-    lines += [f"* {_safe(name)} {_safe(version)}" for name, version in run["versions"].items()]
-    lines += [f"* program: {_code(about['program_sha256'])}"]
-    lines += [f"* {_safe(file['name'])}: {_code(file['sha256'])}" for file in about["files"]]
-    lines += [f"* note: {_safe(note)}" for note in document["notes"]]
+def _provenance(report: Report) -> list[str]:
+    about = report.provenance
+    run = about.measured
+    lines = [f"* command: {_code(run.command)}", f"* finished: {_safe(run.finished)}"]
+    lines += [f"* {_safe(name)} {_safe(version)}" for name, version in run.versions.items()]
+    lines += [f"* program: {_code(about.program_sha256)}"]
+    lines += [f"* {_safe(file.name)}: {_code(file.sha256)}" for file in about.files]
+    lines += [f"* note: {_safe(note)}" for note in report.notes]
     return ["", "## Provenance", "", *lines]
 
 
-def _constants(document: dict[str, Any]) -> list[str]:
-    sources = document["targets"][0]["sources"]
+def _constants(report: Report) -> list[str]:
+    sources = report.targets[0].sources
     rows = [
         [
-            _code(f["key"]),
+            _code(f.key),
             _safe(fact_value(f)),
-            f["status"],
-            _safe(sources.get(f["source"], f["source"])),
-            _safe(f["note"]),
+            f.status,
+            _safe(sources.get(f.source, f.source)),
+            _safe(f.note),
         ]
-        for f in document["target"]["facts"]
+        for f in report.target.facts
     ]
     return ["", "## Constants", *_table(["key", "value", "status", "source", "note"], rows)]

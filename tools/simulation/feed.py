@@ -23,7 +23,7 @@ WHITE = 255.0
 """The brightest value of an image file. It stands for the divisor of the data that a program was trained on."""
 
 
-class Samples:
+class Feed:
     """A data set as a program takes it: normalised values, and the messages they become."""
 
     def __init__(self, program: Program, data: Dataset | Pictures) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, isqrt
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,17 @@ from hmdf.sim.program import Program
 from hmdf.train.data import Dataset
 from hmdf.train.data.picture_files import Pictures
 
+from ..documents.run import OneSample, Picture, SpikeMaps
+
 PICTURE_PIXELS, MAP_PIXELS = 64, 16
 """Longest side of the picture and of a map of spikes; larger ones are summed over squares."""
 MAP_STEPS = 16
 """Time-steps that maps are kept of."""
 
 
-def sample_document(
+def one_sample(
     program: Program, executor: Executor, data: Dataset | Pictures, messages: NDArray, index: int = 0
-) -> dict[str, Any]:
+) -> OneSample:
     """Picture, spikes of every population over time, and how the logits grow, for one sample.
 
     Args:
@@ -32,14 +34,14 @@ def sample_document(
     taps = executor.run(program, shown)
     sent = {INPUT: np.broadcast_to(shown[0], (program.time_steps, *program.input.shape))}
     sent |= {name: values[0] for name, values in taps.messages.items()}
-    return {
-        "index": index,
-        "label": None if data.labels is None else int(data.labels[index]),
-        "predicted": int(taps.logits[0].argmax()),
-        "picture": picture(np.asarray(data.inputs[index : index + 1])[0]),
-        "logits_by_step": _logits_by_step(program, sent).tolist(),
-        "layers": [_layer(name, values) for name, values in sent.items()],
-    }
+    return OneSample(
+        index=index,
+        label=None if data.labels is None else int(data.labels[index]),
+        predicted=int(taps.logits[0].argmax()),
+        picture=picture(np.asarray(data.inputs[index : index + 1])[0]),
+        logits_by_step=_logits_by_step(program, sent).tolist(),
+        layers=[_maps(name, values) for name, values in sent.items()],
+    )
 
 
 def _logits_by_step(program: Program, sent: dict[str, NDArray]) -> NDArray[np.float64]:
@@ -50,15 +52,12 @@ def _logits_by_step(program: Program, sent: dict[str, NDArray]) -> NDArray[np.fl
     return gains.cumsum(axis=0) * program.readout.scale
 
 
-def _layer(name: str, messages: NDArray) -> dict[str, Any]:
+def _maps(name: str, messages: NDArray) -> SpikeMaps:
     """Spikes (non-zero messages) of every step, and where they are: |message| summed over channels, per square."""
     maps = np.stack([_map(step) for step in np.abs(messages[:MAP_STEPS].astype(np.int64))])
-    return {
-        "name": name,
-        "spikes_by_step": np.count_nonzero(messages.reshape(len(messages), -1), axis=1).tolist(),
-        "map_shape": list(maps.shape),
-        "map": maps.ravel().tolist(),
-    }
+    steps, height, width = maps.shape
+    spikes = np.count_nonzero(messages.reshape(len(messages), -1), axis=1)
+    return SpikeMaps(name, spikes.tolist(), (steps, height, width), maps.ravel().tolist())
 
 
 def _map(values: NDArray) -> NDArray:
@@ -79,7 +78,7 @@ def _squares(plane: NDArray, longest: int) -> NDArray:
     return padded.reshape(height, size, width, size).sum(axis=(1, 3))
 
 
-def picture(raw: NDArray) -> dict[str, Any] | None:
+def picture(raw: NDArray) -> Picture | None:
     """A raw sample as 8-bit pixels: grey, RGB, or events (red: first polarity, blue: second, summed over frames).
 
     None for a sample that is no picture.
@@ -91,5 +90,6 @@ def picture(raw: NDArray) -> dict[str, Any] | None:
     planes = np.stack([_squares(plane, PICTURE_PIXELS) for plane in raw.astype(np.float64)], axis=-1)
     low = min(0.0, float(planes.min()))
     pixels = np.rint((planes - low) / max(float(planes.max()) - low, 1e-12) * 255).astype(int)
-    kind = ("grey", "events", "rgb")[len(raw) - 1]
-    return {"kind": kind, "shape": list(pixels.shape), "values": pixels.ravel().tolist()}
+    kinds: tuple[Literal["grey", "events", "rgb"], ...] = ("grey", "events", "rgb")
+    height, width, channels = pixels.shape
+    return Picture(kinds[channels - 1], (height, width, channels), pixels.ravel().tolist())

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Result
-from hmdf.tools.console import load_data, print_table, progress, table
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
 from hmdf.train.data.picture_files import Pictures, is_picture, load_pictures
 from hmdf.train.data.registry import is_named
 
-ROWS = 100
-"""Predictions that are printed; the JSON has all."""
+from ..console import progress
+from ..documents.run import PredictionRow
+from ..inputs import load_data
 
 
 def load_samples(
@@ -43,35 +41,19 @@ def load_samples(
         return load_pictures(path, program.input.shape, program.metadata.class_names, split, samples, advance)
 
 
-def predictions_document(program: Program, data: Dataset | Pictures, result: Result) -> list[dict[str, Any]] | None:
-    """What the program says of each image (key `predictions` of out.json); None for samples that are no image files.
-
-    The score is the largest logit, the margin how far it is above the second, both as real numbers.
-    """
-    if not isinstance(data, Pictures):
-        return None
+def predictions(program: Program, data: Pictures, result: Result) -> list[PredictionRow]:
+    """What the program says of each image."""
     names = program.metadata.class_names or tuple(str(number) for number in range(program.classes))
     logits = np.sort(result.logits, axis=1) * program.readout.scale
     second = logits[:, -2] if program.classes > 1 else logits[:, -1]
     return [
-        {
-            "file": str(file),
-            "label": None if data.labels is None else int(data.labels[index]),
-            "predicted": int(result.predictions[index]),
-            "class_name": names[result.predictions[index]],
-            "score": float(logits[index, -1]),
-            "margin": float(logits[index, -1] - second[index]),
-        }
+        PredictionRow(
+            file=str(file),
+            label=None if data.labels is None else int(data.labels[index]),
+            predicted=int(result.predictions[index]),
+            class_name=names[result.predictions[index]],
+            score=float(logits[index, -1]),
+            margin=float(logits[index, -1] - second[index]),
+        )
         for index, file in enumerate(data.files)
     ]
-
-
-def print_predictions(screen: Console, rows: list[dict[str, Any]]) -> None:
-    """A table of file, class, score and margin."""
-    screen.print("\npredictions (score: the largest logit; margin: above the second)", style="bold")
-    grid = table("file", "class", "score", "margin", left=2)
-    for row in rows[:ROWS]:
-        grid.add_row(row["file"], row["class_name"], f"{row['score']:.3f}", f"{row['margin']:.3f}")
-    print_table(screen, grid)
-    if len(rows) > ROWS:
-        screen.print(f"and {len(rows) - ROWS:,} more: --json FILE has all of them", style="dim")

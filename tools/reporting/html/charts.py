@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import ceil, floor, log10
 
 import msgspec
 
+from hmdf.hw_targets.schema import Cost, triple
+
+from ...text import Style
 from .markup import Child, Markup, el, join
 
 
@@ -63,10 +66,10 @@ def legend(*names: tuple[str, str]) -> Markup:
 
 
 class Span(msgspec.Struct, frozen=True):
-    """One row of a chart of ranges: low, typical, high; None where nothing is known."""
+    """One row of a chart of ranges; `cost` is None where nothing is known."""
 
     label: Child
-    figures: tuple[float, float, float] | None
+    cost: Cost | None
     value: Child
     kind: str
 
@@ -78,9 +81,9 @@ class Scale(msgspec.Struct, frozen=True):
     last: float
 
     @classmethod
-    def over(cls, values: Sequence[float]) -> Scale:
-        """The decades around positive values."""
-        positive = [v for v in values if v > 0] or [1.0]
+    def over(cls, costs: Sequence[Cost]) -> Scale:
+        """The decades around the positive values of ranges."""
+        positive = [value for cost in costs for value in triple(cost) if value > 0] or [1.0]
         first = floor(log10(min(positive)))
         return cls(first, max(first + 1, ceil(log10(max(positive)) - 1e-9)))
 
@@ -89,7 +92,7 @@ class Scale(msgspec.Struct, frozen=True):
         """From one positive value to another."""
         return cls(log10(low), log10(high))
 
-    def ticks(self, style: Callable[[float], str]) -> list[tuple[float, str]]:
+    def ticks(self, style: Style) -> list[tuple[float, str]]:
         """Whole decades with their names, at most six of them."""
         step = ceil((self.last - self.first) / 5)
         decades = [10.0**e for e in range(ceil(self.first), floor(self.last) + 1, step)]
@@ -111,15 +114,15 @@ def spans(rows: Sequence[Span], scale: Scale, ticks: Sequence[tuple[float, str]]
 
 
 def _span(row: Span, scale: Scale, lines: Sequence[Markup]) -> Markup:
-    track = el("span", *lines, span_marks(row.figures, scale), cls="track")
+    track = el("span", *lines, span_marks(row.cost, scale), cls="track")
     return el("li", el("span", row.label, cls="label"), track, el("span", row.value, cls="value"), cls=row.kind)
 
 
-def span_marks(figures: tuple[float, float, float] | None, scale: Scale) -> Markup:
+def span_marks(cost: Cost | None, scale: Scale) -> Markup:
     """The line and the dot alone."""
-    if figures is None:
+    if cost is None:
         return join()
-    low, typical, high = (scale.at(v) for v in figures)
+    low, typical, high = (scale.at(value) for value in triple(cost))
     line = el("i", cls="line", style=f"left:{low:.2f}%;width:{high - low:.2f}%")
     return join(line, el("i", cls="dot", style=f"left:{typical:.2f}%"))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from hmdf.hw_targets.place.layers import READOUT
+from hmdf.hw_targets.price.cost import Spread
+from hmdf.hw_targets.schema import PURPOSES, Cost, triple
+from hmdf.sim.contract import INPUT
 
-from hmdf.hw_targets.schema import PURPOSES
-
+from ...documents.report import ReportLayer
+from ...text import count, decibel, energy, percent, size
 from .charts import Bar, Scale, Span, bars, legend, spans
-from .markup import Child, Markup, Numbers, count, decibel, el, energy, join, percent, size
+from .markup import Child, Markup, Numbers, el, join
 
 EVENTS = {
     "synaptic_op_energy": "Synaptic operations",
@@ -33,69 +36,63 @@ def _card(title: str, about: Child, *content: Child) -> Markup:
     return el("article", el("h3", title), el("p", about, cls="sub"), *content, cls="card")
 
 
-def _of_role(numbers: Numbers, role: str) -> list[tuple[str, dict[str, Any]]]:
-    """Pointer and layer of every synapse or population."""
-    layers = numbers.value("/layers")
-    return [(f"/layers/{i}", layer) for i, layer in enumerate(layers) if layer["role"] == role]
+def _synapses(numbers: Numbers) -> list[ReportLayer]:
+    return [layer for layer in numbers.report.layers if layer.role == "synapse"]
+
+
+def _populations(numbers: Numbers) -> list[ReportLayer]:
+    return [layer for layer in numbers.report.layers if layer.role == "population"]
 
 
 def _operations(numbers: Numbers) -> Markup:
     rows = []
-    for at, layer in _of_role(numbers, "synapse"):
-        dense = bool(layer["macs_per_sample"])
-        key = "macs_per_sample" if dense else "sops_per_sample"
-        rows.append(Bar(layer["name"], [(2 if dense else 1, layer[key] or 0)], numbers.show(f"{at}/{key}", count)))
+    for layer in _synapses(numbers):
+        field, series = ("macs_per_sample", 2) if layer.macs_per_sample else ("sops_per_sample", 1)
+        value = numbers.show(layer, field, count)
+        rows.append(Bar(layer.name, [(series, layer.macs_per_sample or layer.sops_per_sample or 0)], value))
+    sops, show = numbers.report.sops, numbers.show
     about = join(
-        "Per sample: ", numbers.show("/sops/per_sample", count), " SOPs (from ",
-        numbers.show("/sops/smallest", count), " to ", numbers.show("/sops/largest", count), ") and ",
-        numbers.show("/macs/per_sample", count), " MACs. As Spikformer counts SOPs: ",
-        numbers.show("/sops/conventional_per_sample", count), ".",
+        "Per sample: ", show(sops, "per_sample", count), " SOPs (from ", show(sops, "smallest", count), " to ",
+        show(sops, "largest", count), ") and ", show(numbers.report.macs, "per_sample", count),
+        " MACs. As Spikformer counts SOPs: ", show(sops, "conventional_per_sample", count), ".",
     )  # fmt: skip
     keys = legend(("s1", "SOPs: spikes meeting weights"), ("s2", "MACs: dense messages"))
     return _card("Operations", about, keys, bars(rows))
 
 
 def _energy_by_event(numbers: Numbers) -> Markup | None:
-    row = numbers.value("/targets/0")
-    if row["energy_pj"] is None:
+    row = numbers.report.targets[0]
+    if row.energy_pj is None:
         return None
-    costs = row["energy_by_constant_pj"]
-    scale = Scale.over([cost[key] for cost in costs.values() for key in ("low", "typical", "high")])
-    total = row["energy_pj"]["typical"]
-    rows = [_event(numbers, name, total) for name in costs]
+    costs = row.energy_by_constant_pj or {}
+    scale = Scale.over(list(costs.values()))
+    rows = [_event(numbers, name, cost, row.energy_pj.typical) for name, cost in costs.items()]
     about: list[Child] = ["Low to high, with a dot at typical and its share of the total; the axis is logarithmic."]
-    if row["energy_spread_pj"] is not None:
+    if isinstance(spread := row.energy_spread_pj, Spread):
         about += [
-            " Over the samples, at typical constants: ", numbers.show("/targets/0/energy_spread_pj/smallest", energy),
-            " – ", numbers.show("/targets/0/energy_spread_pj/largest", energy), ".",
+            " Over the samples, at typical constants: ", numbers.show(spread, "smallest", energy),
+            " – ", numbers.show(spread, "largest", energy), ".",
         ]  # fmt: skip
-    if row["energy_missing"]:
-        missing = ", ".join(EVENTS.get(name, name).lower() for name in row["energy_missing"])
+    if row.energy_missing:
+        missing = ", ".join(EVENTS.get(name, name).lower() for name in row.energy_missing)
         about.append(f" Not known for this target, and in no sum: {missing}.")
     return _card("Energy by kind of event", about, spans(rows, scale, scale.ticks(energy)))
 
 
-def _event(numbers: Numbers, name: str, total: float) -> Span:
-    at = f"/targets/0/energy_by_constant_pj/{name}"
-    cost = numbers.value(at)
-    share = cost["typical"] / total if total else 0
+def _event(numbers: Numbers, name: str, cost: Cost, total: float) -> Span:
+    share = cost.typical / total if total else 0
     text = el("small", "<1%" if 0 < share < 0.01 else f"{share:.0%}")
-    figures = (cost["low"], cost["typical"], cost["high"]) if cost["high"] else None
-    return Span(EVENTS.get(name, name), figures, [numbers.show(f"{at}/typical", energy), text], "event")
+    return Span(EVENTS.get(name, name), cost if cost.high else None, [numbers.typical(cost, energy), text], "event")
 
 
 def _energy_by_layer(numbers: Numbers) -> Markup | None:
-    places = [("input", "/ends/input", 3)]
-    places += [
-        (layer["name"], f"/layers/{index}", 1 if layer["role"] == "synapse" else 3)
-        for index, layer in enumerate(numbers.value("/layers"))
+    report = numbers.report
+    places = [
+        (INPUT, report.ends[INPUT].energy_pj, 3),
+        *((layer.name, layer.energy_pj, 1 if layer.role == "synapse" else 3) for layer in report.layers),
+        (READOUT, report.ends[READOUT].energy_pj, 3),
     ]
-    places.append(("readout", "/ends/readout", 3))
-    rows = [
-        _energy_bar(numbers, name, f"{at}/energy_pj", series)
-        for name, at, series in places
-        if numbers.value(f"{at}/energy_pj") is not None
-    ]
+    rows = [_energy_bar(numbers, name, cost, series) for name, cost, series in places if cost is not None]
     if not rows:
         return None
     keys = legend(("s1", "operations of synapses"), ("s3", "updates and messages of populations"))
@@ -103,83 +100,79 @@ def _energy_by_layer(numbers: Numbers) -> Markup | None:
     return _card("Energy by layer", about, keys, bars(rows))
 
 
-def _energy_bar(numbers: Numbers, name: str, at: str, series: int) -> Bar:
-    cost = numbers.value(at)
-    note = f"{name}: {energy(cost['low'])} – {energy(cost['typical'])} – {energy(cost['high'])}"
-    whisker = (cost["low"], cost["high"]) if cost["low"] != cost["high"] else None
-    return Bar(name, [(series, cost["typical"])], numbers.show(f"{at}/typical", energy), whisker, note=note)
+def _energy_bar(numbers: Numbers, name: str, cost: Cost, series: int) -> Bar:
+    note = f"{name}: {' – '.join(map(energy, triple(cost)))}"
+    whisker = (cost.low, cost.high) if cost.low != cost.high else None
+    return Bar(name, [(series, cost.typical)], numbers.typical(cost, energy), whisker, note=note)
 
 
 def _density(numbers: Numbers) -> Markup:
     rows = [
         Bar(
-            layer["name"],
-            [(2 if layer["signed"] else 1, layer["spike_density"])],
-            numbers.show(f"{at}/spike_density", percent),
+            layer.name, [(2 if layer.signed else 1, layer.spike_density)], numbers.show(layer, "spike_density", percent)
         )
-        for at, layer in _of_role(numbers, "population")
+        for layer in _populations(numbers)
     ]
     keys = legend(("s1", "spikes"), ("s2", "signed messages (dense by nature)"))
     return _card("Density", "Share of neurons and time-steps with a non-zero message.", keys, bars(rows, 1.0))
 
 
 def _memory(numbers: Numbers) -> Markup:
-    held = [layer for _, layer in _of_role(numbers, "population") if layer["core_bytes"]]
-    if held:
-        held.append({"name": "readout", **numbers.value("/ends/readout")})
+    held = [(layer.name, layer.core_bytes) for layer in _populations(numbers) if layer.core_bytes]
     if not held:
         rows = [
-            Bar(layer["name"], [(1, layer["weight_bytes"])], numbers.show(f"{at}/weight_bytes", size))
-            for at, layer in _of_role(numbers, "synapse")
-            if layer["weight_bytes"]
+            Bar(layer.name, [(1, layer.weight_bytes)], numbers.show(layer, "weight_bytes", size))
+            for layer in _synapses(numbers)
+            if layer.weight_bytes
         ]
         return _card("Memory", "Weights of every layer at their true width.", bars(rows))
-    used = [p for p in PURPOSES if any(layer["core_bytes"][p] for layer in held)]
+    held.append((READOUT, numbers.report.ends[READOUT].core_bytes or dict.fromkeys(PURPOSES, 0)))
+    used = [p for p in PURPOSES if any(by_purpose[p] for _, by_purpose in held)]
     rows = []
-    for layer in held:
-        parts = [(PURPOSES.index(p) + 1, layer["core_bytes"][p]) for p in used]
-        note = ", ".join(f"{p} {size(layer['core_bytes'][p])}" for p in used)
-        total = size(sum(layer["core_bytes"].values()))
-        rows.append(Bar(layer["name"], parts, total, note=f"{layer['name']}: {note}"))
+    for name, by_purpose in held:
+        parts = [(PURPOSES.index(p) + 1, by_purpose[p]) for p in used]
+        note = ", ".join(f"{p} {size(by_purpose[p])}" for p in used)
+        rows.append(Bar(name, parts, size(sum(by_purpose.values())), note=f"{name}: {note}"))
     totals: list[Child] = ["On all cores, by layer of neurons: "]
     for p in used:
-        totals += [f"{p} ", numbers.show(f"/targets/0/memory_by_purpose/{p}", size), "; " if p != used[-1] else "."]
+        shown = numbers.show(numbers.report.targets[0], "memory_by_purpose", size, p)
+        totals += [f"{p} ", shown, "; " if p != used[-1] else "."]
     keys = legend(*((f"s{PURPOSES.index(p) + 1}", p) for p in used))
     return _card("Memory on the chip", totals, keys, bars(rows))
 
 
 def _head_room(numbers: Numbers) -> Markup:
+    layers = numbers.report.layers
     rows = []
-    for index, layer in enumerate(numbers.value("/layers")):
-        at = f"/layers/{index}"
-        need, limit = layer["register_bits"], layer["register_limit"]
-        text = join(numbers.show(f"{at}/register_bits", count), " / ", numbers.show(f"{at}/register_limit", count))
-        over = layer.get("state_can_saturate")
-        note = f"{layer['name']}: needs {need} of {limit} bits"
-        note += "; beyond that it is clamped, and every clamp is counted" if over else "; it cannot overflow"
-        rows.append(Bar(layer["name"], [(2 if over else 1, need)], text, note=note))
-    limit = max(layer["register_limit"] for layer in numbers.value("/layers"))
-    most = max(limit, max(layer["register_bits"] for layer in numbers.value("/layers")))
+    for layer in layers:
+        need, limit = (numbers.show(layer, field, count) for field in ("register_bits", "register_limit"))
+        series, beyond = 1, "it cannot overflow"
+        if layer.state_can_saturate:
+            series, beyond = 2, "beyond that it is clamped, and every clamp is counted"
+        note = f"{layer.name}: needs {layer.register_bits} of {layer.register_limit} bits; {beyond}"
+        parts = [(series, layer.register_bits)]
+        rows.append(Bar(layer.name, parts, join(need, " / ", limit), note=note))
+    most = max(max(layer.register_bits, layer.register_limit) for layer in layers)
     keys = legend(("s1", "cannot overflow"), ("s2", "clamped at its limit, and counted"))
-    about = "Bits that each accumulator or membrane can need for any input at all, proven, of those it has."
-    clipped = sum(layer["message_saturations"] or 0 for layer in numbers.value("/layers"))
-    saturated = sum(layer["state_saturations"] or 0 for layer in numbers.value("/layers"))
-    counted = f" Counted on the samples: {saturated:,} membranes and {clipped:,} messages at their limit."
-    return _card("Head-room, proven", about + counted, keys, bars(rows, float(most)))
+    clipped = sum(layer.message_saturations or 0 for layer in layers)
+    saturated = sum(layer.state_saturations or 0 for layer in layers)
+    about = (
+        "Bits that each accumulator or membrane can need for any input at all, proven, of those it has. "
+        f"Counted on the samples: {saturated:,} membranes and {clipped:,} messages at their limit."
+    )
+    return _card("Head-room, proven", about, keys, bars(rows, float(most)))
 
 
 def _noise(numbers: Numbers) -> Markup | None:
     rows = []
-    for at, layer in _of_role(numbers, "population"):
-        noise = layer["noise"]
+    for layer in _populations(numbers):
+        noise = layer.noise
         if noise is None:
             continue
-        exact = noise["sqnr_db"] is None
-        value: Child = "exact" if exact else numbers.show(f"{at}/noise/sqnr_db", decibel)
-        own = noise["own_sqnr_db"]
-        alone = "exact" if own is None else decibel(own)
-        note = f"{layer['name']}: {alone} of this layer alone"
-        rows.append(Bar(layer["name"], [(1, max(noise["sqnr_db"] or 0, 0))], value, mark=own, note=note))
+        value: Child = "exact" if noise.sqnr_db is None else numbers.show(noise, "sqnr_db", decibel)
+        alone = "exact" if noise.own_sqnr_db is None else decibel(noise.own_sqnr_db)
+        note = f"{layer.name}: {alone} of this layer alone"
+        rows.append(Bar(layer.name, [(1, max(noise.sqnr_db or 0, 0))], value, mark=noise.own_sqnr_db, note=note))
     if not rows:
         return None
     keys = legend(("s1", "with the noise of all layers before"), ("mark", "of this layer alone"))

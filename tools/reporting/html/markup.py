@@ -5,13 +5,18 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from html import escape
-from math import floor, log10
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from hmdf.hw_targets.schema import Cost
+
+from ...documents.report import Report
+from ...text import Style
 
 VOID = {"img", "input", "meta", "br", "path", "circle", "line", "use"}
 
@@ -52,91 +57,60 @@ def join(*children: Child) -> Markup:
 # ----------------------------------------------------------------------------- numbers
 
 
-def percent(value: float) -> str:
-    """Two digits after the point; three where two would round to all or nothing."""
-    if value in (0, 1):
-        return f"{value:.0%}"
-    return f"{value:.2%}" if 0.0005 <= value < 0.9995 else f"{value:.3%}"
-
-
-def whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def count(value: float) -> str:
-    """Whole below a million; with three digits after the point above."""
-    if value >= 1e6:
-        return f"{value / 1e6:,.3f} M"
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def decibel(value: float) -> str:
-    return f"{value:.1f} dB"
-
-
-def energy(picojoules: float) -> str:
-    return _prefixed(picojoules * 1e-12, "J")
-
-
-def duration(nanoseconds: float) -> str:
-    return _prefixed(nanoseconds * 1e-9, "s")
-
-
-def size(octets: float) -> str:
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if octets >= factor:
-            return f"{_three(octets / factor)} {unit}"
-    return f"{octets:.0f} B"
-
-
-def _prefixed(value: float, unit: str) -> str:
-    for factor, prefix in ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")):
-        if value >= factor * 0.9995:
-            return f"{_three(value / factor)} {prefix}{unit}"
-    return f"{_three(value / 1e-12)} p{unit}" if value else f"0 {unit}"
-
-
-def _three(value: float) -> str:
-    """Three significant digits without an exponent."""
-    decimals = 2 - floor(log10(value)) if value else 0
-    return f"{round(value, decimals):,.{max(decimals, 0)}f}"
-
-
-def step(key: str) -> str:
-    """One step of a JSON pointer."""
-    return key.replace("~", "~0").replace("/", "~1")
-
-
 class Numbers:
     """The document of the report, for elements that show one of its numbers.
 
-    A number is asked for by its JSON pointer (RFC 6901), so what the page shows is what the JSON says.
+    A number is asked for by the part of the document that holds it and its name there; the page states its exact value
+    and its JSON pointer (RFC 6901), so that what is shown can be found in `--format json`.
     """
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.document = document
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._pointers: dict[int, str] = {}
+        self._index(report, "")
 
-    def value(self, pointer: str) -> Any:
-        """What stands at a pointer such as "/layers/3/bits"."""
-        found: Any = self.document
-        for step in pointer.split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            found = found[int(key)] if isinstance(found, list) else found[key]
-        return found
+    def _index(self, value: object, pointer: str) -> None:
+        """Keep where every struct stands; of one that stands in two places the first."""
+        parts: Iterable[tuple[object, object]] = ()
+        if isinstance(value, msgspec.Struct):
+            self._pointers.setdefault(id(value), pointer)
+            parts = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+        elif isinstance(value, dict):
+            parts = value.items()
+        elif isinstance(value, list | tuple):
+            parts = enumerate(value)
+        for key, part in parts:
+            if isinstance(part, msgspec.Struct | dict | list | tuple):
+                self._index(part, f"{pointer}/{_step(key)}")
 
-    def show(self, pointer: str, style: Callable[[float], str]) -> Markup:
-        """The number as text, with its exact value and pointer beside it; a dash for None."""
-        value = self.value(pointer)
-        if value is None:
-            return Markup("–")
-        return el("data", style(value), value=repr(value), data_key=pointer)
+    def show(self, holder: msgspec.Struct, name: str, style: Style, key: str | int | None = None) -> Markup:
+        """A number of a part of the document as text, with its exact value and pointer beside it; a dash for None.
 
-    def triple(self, pointer: str, style: Callable[[float], str]) -> Markup:
-        """low – high of a cost, or its one value."""
-        cost = self.value(pointer)
-        if cost["low"] == cost["high"]:
-            return self.show(f"{pointer}/typical", style)
-        return join(self.show(f"{pointer}/low", style), " – ", self.show(f"{pointer}/high", style))
+        Args:
+            name: the field.
+            key: in that field, where it is a list or a dict.
+        """
+        value = getattr(holder, name)
+        field = next(field for field in msgspec.structs.fields(holder) if field.name == name)
+        pointer = f"{self._pointers[id(holder)]}/{field.encode_name}"
+        if key is not None:
+            value, pointer = value[key], f"{pointer}/{_step(key)}"
+        return Markup("–") if value is None else el("data", style(value), value=repr(value), data_key=pointer)
+
+    def typical(self, cost: Cost | None, style: Style) -> Markup:
+        """The middle of a range."""
+        return Markup("–") if cost is None else self.show(cost, "typical", style)
+
+    def ends(self, cost: Cost | None, style: Style) -> Markup:
+        """low – high of a range, or its one value."""
+        if cost is None or cost.low == cost.high:
+            return self.typical(cost, style)
+        return join(self.show(cost, "low", style), " – ", self.show(cost, "high", style))
+
+
+def _step(key: object) -> str:
+    """One step of a JSON pointer."""
+    return str(key).replace("~", "~0").replace("/", "~1")
 
 
 # ---------------------------------------------------------------------------- pictures

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from .markup import Child, Markup, Numbers, count, el, join, percent, size, step, whole
+import msgspec
+
+from hmdf.hw_targets.schema import Fact
+
+from ...documents.report import Report
+from ...text import count, number, percent, size
+from .markup import Child, Markup, Numbers, el, join
 
 WORDS = {
     "SOP": "synaptic operation: one non-zero spike meets one non-zero weight. Where nothing is sent, nothing is spent.",
@@ -31,16 +38,15 @@ def _pairs(*rows: tuple[Child, Child]) -> Markup:
 
 def _verification(numbers: Numbers) -> Markup:
     rows: list[tuple[Child, Child]] = []
-    for name, verdict in numbers.value("/verify").items():
+    for name, one in numbers.report.verify.items():
         label = "simulator = reference" if name == "reference" else name
-        at = f"/verify/{step(name)}"
-        if verdict["bit_exact"]:
+        if one.first_mismatch is None:
             outcome: Child = [
-                "equal: ", numbers.show(f"{at}/compared", whole), " integers, ", numbers.show(f"{at}/samples", count),
-                " samples, ", numbers.show(f"{at}/populations", count), " populations",
+                "equal: ", numbers.show(one, "compared", number), " integers, ", numbers.show(one, "samples", count),
+                " samples, ", numbers.show(one, "populations", count), " populations",
             ]  # fmt: skip
         else:
-            where = verdict["first_mismatch"] or {}
+            where = msgspec.structs.asdict(one.first_mismatch)
             outcome = "DIFFERS, first at " + ", ".join(f"{key} {value}" for key, value in where.items())
         rows.append((label, outcome))
     content = _pairs(*rows) if rows else el("p", "Not verified: hmdf-sim --verify reference,onnx,lava", cls="sub")
@@ -49,74 +55,69 @@ def _verification(numbers: Numbers) -> Markup:
 
 
 def _metrics(numbers: Numbers) -> Markup:
-    at = "/neurobench"
+    metrics, show = numbers.report.neurobench, numbers.show
+    operations = metrics.synaptic_operations
     rows = (
-        ("Footprint", numbers.show(f"{at}/footprint", size)),
-        ("Connection sparsity", numbers.show(f"{at}/connection_sparsity", percent)),
-        ("Activation sparsity", numbers.show(f"{at}/activation_sparsity", percent)),
-        ("Effective MACs", numbers.show(f"{at}/synaptic_operations/Effective_MACs", count)),
-        ("Effective ACs", numbers.show(f"{at}/synaptic_operations/Effective_ACs", count)),
-        ("Dense operations", numbers.show(f"{at}/synaptic_operations/Dense", count)),
-        ("Membrane updates", numbers.show(f"{at}/membrane_updates", count)),
+        ("Footprint", show(metrics, "footprint", size)),
+        ("Connection sparsity", show(metrics, "connection_sparsity", percent)),
+        ("Activation sparsity", show(metrics, "activation_sparsity", percent)),
+        ("Effective MACs", show(operations, "Effective_MACs", count)),
+        ("Effective ACs", show(operations, "Effective_ACs", count)),
+        ("Dense operations", show(operations, "Dense", count)),
+        ("Membrane updates", show(metrics, "membrane_updates", count)),
     )
     about = el("p", "Under the names of the NeuroBench community, per sample.", cls="sub")
     return el("article", el("h3", "NeuroBench metrics"), about, _pairs(*rows), cls="card")
 
 
-def provenance(numbers: Numbers) -> Markup:
+def provenance(report: Report) -> Markup:
     """Hashes, versions and commands."""
-    about = numbers.value("/provenance")
-    program, run, compiled = numbers.value("/program"), about["measured"], about["compiled"]
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    about, program, run = report.provenance, report.program, report.provenance.measured
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     rows: list[tuple[Child, Child]] = [
-        *([("Compiled with", el("code", compiled["command"]))] if compiled else []),
-        ("Measured with", el("code", run["command"])),
-        ("Finished", run["finished"]),
-        ("Versions", f"{versions}; {run['machine']}"),
-        ("Program SHA-256", el("code", about["program_sha256"])),
-        ("Trained model SHA-256", el("code", about["source_sha256"] or "not recorded")),
-        ("Compiled by", f"hmdf {about['compiler_version']} for {program['compiled_for'] or 'no target'}"),
-        ("Calibrated on", f"{about['calibration_samples']:,} samples of {about['calibration_data'] or 'unnamed data'}"),
-        ("Size", f"{program['neurons']:,} neurons, {program['weights']:,} weights"),
+        *([("Compiled with", el("code", about.compiled.command))] if about.compiled else []),
+        ("Measured with", el("code", run.command)),
+        ("Finished", run.finished),
+        ("Versions", f"{versions}; {run.machine}"),
+        ("Program SHA-256", el("code", about.program_sha256)),
+        ("Trained model SHA-256", el("code", about.source_sha256 or "not recorded")),
+        ("Compiled by", f"hmdf {about.compiler_version} for {program.compiled_for or 'no target'}"),
+        ("Calibrated on", f"{about.calibration_samples:,} samples of {about.calibration_data or 'unnamed data'}"),
+        ("Size", f"{program.neurons:,} neurons, {program.weights:,} weights"),
     ]
-    rows += [(f"SHA-256 of {file['name']}", el("code", file["sha256"])) for file in about["files"]]
-    notes = numbers.value("/notes")
-    listed = el("ul", *(el("li", note) for note in notes)) if notes else None
-    return join(_pairs(*rows), el("h3", "Notes of the compiler") if notes else None, listed)
+    rows += [(f"SHA-256 of {file.name}", el("code", file.sha256)) for file in about.files]
+    notes = [el("h3", "Notes of the compiler"), el("ul", *(el("li", note) for note in report.notes))]
+    return join(_pairs(*rows), notes if report.notes else None)
 
 
-def constants(numbers: Numbers) -> Markup:
+def constants(report: Report) -> Markup:
     """All numbers of the target, then those of the others that entered a figure."""
-    target, rows = numbers.value("/target"), numbers.value("/targets")
-    first = join(el("p", target["summary"], cls="sub"), _facts(target["facts"], rows[0]["sources"]))
+    first = join(el("p", report.target.summary, cls="sub"), _facts(report.target.facts, report.targets[0].sources))
     others = [
-        el("details", el("summary", row["title"]), _facts(row["constants"], row["sources"]))
-        for row in rows[1:]
-        if row.get("constants")
+        el("details", el("summary", row.title), _facts(row.constants, row.sources))
+        for row in report.targets[1:]
+        if row.constants
     ]
-    ann = el(
-        "details",
-        el("summary", "Other networks, on the literature's constants"),
-        _facts(numbers.value("/ann_constants"), {}),
-    )
+    literature = el("summary", "Other networks, on the literature's constants")
+    ann = el("details", literature, _facts(report.ann_constants, {}))
     return join(first, el("h3", "Constants of the targets compared"), *others, ann)
 
 
-def _facts(facts: list[dict[str, Any]], sources: dict[str, str]) -> Markup:
+def _facts(facts: Sequence[Fact], sources: dict[str, str]) -> Markup:
     return el("ul", *(_fact(fact, sources) for fact in facts), cls="facts")
 
 
-def _fact(fact: dict[str, Any], sources: dict[str, str]) -> Markup:
-    status = el("span", fact["status"], cls=f"status {fact['status']}")
-    source = el("small", "Source: ", sources.get(fact["source"], fact["source"]))
-    note = el("small", fact["note"]) if fact["note"] else None
-    return el("li", el("code", fact["key"]), el("b", fact_value(fact)), status, el("div", note, source))
+def _fact(fact: Fact, sources: dict[str, str]) -> Markup:
+    status = el("span", fact.status, cls=f"status {fact.status}")
+    source = el("small", "Source: ", sources.get(fact.source, fact.source))
+    note = el("small", fact.note) if fact.note else None
+    return el("li", el("code", fact.key), el("b", fact_value(fact)), status, el("div", note, source))
 
 
-def fact_value(fact: dict[str, Any]) -> str:
+def fact_value(fact: Fact) -> str:
     """The value as text: low – typical – high of a cost, names of a list."""
-    unit = f" {fact['unit']}" if fact["unit"] else ""
-    value = fact["value"]
+    unit = f" {fact.unit}" if fact.unit else ""
+    value = fact.value
     if isinstance(value, dict):
         low, typical, high = (value[key] for key in ("low", "typical", "high"))
         return f"{typical:g}{unit}" if low == high else f"{low:g} – {typical:g} – {high:g}{unit}"

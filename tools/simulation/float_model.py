@@ -1,0 +1,97 @@
+"""The float network that a program came from, beside the program: accuracy, agreement, quantization noise."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmdf.sim.errors import InputError
+from hmdf.sim.program import Program
+from hmdf.sim.simulator import Result
+
+from ..console import progress
+from ..documents.run import Accuracy, NoiseRow
+from ..model import TrainedModel
+from .feed import Feed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hmdf.export.graph import FoldedGraph
+
+NOISE_SAMPLES = 128
+"""Samples that quantization noise is measured on, at most."""
+BATCH = 64
+
+
+def accuracies(module: nn.Module, feed: Feed, result: Result) -> Accuracy:
+    """Accuracy of both, and how often they agree."""
+    expected, labels = _predictions(module, feed), feed.data.labels
+    return Accuracy(
+        floating=None if labels is None else float(np.mean(expected == labels)),
+        integer=result.accuracy,
+        agreement=float(np.mean(expected == result.predictions)),
+    )
+
+
+def _predictions(module: nn.Module, feed: Feed) -> NDArray:
+    """The classes of the float network for the samples of a feed."""
+    import torch
+
+    from hmdf.train.online import run
+
+    steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
+    predictions = []
+    with torch.inference_mode(), progress("float model", len(feed)) as advance:
+        for start in range(0, len(feed), BATCH):
+            part = torch.from_numpy(feed.x(start, start + BATCH).astype(np.float32))
+            predictions.append(run(module, part, steps).sum(0).argmax(1).numpy())
+            advance(len(part))
+    return np.concatenate(predictions)
+
+
+def noise(program: Program, path: Path, trained: TrainedModel, feed: Feed) -> list[NoiseRow]:
+    """The noise of every population; None decibels where the program is exact.
+
+    Args:
+        path: of the trained model, for messages.
+
+    Raises:
+        InputError: it is another network.
+    """
+    from hmdf.export.fidelity import measure
+
+    graph = _float_graph(program, path, trained, feed.x(0, 1))
+    x = feed.x(0, NOISE_SAMPLES)
+    with progress("quantization noise", len(x)) as advance:
+        rows = measure(program, graph, x, progress=advance)
+    return [NoiseRow(row.population, row.bits, row.lsb, _finite(row.sqnr), _finite(row.own_sqnr)) for row in rows]
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _float_graph(program: Program, path: Path, trained: TrainedModel, x: NDArray) -> FoldedGraph:
+    """The float network whose populations the program has; it may have more of them (its spikes in single bits)."""
+    import torch
+
+    from hmdf.export.graph import FoldedPopulation
+    from hmdf.export.passes.fold import fold
+    from hmdf.export.passes.merge_pools import merge_pools
+    from hmdf.export.passes.trace import trace
+
+    if trained.input_shape not in (None, program.input.shape):
+        raise InputError(f"{path}: takes samples of {trained.input_shape}, the program {program.input.shape}")
+    example = torch.from_numpy(x.astype(np.float32))
+    graph = fold(trace(trained.module, example[:, 0] if program.input.timing == "frames" else example))
+    own = {(p.name, p.shape) for p in program.populations}
+    for form in (graph, merge_pools(graph)):
+        populations = {(n.name, n.shape) for n in form.nodes if isinstance(n, FoldedPopulation)}
+        if populations <= own and (form.time_steps, form.readout_classes) == (program.time_steps, program.classes):
+            return form
+    raise InputError(f"{path}: is not the network that the program was compiled from: their layers differ")
