@@ -5,9 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hmdf.sim import storage
+from hmdf.tools.documents.files import read
+from hmdf.tools.documents.keys import DOCUMENTS, described, refresh
+from hmdf.tools.documents.run import Compiled, Simulated
 
 ROOT = Path(__file__).parents[2]
 NUMBER = (int, float)
@@ -64,6 +68,9 @@ MAPS = {
     "targets[].energy_by_layer_pj": "NODE",
     "targets[].energy_by_constant_pj": "CONSTANT",
     "targets[].memory_by_purpose": "PURPOSE",
+    "slices[].bytes": "NAME",
+    "core_use[].bytes": "NAME",
+    "travel": "NAME",
 }
 """Objects whose keys are names; docs/reports.md writes a word in capitals for them."""
 
@@ -128,15 +135,44 @@ def test_no_float_model_no_float_accuracy(call, demo, tmp_path):
     assert isinstance(accuracy["integer"], float)
 
 
-def test_the_document_describes_every_key(out, report):
+@pytest.mark.parametrize("name", ["reports.md", "explore.md"])
+def test_the_tables_of_the_documents_are_those_of_the_types(name):
+    text = (ROOT / "docs" / name).read_text()
+    assert refresh(text) == text, f"run: python -m hmdf.tools.documents.keys docs/{name}"
+
+
+def test_every_type_has_its_table():
+    tables = {
+        **described((ROOT / "docs" / "reports.md").read_text()),
+        **described((ROOT / "docs" / "explore.md").read_text()),
+    }
+    assert set(tables) == set(DOCUMENTS)
+    told = tables["Simulated"] | tables["Compiled"]
+    assert told == {field for kind in (Simulated, Compiled) for field in kind.__struct_fields__}
+
+
+def test_what_is_written_is_what_is_read(out, report, demo, tmp_path):
+    (tmp_path / "out.json").write_text(json.dumps(out | {"a_key_of_a_later_version": 1}))
+    assert msgspec.json.decode(msgspec.json.encode(read(tmp_path / "out.json", Simulated))) == out
+    assert msgspec.json.decode(msgspec.json.encode(read(demo.report, Compiled))) == report
+
+
+def test_the_document_describes_every_key(out, report, demo):
     text = (ROOT / "docs" / "reports.md").read_text()
-    described = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-    assert len(described) == len(set(described))
-    found = paths(out) | paths(report)
-    assert found <= set(described)
+    mapping = json.loads((demo.report.parent / "mapping.json").read_text())
+    keys = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(keys) == len(set(keys))
+    found = paths(out) | paths(report) | paths(mapping)
+    assert found <= set(keys)
     parents = {path.removesuffix("[]") for key in found for path in prefixes(key)}
-    absent = {key for key in described if key not in found | parents}
-    occasional = ("verify.EXECUTOR.first_mismatch.", "targets[].findings[].", "baseline.", "predictions[].")
+    absent = {key for key in keys if key not in found | parents}
+    occasional = (
+        "verify.EXECUTOR.first_mismatch.",
+        "targets[].findings[].",
+        "targets[].constants[].",
+        "baseline.",
+        "predictions[].",
+    )
     assert {key for key in absent if not key.startswith(occasional)} == set()
 
 

@@ -31,9 +31,9 @@ class Accuracy(msgspec.Struct, frozen=True, rename={"floating": "float"}):
     """Shares of the samples.
 
     Fields:
-        floating: for which the float model gives the label's class; null without `--against`.
+        floating: share of samples for which the float model gives the label's class; null without `--against`.
         integer: the same for the program; null in report.json and for images without labels.
-        agreement: to which both give the same class; null without `--against`.
+        agreement: share of samples to which both give the same class; null without `--against`.
     """
 
     floating: Share | None = None
@@ -102,7 +102,7 @@ class InputMessages(msgspec.Struct, omit_defaults=True):
 
 
 class LayerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A synapse or a population.
+    """A synapse or a population; what does not apply to its kind is null or left out.
 
     Fields:
         kind: `conv2d`, `linear`, `channel_conv`, `sum_pool`, `max_pool`; `relay`, `hybrid_firing`, `parallel_firing`,
@@ -319,7 +319,7 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         core_lower_bound: no mapping can use fewer cores.
         core_bound_by: the limit of a core that the bound comes from.
         core_ratio: cores / bound: 1 is optimal.
-        energy_by_layer_pj.NODE: the same by synapse, population, `input`, `readout`; `chip` is static power.
+        energy_by_layer_pj.NODE: `energy_pj` by synapse, population, `input`, `readout`; `chip` is static power.
         energy_by_constant_pj.CONSTANT: the same by the target's constant that it was computed with.
         energy_spread_pj: over the samples, from the typical constants.
         latency_spread_ns: over the samples, each at the slowest core of its own mean step.
@@ -423,7 +423,7 @@ class Counted(msgspec.Struct, kw_only=True):
     Fields:
         samples: how many samples were run.
         time_steps: T.
-        verify.EXECUTOR: empty without `--verify`.
+        verify.EXECUTOR: one for each name given to `--verify`.
     """
 
     samples: Extent
