@@ -104,7 +104,7 @@ def _add_synapse(wiring: Wiring, program: Program, synapse: Synapse) -> None:
             _add_convolution(wiring, synapse, op, synapse.weight, source)
         case SumPool() as op:
             ones = np.ones((source[0], 1, *op.kernel), np.int8)
-            _add_convolution(wiring, synapse, Conv2d(op.stride, op.padding, (1, 1), source[0]), ones, source)
+            _add_convolution(wiring, synapse, Conv2d(ones, 1, op.stride, op.padding, (1, 1), source[0]), ones, source)
         case MaxPool() as op:
             wiring.add(
                 synapse.name,

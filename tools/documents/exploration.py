@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -13,64 +13,39 @@ Pools = Literal["keep", "merge"]
 
 
 class Setting(msgspec.Struct, frozen=True, order=True):
-    """What is varied.
+    """What is varied."""
 
-    Fields:
-        spike_bits: of graded spikes; a population that training quantised to fewer keeps those.
-        time_steps: the first k steps of the trained ones.
-        message_bits, input_bits, weight_bits: as the options.
-        pools: `merge` folds average pools into the next synapses.
-    """
-
-    spike_bits: int
-    time_steps: int
-    message_bits: int = 16
-    input_bits: int = 8
-    weight_bits: int = 8
-    pools: Pools = "keep"
+    spike_bits: Annotated[int, "of graded spikes; a population that training quantised to fewer keeps those"]
+    time_steps: Annotated[int, "the first k steps of the trained ones"]
+    message_bits: Annotated[int, "as the options"] = 16
+    input_bits: Annotated[int, "as the options"] = 8
+    weight_bits: Annotated[int, "as the options"] = 8
+    pools: Annotated[Pools, "`merge` folds average pools into the next synapses"] = "keep"
 
 
 class Point(msgspec.Struct, frozen=True):
-    """A setting on a target, as measured; figures are None where they are not known.
+    """A setting on a target, as measured; figures are None where they are not known."""
 
-    Fields:
-        key: identifies model, compiler, samples, setting and target.
-        findings: why it does not fit; its other figures hold once they are fixed. Empty when it fits.
-        notes: what the compiler changed, such as fewer bits where an accumulator could overflow.
-        samples: simulated.
-        program_sha256: of the program.
-        correct: samples whose class is the label's.
-        accuracy: correct / samples.
-        energy_pj, latency_ns: per sample.
-        energy_status: the weakest status of its constants.
-        energy_missing: constants that the target does not know; its energy is then incomplete.
-        memory_bytes: all memories of all cores.
-        cores, chips: of the mapping.
-        sops_per_sample, macs_per_sample: counted.
-        saturations: clamps of states and messages that fired.
-        seconds: that compiling, simulating and costing took.
-    """
-
-    key: str
+    key: Annotated[str, "identifies model, compiler, samples, setting and target"]
     target: str
     setting: Setting
-    findings: list[Finding]
-    notes: list[str]
-    samples: int
-    program_sha256: str | None = None
-    correct: int | None = None
-    accuracy: float | None = None
-    energy_pj: Cost | None = None
-    energy_status: Status | None = None
-    energy_missing: tuple[str, ...] = ()
-    latency_ns: Cost | None = None
-    memory_bytes: int | None = None
-    cores: int | None = None
-    chips: int | None = None
-    sops_per_sample: float | None = None
-    macs_per_sample: float | None = None
-    saturations: int | None = None
-    seconds: float = 0.0
+    findings: Annotated[list[Finding], "empty when it fits; else the figures hold once they are fixed"]
+    notes: Annotated[list[str], "what the compiler changed, such as fewer bits where an accumulator could overflow"]
+    samples: Annotated[int, "simulated"]
+    program_sha256: Annotated[str | None, "of the program"] = None
+    correct: Annotated[int | None, "samples whose class is the label's"] = None
+    accuracy: Annotated[float | None, "correct / samples"] = None
+    energy_pj: Annotated[Cost | None, "per sample"] = None
+    energy_status: Annotated[Status | None, "the weakest status of its constants"] = None
+    energy_missing: Annotated[tuple[str, ...], "constants that the target does not know, and are in no sum"] = ()
+    latency_ns: Annotated[Cost | None, "per sample"] = None
+    memory_bytes: Annotated[int | None, "all memories of all cores"] = None
+    cores: Annotated[int | None, "of the mapping"] = None
+    chips: Annotated[int | None, "of the mapping"] = None
+    sops_per_sample: Annotated[float | None, "counted"] = None
+    macs_per_sample: Annotated[float | None, "counted"] = None
+    saturations: Annotated[int | None, "clamps of states and messages that fired"] = None
+    seconds: Annotated[float, "that compiling, simulating and costing took"] = 0.0
 
     @property
     def fits(self) -> bool:
@@ -78,59 +53,34 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class RankedPoint(Point, frozen=True, kw_only=True):
-    """A point beside the others.
+    """A point beside the others."""
 
-    Fields:
-        front: whether it is on the front of its target.
-    """
-
-    front: bool
+    front: Annotated[bool, "whether it is on the front of its target"]
 
 
 class WantedLimits(msgspec.Struct, frozen=True):
-    """What a setting must keep; None = anything.
+    """What a setting must keep; None = anything."""
 
-    Fields:
-        max_energy: pJ.
-        max_memory: bytes.
-        max_latency: ns.
-        min_accuracy: 0..1.
-    """
-
-    max_energy: float | None = None
-    max_memory: float | None = None
-    max_latency: float | None = None
+    max_energy: Annotated[float | None, "pJ"] = None
+    max_memory: Annotated[float | None, "bytes"] = None
+    max_latency: Annotated[float | None, "ns"] = None
     max_cores: float | None = None
-    min_accuracy: float | None = None
+    min_accuracy: Annotated[float | None, "0..1"] = None
 
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True):
-    """exploration.json.
+    """exploration.json."""
 
-    Fields:
-        network: architecture, or the factory of `--network`.
-        source_sha256: of the checkpoint file.
-        tool_version: hmdf that measured.
-        calibration_data: data set it was calibrated on.
-        calibration_samples: how many samples of it.
-        samples: how many were simulated.
-        trained_steps: T of training.
-        chips: that may be used.
-        serialize_spikes: whether graded spikes are sent bit by bit where messages are binary.
-        chosen: key of a point; null when no point keeps the limits.
-        why: the reasons, in sentences.
-    """
-
-    network: str
-    source_sha256: str
-    tool_version: str
-    calibration_data: str
-    calibration_samples: int
-    samples: int
-    trained_steps: int
-    chips: int
-    serialize_spikes: bool
+    network: Annotated[str, "architecture, or the factory of `--network`"]
+    source_sha256: Annotated[str, "of the checkpoint file"]
+    tool_version: Annotated[str, "hmdf that measured"]
+    calibration_data: Annotated[str, "data set it was calibrated on"]
+    calibration_samples: Annotated[int, "how many samples of it"]
+    samples: Annotated[int, "how many were simulated"]
+    trained_steps: Annotated[int, "T of training"]
+    chips: Annotated[int, "that may be used"]
+    serialize_spikes: Annotated[bool, "whether graded spikes are sent bit by bit where messages are binary"]
     limits: WantedLimits
-    chosen: str | None
-    why: list[str]
+    chosen: Annotated[str | None, "key of a point; null when no point keeps the limits"]
+    why: Annotated[list[str], "the reasons, in sentences"]
     points: list[RankedPoint]

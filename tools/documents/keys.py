@@ -46,17 +46,13 @@ def _table(kind: type[msgspec.Struct], fields: list[str]) -> str:
 
 def _keys(kind: type[msgspec.Struct], path: str, only: list[str] | None = None) -> Iterator[tuple[str, str, str]]:
     """Key, type and meaning of every field; an object or a list has a row where there is something to say of it."""
-    meanings, hints = _meanings(kind), get_type_hints(kind, include_extras=True)
+    listed, hints = _listed(kind), get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
         if only and field.encode_name not in only:
             continue
-        name, meaning = next(
-            ((name, text) for name, text in meanings.items() if name.partition(".")[0] == field.name), (field.name, "")
-        )
-        at = path + name.replace(field.name, field.encode_name, 1)
         form, inner, suffix = _form(hints[field.name])
-        if _is_table(hints[field.name]) and "." not in name:
-            at += ".NAME"
+        names, meaning = _meaning(hints[field.name], listed.get(field.name, ""))
+        at = f"{path}{field.encode_name}{f'.{names}' if _is_table(hints[field.name]) else ''}"
         if "UnsetType" in str(hints[field.name]) or (kind.__struct_config__.omit_defaults and not field.required):
             form = f"{form.removesuffix(' or null') if field.default is None else form}, or left out"
         if inner is None or meaning:
@@ -65,20 +61,28 @@ def _keys(kind: type[msgspec.Struct], path: str, only: list[str] | None = None) 
             yield from _keys(inner, f"{at}{suffix}.")
 
 
-def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """What the docstrings of a struct and of its bases say of its fields."""
+def _meaning(hint: Any, listed: str) -> tuple[str, str]:
+    """What stands for the names of a table, and what the text beside a type, or else the docstring, says of a field."""
+    beside = next((text for text in getattr(hint, "__metadata__", ()) if isinstance(text, str)), listed)
+    names, text = re.fullmatch(r"(?:([A-Z]{2,}): )?(.*)", beside, re.DOTALL).groups()  # type: ignore[union-attr]
+    return names or "NAME", text
+
+
+def _listed(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """What the docstring of a struct says of its fields."""
     found: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        listed = (base.__doc__ or "").partition("Fields:\n")[2]
-        for names, text in re.findall(r"^ {8}([\w., ]+): (.*(?:\n {12,}.*)*)", listed, re.MULTILINE):
-            meaning = re.sub(r"\bNone\b", "null", " ".join(text.split()))
-            found |= dict.fromkeys(names.split(", "), meaning.rstrip(".").rstrip())
+    listed = (kind.__doc__ or "").partition("Fields:\n")[2]
+    for names, text in re.findall(r"^ {8}([\w., ]+): (.*(?:\n {12,}.*)*)", listed, re.MULTILINE):
+        meaning = re.sub(r"\bNone\b", "null", " ".join(text.split()))
+        found |= dict.fromkeys(names.split(", "), meaning.rstrip(".").rstrip())
     return found
 
 
 def _is_table(hint: Any) -> bool:
     """Whether the keys of a field are names that the data decides."""
-    return dict in (get_origin(hint), *map(get_origin, get_args(hint)))
+    return get_origin(hint) is dict or any(
+        _is_table(part) for part in get_args(hint)[: 1 + isinstance(hint, UnionType)]
+    )
 
 
 def _form(hint: Any) -> tuple[str, type[msgspec.Struct] | None, str]:
