@@ -22,10 +22,11 @@ from hmdf.sim.ranges import Ranges, prove, unproven
 from .config import Config
 from .errors import CompileError
 from .graph import FoldedGraph
+from .integers import Registers
 from .passes.calibrate import affordable, calibrate
 from .passes.fold import fold
 from .passes.merge_pools import merge_pools
-from .passes.quantize import Registers, quantize
+from .passes.quantize import quantize
 from .passes.trace import trace
 
 IDENTITY = Preprocessing(1.0, (0.0,), (1.0,))

@@ -1,9 +1,10 @@
-"""Run a FoldedGraph in float64: what the integer program is measured against."""
+"""Run a FoldedGraph in floats: what the integer program is measured against."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,17 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, MaxPool, SumPool, WeightedOp
+from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, Op, SumPool, WeightedOp
 
-from .graph import (
-    Array,
-    FoldedFiring,
-    FoldedGraph,
-    FoldedPopulation,
-    FoldedRelay,
-    FoldedSigmoid,
-    FoldedSynapse,
-)
+from .graph import Array, Fired, FoldedGraph, FoldedPopulation, FoldedSynapse
 
 Observer = Callable[[str, int, NDArray], NDArray | None]
 """Called with (population, time-step, its messages (N, *shape)); what it gives back is sent instead of them."""
@@ -45,83 +38,51 @@ def evaluate(
     """
     values = torch.as_tensor(np.asarray(x)).to(dtype)
     framed = values.dim() == len(graph.input_shape) + 2
-    states: dict[str, Tensor] = {}
-    peaks = {n.name: 0.0 for n in graph.nodes if isinstance(n, FoldedPopulation)}
+    states: dict[str, Tensor | None] = {p.name: None for p in graph.populations}
+    peaks = dict.fromkeys(states, 0.0)
     logits = np.zeros((len(values), graph.readout_classes))
     weights = {
-        n.name: torch.tensor(n.op.weight, dtype=dtype)
-        for n in graph.nodes
-        if isinstance(n, FoldedSynapse) and isinstance(n.op, WeightedOp)
+        s.name: torch.tensor(s.op.weight, dtype=dtype) for s in graph.synapses if isinstance(s.op, WeightedOp)
     }
     with torch.inference_mode():
         for t in range(graph.time_steps):
             at_step = {INPUT: values[:, t] if framed else values}
             for node in graph.nodes:
                 if isinstance(node, FoldedSynapse):
-                    at_step[node.name] = _accumulate(node, weights, at_step[node.source])
+                    at_step[node.name] = _accumulate(node.op, at_step[node.source], weights.get(node.name))
                     continue
-                message, peak = _update(node, t, at_step, states)
-                peaks[node.name] = max(peaks[node.name], peak)
-                replaced = None if observe is None else observe(node.name, t, message.numpy())
-                at_step[node.name] = message if replaced is None else torch.from_numpy(replaced).to(dtype)
+                current, fired = _update(node, t, at_step, states[node.name])
+                states[node.name] = fired.state
+                peaks[node.name] = max(peaks[node.name], *(float(x.abs().max()) for x in (current, fired.membrane)))
+                replaced = None if observe is None else observe(node.name, t, fired.message.numpy())
+                at_step[node.name] = fired.message if replaced is None else torch.from_numpy(replaced).to(dtype)
             logits = logits + at_step[graph.readout].double().numpy() * graph.readout_gain + graph.readout_bias
     return Outcome(logits, peaks)
 
 
-def _accumulate(synapse: FoldedSynapse, weights: dict[str, Tensor], x: Tensor) -> Tensor:
-    match synapse.op:
-        case SumPool(kernel=kernel, stride=stride, padding=padding):
-            return functional.avg_pool2d(x, kernel, stride, padding, divisor_override=1)
-        case MaxPool(kernel=kernel, stride=stride, padding=padding):
-            return functional.max_pool2d(x, kernel, stride, padding)
-        case _:
-            return _weighted(synapse, weights[synapse.name], x)
-
-
-def _weighted(synapse: FoldedSynapse, weight: Tensor, x: Tensor) -> Tensor:
-    match synapse.op:
-        case Conv2d(stride=stride, padding=padding, dilation=dilation, groups=groups):
-            return functional.conv2d(x, weight, None, stride, padding, dilation, groups)
-        case Linear():
-            return functional.linear(x.flatten(1), weight)
-        case ChannelConv(padding=centre):
-            return functional.conv1d(x.flatten(1)[:, None], weight[None, None], padding=centre).reshape(x.shape)
-        case _:
-            raise AssertionError(f"{synapse.name} has no weights")
+def _accumulate(op: Op, x: Tensor, weight: Any) -> Tensor:
+    """`weight`: None for a pool."""
+    if isinstance(op, Conv2d):
+        return functional.conv2d(x, weight, None, op.stride, op.padding, op.dilation, op.groups)
+    if isinstance(op, Linear):
+        return functional.linear(x.flatten(1), weight)
+    if isinstance(op, ChannelConv):
+        return functional.conv1d(x.flatten(1)[:, None], weight[None, None], padding=op.padding).reshape(x.shape)
+    if isinstance(op, SumPool):
+        return functional.avg_pool2d(x, op.kernel, op.stride, op.padding, divisor_override=1)
+    return functional.max_pool2d(x, op.kernel, op.stride, op.padding)
 
 
 def _update(
-    node: FoldedPopulation, t: int, values: dict[str, Tensor], states: dict[str, Tensor]
-) -> tuple[Tensor, float]:
-    """Message of one population at step t, and the largest magnitude of its current or membrane."""
-
-    some = values[INPUT]
+    node: FoldedPopulation, t: int, values: Mapping[str, Tensor], state: Tensor | None
+) -> tuple[Tensor, Fired]:
+    """The current of one population at step t, and what its neurons make of it."""
+    dtype, channels = values[INPUT].dtype, (-1, *(1,) * (len(node.shape) - 1))
 
     def at(parameter: Array) -> Tensor:
-        row = torch.tensor(parameter[t % len(parameter)], dtype=some.dtype)
-        return row.reshape(-1, *(1,) * (len(node.shape) - 1))
+        return torch.tensor(parameter[t % len(parameter)], dtype=dtype).reshape(channels)
 
     current = at(node.bias) + sum(at(port.gain) * values[port.source] for port in node.ports)
     if node.gate is not None:
-        gate = values[node.gate.source].reshape(len(current), -1, *(1,) * (len(node.shape) - 1))
-        current = current * gate + at(node.gate.bias)
-    peak = float(current.abs().max())
-    match node.dynamics:
-        case FoldedRelay():
-            return current, peak
-        case FoldedSigmoid():
-            return torch.sigmoid(current), peak
-    n: FoldedFiring = node.dynamics
-    m = current
-    if n.kind != "parallel" and node.name in states:
-        m = at(n.leak) * states[node.name] + current
-    theta = at(n.threshold)
-    if n.kind == "lif":
-        s = (m >= theta).to(m.dtype)
-        states[node.name] = m - s * theta
-    else:
-        s = torch.relu(m - theta)
-        states[node.name] = torch.minimum(m, theta)
-        if n.spike is not None:
-            s = (s / n.spike.lsb).round().clamp(0, 2**n.spike.bits - 1) * n.spike.lsb
-    return s, max(peak, float(m.abs().max()))
+        current = current * values[node.gate.source].reshape(len(current), *channels) + at(node.gate.bias)
+    return current, node.dynamics.step(current, state, at)

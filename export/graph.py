@@ -9,108 +9,91 @@ Parameters that may differ per time-step and per channel have the shape (T or 1,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hmdf.sim.contract import Op, Pool, Shape, WeightedOp
+from hmdf.sim.contract.dynamics import BaseDynamics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .integers import Choice, Settled
 
 Array = NDArray[np.float64]
-FiringKind = Literal["hybrid", "parallel", "lif"]
 
 # ------------------------------------------------------------------- layers, as written
 
 
 @dataclass(frozen=True)
-class InputLayer:
-    """What the network reads at one time-step."""
+class Layer:
+    """One layer of the network: its value at a time-step has `shape`; it reads the layers `sources`, in this order."""
 
     name: str
     shape: Shape
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class WeightLayer:
+class InputLayer(Layer):
+    """What the network reads at one time-step."""
+
+
+@dataclass(frozen=True)
+class WeightLayer(Layer):
     """A convolution or linear layer: scale[o] * (weight * source) + bias[o].
 
     The op's weight: integers when its bits are 1 or 2, else real (0 bits) with scale 1.
     """
 
-    name: str
-    shape: Shape
-    source: str
     op: WeightedOp
     scale: Array
     bias: Array
 
 
 @dataclass(frozen=True)
-class PoolLayer:
+class PoolLayer(Layer):
     """`op` (sum or max pooling) times `factor`: average pooling is sum pooling with factor 1 / window."""
 
-    name: str
-    shape: Shape
-    source: str
     op: Pool
     factor: float
 
 
 @dataclass(frozen=True)
-class NormLayer:
-    """gain[c] * x + offset[c]: BatchNorm with its running statistics."""
+class NormLayer(Layer):
+    """gain[c] * x + offset[c]: BatchNorm with its running statistics, or arithmetic with constants."""
 
-    name: str
-    shape: Shape
-    source: str
     gain: Array
     offset: Array
 
 
 @dataclass(frozen=True)
-class SumLayer:
+class SumLayer(Layer):
     """The sum of two or more layers of one shape."""
-
-    name: str
-    shape: Shape
-    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class SliceLayer:
-    """Channels start..stop of the source."""
+class SliceLayer(Layer):
+    """As many channels of the source as `shape` has, from `start` on."""
 
-    name: str
-    shape: Shape
-    source: str
     start: int
 
 
 @dataclass(frozen=True)
-class ConcatLayer:
+class ConcatLayer(Layer):
     """Layers stacked along the channels."""
 
-    name: str
-    shape: Shape
-    sources: tuple[str, ...]
-
 
 @dataclass(frozen=True)
-class FlattenLayer:
+class FlattenLayer(Layer):
     """(C, H, W) -> (C*H*W,)."""
-
-    name: str
-    shape: Shape
-    source: str
-
-
-@dataclass(frozen=True)
-class SpikeFormat:
-    """The training-time quantiser of a graded spike: unsigned, `bits` bits, LSB worth `lsb`."""
-
-    bits: int
-    lsb: float
 
 
 @dataclass(frozen=True)
@@ -130,43 +113,22 @@ class MembraneNorm:
 
 
 @dataclass(frozen=True)
-class FiringLayer:
-    """A layer of neurons: leak and threshold (T,); `spike` None means spikes that are not quantised."""
+class FiringLayer(Layer):
+    """A layer of neurons; `norm` is applied to the membrane before it is compared with the threshold."""
 
-    name: str
-    shape: Shape
-    source: str
-    kind: FiringKind
-    leak: Array
-    threshold: Array
+    neuron: FloatDynamics
     norm: MembraneNorm | None
-    spike: SpikeFormat | None
 
 
 @dataclass(frozen=True)
-class AttentionLayer:
-    """SECA (eq. 8, 9): source * sigmoid(taps over the channels of mean_{H,W}(pooled_from) + bias)."""
+class AttentionLayer(Layer):
+    """SECA (eq. 8, 9): x * sigmoid(taps over the channels of mean_{H,W}(pooled from) + bias).
 
-    name: str
-    shape: Shape
-    source: str
-    pooled_from: str
+    `sources`: x and what is pooled.
+    """
+
     taps: Array
     bias: float
-
-
-Layer = (
-    InputLayer
-    | WeightLayer
-    | PoolLayer
-    | NormLayer
-    | SumLayer
-    | SliceLayer
-    | ConcatLayer
-    | FlattenLayer
-    | FiringLayer
-    | AttentionLayer
-)
 
 
 @dataclass(frozen=True)
@@ -176,6 +138,55 @@ class LayerGraph:
     time_steps: int
     layers: tuple[Layer, ...]
     output: str
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Layer, ...]]:
+        """By layer, the layers that read it; one that reads it twice is there twice."""
+        return _readers(self.layers)
+
+
+# ------------------------------------------------------------------- neurons in floats
+
+
+class AtStep(Protocol):
+    """Row t of a (T or 1, C or 1) parameter as a tensor that broadcasts over (N, *shape)."""
+
+    def __call__(self, parameter: Array) -> Tensor: ...
+
+
+class Fired(NamedTuple):
+    """What neurons did at one time-step: message, membrane before the reset, and the state that they keep."""
+
+    message: Tensor
+    membrane: Tensor
+    state: Tensor | None
+
+
+@dataclass(frozen=True)
+class FloatDynamics(ABC):
+    """What a population does with its current, in real values; one file per kind in `neurons/`."""
+
+    integer: ClassVar[type[BaseDynamics]]
+    """The kind in the Program, whose facts hold here too."""
+    passes_on: ClassVar[bool] = False
+    """Whether its message is its current."""
+
+    @property
+    def trained_bits(self) -> int | None:
+        """Bits to which training quantised its graded spikes; None where it did not, or where there are none."""
+        return None
+
+    def normalised(self, a: Array) -> Self:
+        """The neurons whose membrane is a (T or 1, C or 1) times as large at each step: a lambda of eq. 7."""
+        return replace(self, **{leak: a * getattr(self, leak) for leak in self.integer.facts.leaks})
+
+    @abstractmethod
+    def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
+        """One time-step of N samples: current and state (N, *shape); state None before the first step."""
+
+    @abstractmethod
+    def to_integers(self, node: FoldedPopulation, settled: Settled) -> Choice:
+        """The population in integers, when everything before it is settled."""
 
 
 # ------------------------------------------------------------------------ canonical form
@@ -189,6 +200,10 @@ class FoldedSynapse:
     shape: Shape
     source: str
     op: Op
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,)
 
 
 @dataclass(frozen=True)
@@ -208,29 +223,6 @@ class FoldedGate:
 
 
 @dataclass(frozen=True)
-class FoldedRelay:
-    """y = I."""
-
-
-@dataclass(frozen=True)
-class FoldedFiring:
-    """m = leak v + I; s = ReLU(m - threshold) (hybrid, parallel) or [m >= threshold] (lif).
-
-    leak, threshold: (T or 1, C or 1).
-    """
-
-    kind: FiringKind
-    leak: Array
-    threshold: Array
-    spike: SpikeFormat | None
-
-
-@dataclass(frozen=True)
-class FoldedSigmoid:
-    """y = 1 / (1 + exp(-I))."""
-
-
-@dataclass(frozen=True)
 class FoldedPopulation:
     """The Population of the Program in real values."""
 
@@ -238,8 +230,12 @@ class FoldedPopulation:
     shape: Shape
     ports: tuple[FoldedPort, ...]
     bias: Array
-    dynamics: FoldedRelay | FoldedFiring | FoldedSigmoid
+    dynamics: FloatDynamics
     gate: FoldedGate | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (*(port.source for port in self.ports), *(() if self.gate is None else (self.gate.source,)))
 
 
 FoldedNode = FoldedSynapse | FoldedPopulation
@@ -256,6 +252,34 @@ class FoldedGraph:
     readout_gain: Array
     readout_bias: Array
 
+    @cached_property
+    def by_name(self) -> Mapping[str, FoldedNode]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[FoldedNode, ...]]:
+        """By node, or "input", the nodes that read it; one that reads it twice is there twice."""
+        return _readers(self.nodes)
+
+    @property
+    def synapses(self) -> tuple[FoldedSynapse, ...]:
+        return tuple(n for n in self.nodes if isinstance(n, FoldedSynapse))
+
+    @property
+    def populations(self) -> tuple[FoldedPopulation, ...]:
+        return tuple(n for n in self.nodes if isinstance(n, FoldedPopulation))
+
     @property
     def readout_classes(self) -> int:
-        return next(node.shape[0] for node in self.nodes if node.name == self.readout)
+        return self.by_name[self.readout].shape[0]
+
+
+_Node = TypeVar("_Node", Layer, FoldedNode)
+
+
+def _readers(nodes: Iterable[_Node]) -> Mapping[str, tuple[_Node, ...]]:
+    found: defaultdict[str, tuple[_Node, ...]] = defaultdict(tuple)
+    for node in nodes:
+        for source in node.sources:
+            found[source] += (node,)
+    return found

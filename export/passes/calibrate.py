@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hmdf.sim.contract import WeightedOp
 
 from ..evaluate import evaluate
-from ..graph import Array, FoldedFiring, FoldedGraph, FoldedPopulation, FoldedSynapse
+from ..graph import Array, FoldedGraph
 
 LEAST_SAMPLES = 8
 VALUES_KEPT = 100_000
@@ -53,12 +53,9 @@ def calibrate(
     x = np.asarray(x)
     statistics = Statistics(len(x), float(x.min()), float(x.max()), bool(np.all(x == np.rint(x))))
     unquantised = {
-        n.name
-        for n in graph.nodes
-        if isinstance(n, FoldedPopulation)
-        and isinstance(n.dynamics, FoldedFiring)
-        and n.dynamics.kind != "lif"
-        and n.dynamics.spike is None
+        p.name
+        for p in graph.populations
+        if p.dynamics.integer.facts.spikes == "graded" and p.dynamics.trained_bits is None
     }
     rng = np.random.default_rng(0)
 
@@ -82,11 +79,7 @@ def calibrate(
 
 def affordable(graph: FoldedGraph, macs: float) -> int:
     """How many samples `macs` multiply-accumulates are enough for; at least LEAST_SAMPLES."""
-    per_step = sum(
-        n.op.taps * prod(n.shape)
-        for n in graph.nodes
-        if isinstance(n, FoldedSynapse) and isinstance(n.op, WeightedOp)
-    )
+    per_step = sum(s.op.taps * prod(s.shape) for s in graph.synapses if isinstance(s.op, WeightedOp))
     return max(LEAST_SAMPLES, int(macs / max(1, per_step * graph.time_steps)))
 
 

@@ -11,9 +11,10 @@ accumulator belongs to one population. What such a current feeds therefore never
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 from msgspec import structs
@@ -28,24 +29,26 @@ from ..graph import (
     ConcatLayer,
     FiringLayer,
     FlattenLayer,
-    FoldedFiring,
+    FloatDynamics,
     FoldedGate,
     FoldedGraph,
     FoldedNode,
     FoldedPopulation,
     FoldedPort,
-    FoldedRelay,
-    FoldedSigmoid,
     FoldedSynapse,
     InputLayer,
     Layer,
     LayerGraph,
+    MembraneNorm,
     NormLayer,
     PoolLayer,
     SliceLayer,
     SumLayer,
     WeightLayer,
 )
+from ..neurons import FloatRelay, FloatSigmoid
+
+_ZERO, _ONE = np.zeros((1, 1)), np.ones((1, 1))
 
 
 def fold(graph: LayerGraph) -> FoldedGraph:
@@ -54,7 +57,16 @@ def fold(graph: LayerGraph) -> FoldedGraph:
     Raises:
         CompileError: a combination of layers that has no canonical form, with the layer's name.
     """
-    return _Folder(graph).run()
+    names = {INPUT, *(layer.name for layer in graph.layers if isinstance(layer, WeightLayer | FiringLayer))}
+    folded = _Folded(graph, {layer.name: layer for layer in graph.layers}, names)
+    for layer in graph.layers:
+        folded.currents[layer.name] = _CURRENTS[type(layer)](folded, layer)
+        shared = len(graph.readers[layer.name]) + (layer.name == graph.output) > 1
+        if shared and not isinstance(layer, FlattenLayer | SliceLayer | ConcatLayer):
+            folded.as_message(layer.name)
+    synapse, gain, bias = _readout(folded)
+    shape = next(layer.shape for layer in graph.layers if isinstance(layer, InputLayer))
+    return FoldedGraph(graph.time_steps, shape, tuple(folded.nodes), synapse, gain, bias)
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,8 @@ class _Current:
 
     shape: Shape
     ports: tuple[FoldedPort, ...]
-    bias: Array
-    gate: str | None = None
-    gate_bias: Array | None = None
+    bias: Array = field(default_factory=lambda: _ZERO)
+    gate: FoldedGate | None = None
 
     @property
     def message(self) -> str | None:
@@ -74,208 +85,57 @@ class _Current:
             return self.ports[0].source
         return None
 
+    def affine(self, gain: Array, offset: Array) -> _Current:
+        """gain * current + offset. Behind a gate the offset must not be scaled by it."""
+        ports = tuple(FoldedPort(p.source, p.gain * gain) for p in self.ports)
+        if self.gate is None:
+            return replace(self, ports=ports, bias=self.bias * gain + offset)
+        gate = replace(self.gate, bias=self.gate.bias * gain + offset)
+        return replace(self, ports=ports, bias=self.bias * gain, gate=gate)
 
-class _Folder:
-    def __init__(self, graph: LayerGraph) -> None:
-        self.graph = graph
-        self.nodes: list[FoldedNode] = []
-        self.layers = {layer.name: layer for layer in graph.layers}
-        self.names = {
-            INPUT,
-            *(name for name, layer in self.layers.items() if isinstance(layer, WeightLayer | FiringLayer)),
-        }
-        self.currents: dict[str, _Current] = {}
-        self.populations = {INPUT}
-        self.readers = _count_readers(graph)
 
-    def run(self) -> FoldedGraph:
-        for layer in self.graph.layers:
-            self.currents[layer.name] = self._layer(layer)
-            if self.readers[layer.name] > 1 and not isinstance(layer, FlattenLayer | SliceLayer | ConcatLayer):
-                self._as_message(layer.name)
-        synapse, gain, bias = self._readout()
-        shape = next(layer.shape for layer in self.graph.layers if isinstance(layer, InputLayer))
-        return FoldedGraph(self.graph.time_steps, shape, tuple(self.nodes), synapse, gain, bias)
+@dataclass(frozen=True)
+class _Folded:
+    """The canonical form so far.
 
-    def _layer(self, layer: Layer) -> _Current:
-        match layer:
-            case InputLayer():
-                return _message(layer.name, layer.shape)
-            case WeightLayer():
-                ports = tuple(FoldedPort(name, _row(layer.scale)) for name in self._weighted(layer))
-                return _Current(layer.shape, ports, _row(layer.bias))
-            case PoolLayer():
-                return self._pool(layer)
-            case NormLayer():
-                return _affine(self.currents[layer.source], _row(layer.gain), _row(layer.offset))
-            case SumLayer():
-                return self._sum(layer)
-            case FlattenLayer():
-                return self._flatten(layer)
-            case FiringLayer():
-                return self._firing(layer)
-            case AttentionLayer():
-                return self._attention(layer)
-            case SliceLayer() | ConcatLayer():
-                return self._rearranged(layer)
+    Fields:
+        names: that nodes have or will have.
+        currents: what each layer computes.
+        populations: names of what sends messages.
+    """
 
-    # --------------------------------------------------------------------------- synapses
+    graph: LayerGraph
+    layers: Mapping[str, Layer]
+    names: set[str]
+    nodes: list[FoldedNode] = field(default_factory=list)
+    currents: dict[str, _Current] = field(default_factory=dict)
+    populations: set[str] = field(default_factory=lambda: {INPUT})
 
-    def _weighted(self, layer: WeightLayer) -> list[str]:
-        """The layer's synapse; one for each part when it reads a concatenation. Gives their names."""
-        source = self.layers[layer.source]
-        if self._reads_parts(layer) and isinstance(source, ConcatLayer):
-            return self._split(layer, source)
-        if self._reads_parts(layer) and isinstance(source, SliceLayer):
-            weight = layer.op.weight
-            whole = np.zeros((len(weight), self.currents[source.source].shape[0], *weight.shape[2:]))
-            whole[:, source.start : source.start + weight.shape[1]] = weight
-            padded = structs.replace(layer.op, weight=whole, weight_bits=2 if layer.op.weight_bits else 0)
-            self.nodes.append(FoldedSynapse(layer.name, layer.shape, self._as_message(source.source), padded))
-            return [layer.name]
-        message = self._as_message(layer.source)
-        self.nodes.append(FoldedSynapse(layer.name, layer.shape, message, layer.op))
-        return [layer.name]
+    def synapse(self, name: str, shape: Shape, source: str, op: Op) -> FoldedPort:
+        """Add a synapse; returns a port that takes it in as it is."""
+        self.nodes.append(FoldedSynapse(name, shape, source, op))
+        return FoldedPort(name, _ONE)
 
-    def _split(self, layer: WeightLayer, source: ConcatLayer) -> list[str]:
-        names: list[str] = []
-        start = 0
-        for part in source.sources:
-            count = self.currents[part].shape[0]
-            op = structs.replace(layer.op, weight=layer.op.weight[:, start : start + count])
-            message, name = self._as_message(part), self._new_name(f"{layer.name}.part{len(names)}")
-            self.nodes.append(FoldedSynapse(name, layer.shape, message, op))
-            names.append(name)
-            start += count
-        return names
-
-    def _pool(self, layer: PoolLayer) -> _Current:
-        source = self._as_message(layer.source)
-        name = self._new_name(f"{layer.name}.window")
-        self.nodes.append(FoldedSynapse(name, layer.shape, source, layer.op))
-        return _Current(layer.shape, (FoldedPort(name, np.full((1, 1), layer.factor)),), np.zeros((1, 1)))
-
-    def _rearranged(self, layer: SliceLayer | ConcatLayer) -> _Current:
-        """Channel slices and concatenations as 1x1 convolutions with weights 0 and 1."""
-        if all(isinstance(r, WeightLayer) and self._reads_parts(r) for r in self._readers_of(layer.name)):
-            return _Current(layer.shape, (), np.zeros((1, 1)))  # nobody reads it as a whole
-        sources = layer.sources if isinstance(layer, ConcatLayer) else (layer.source,)
-        start = layer.start if isinstance(layer, SliceLayer) else 0
-        ports: list[FoldedPort] = []
-        offset = 0
-        for index, source in enumerate(sources):
-            message = self._as_message(source)
-            shape = self.currents[source].shape
-            weight = np.zeros((layer.shape[0], shape[0]))
-            count = min(shape[0], layer.shape[0])
-            rows = np.arange(offset, offset + count)
-            weight[rows, np.arange(start, start + count)] = 1
-            offset += count if isinstance(layer, ConcatLayer) else 0
-            op: Op = Conv2d(weight[:, :, None, None], 2) if len(shape) == 3 else Linear(weight, 2)
-            name = self._new_name(f"{layer.name}.part{index}")
-            self.nodes.append(FoldedSynapse(name, layer.shape, message, op))
-            ports.append(FoldedPort(name, np.ones((1, 1))))
-        return _Current(layer.shape, tuple(ports), np.zeros((1, 1)))
-
-    def _reads_parts(self, layer: WeightLayer) -> bool:
-        return isinstance(layer.op, Conv2d) and layer.op.groups == 1
-
-    # ------------------------------------------------------------------------ populations
-
-    def _firing(self, layer: FiringLayer) -> _Current:
-        steps = self.graph.time_steps
-        a, o = np.ones((1, 1)), np.zeros((1, 1))
-        if layer.norm is not None:
-            n = layer.norm
-            slope = n.gamma / np.sqrt(n.variance + n.eps)
-            a = n.alpha[:, None] + n.beta[:, None] * slope
-            o = n.beta[:, None] * (slope * n.mean - n.shift)
-        current = _affine(self.currents[layer.source], a, -o)
-        leak = a * layer.leak.reshape(steps, 1)
-        dynamics = FoldedFiring(layer.kind, leak, layer.threshold.reshape(steps, 1), layer.spike)
-        return _message(self._population(layer.name, current, dynamics), current.shape)
-
-    def _attention(self, layer: AttentionLayer) -> _Current:
-        """mean over H, W -> relay -> banded convolution -> sigmoid -> gate of whatever takes the current in."""
-        channels, height, width = layer.shape
-        pooled_from = self._as_message(layer.pooled_from)
-        name, pooled = f"{layer.name}.pool", (channels, 1, 1)
-        window = self._new_name(f"{name}.window")
-        self.nodes.append(FoldedSynapse(window, pooled, pooled_from, SumPool((height, width), (height, width))))
-        mean = FoldedPort(window, np.full((1, 1), 1 / (height * width)))
-        relay = self._population(self._new_name(name), _Current(pooled, (mean,), np.zeros((1, 1))), FoldedRelay())
-        band = self._new_name(f"{layer.name}.conv")
-        op = ChannelConv(layer.taps, 0, padding=len(layer.taps) // 2)
-        self.nodes.append(FoldedSynapse(band, pooled, relay, op))
-        logit = _Current(pooled, (FoldedPort(band, np.ones((1, 1))),), np.full((1, 1), layer.bias))
-        gate = self._population(self._new_name(f"{layer.name}.gate"), logit, FoldedSigmoid())
-        current = self.currents[layer.source]
-        if current.gate is not None:
-            current = _message(self._as_message(layer.source), layer.shape)
-        return replace(current, gate=gate, gate_bias=np.zeros((1, 1)))
-
-    def _sum(self, layer: SumLayer) -> _Current:
-        parts = [self.currents[source] for source in layer.sources]
-        # A gate would scale all ports, so a gated current is only added as a message.
-        for index, part in enumerate(parts):
-            if part.gate is not None:
-                parts[index] = _message(self._as_message(layer.sources[index]), layer.shape)
-        merged: dict[str, FoldedPort] = {}
-        for port in (port for part in parts for port in part.ports):
-            gain = port.gain + merged[port.source].gain if port.source in merged else port.gain
-            merged[port.source] = FoldedPort(port.source, gain)
-        bias = sum((part.bias for part in parts), np.zeros((1, 1)))
-        return _Current(layer.shape, tuple(merged.values()), bias)
-
-    def _flatten(self, layer: FlattenLayer) -> _Current:
-        """Only a linear layer may follow, which flattens by itself; or (C, 1, 1) -> (C,)."""
-        source = self.currents[layer.source]
-        if prod(source.shape[1:]) == 1 or all(isinstance(r, WeightLayer) for r in self._readers_of(layer.name)):
-            return source
-        problem = f"{source.shape} is flattened, but read by more than linear layers"
-        raise CompileError([Finding(layer.name, problem, "put a linear layer after the flattening")])
-
-    # ---------------------------------------------------------------------------- helpers
-
-    def _population(self, name: str, current: _Current, dynamics: FoldedRelay | FoldedFiring | FoldedSigmoid) -> str:
-        gate = None
-        if current.gate is not None:
-            assert current.gate_bias is not None
-            gate = FoldedGate(current.gate, current.gate_bias)
-        self.nodes.append(FoldedPopulation(name, current.shape, current.ports, current.bias, dynamics, gate))
+    def population(self, name: str, current: _Current, dynamics: FloatDynamics) -> _Current:
+        """Add a population; returns its message as a current."""
+        ports, bias, gate = current.ports, current.bias, current.gate
+        self.nodes.append(FoldedPopulation(name, current.shape, ports, bias, dynamics, gate))
         self.populations.add(name)
-        return name
+        return _message(name, current.shape)
 
-    def _as_message(self, name: str) -> str:
+    def as_message(self, name: str) -> str:
         """The population that sends the value of layer `name`; a relay is made for it if there is none."""
         layer, current = self.layers[name], self.currents[name]
         if isinstance(layer, FlattenLayer):
-            return self._as_message(layer.source)
+            return self.as_message(layer.sources[0])
         if current.message is not None and current.message in self.populations:
             return current.message
-        relay = self._population(self._new_name(name), current, FoldedRelay())
-        self.currents[name] = _message(relay, current.shape)
+        relay = self.new_name(name)
+        self.currents[name] = self.population(relay, current, FloatRelay())
         return relay
 
-    def _readout(self) -> tuple[str, Array, Array]:
-        """The synapse whose accumulator gives the logits; anything else is brought into that form."""
-        current = self.currents[self.graph.output]
-        ports = current.ports
-        constant = all(array.shape[0] == 1 for array in (current.bias, *(p.gain for p in ports)))
-        direct = len(ports) == 1 and ports[0].source not in self.populations and current.gate is None
-        if direct and constant and len(current.shape) == 1 and self.readers[self.graph.output] == 1:
-            return ports[0].source, ports[0].gain[0], current.bias[0]
-        message = self._as_message(self.graph.output)
-        classes = prod(current.shape)
-        name = self._new_name("logits")
-        self.nodes.append(FoldedSynapse(name, (classes,), message, Linear(np.eye(classes), 2)))
-        return name, np.ones(1), np.zeros(1)
-
-    def _readers_of(self, name: str) -> list[Layer]:
-        return [layer for layer in self.graph.layers if name in _sources(layer)]
-
-    def _new_name(self, wanted: str) -> str:
-        """`wanted`, or `wanted.relay`, `wanted.relay2` ... where a synapse already has that name."""
+    def new_name(self, wanted: str) -> str:
+        """`wanted`, or `wanted.relay`, `wanted.relay2` ... where a node already has that name."""
         name, count = wanted, 1
         while name in self.names:
             name = f"{wanted}.relay" if count == 1 else f"{wanted}.relay{count}"
@@ -285,16 +145,7 @@ class _Folder:
 
 
 def _message(name: str, shape: Shape) -> _Current:
-    return _Current(shape, (FoldedPort(name, np.ones((1, 1))),), np.zeros((1, 1)))
-
-
-def _affine(current: _Current, gain: Array, offset: Array) -> _Current:
-    """gain * current + offset. Behind a gate the offset must not be scaled by it."""
-    ports = tuple(FoldedPort(p.source, p.gain * gain) for p in current.ports)
-    if current.gate is None:
-        return replace(current, ports=ports, bias=current.bias * gain + offset)
-    assert current.gate_bias is not None
-    return replace(current, ports=ports, bias=current.bias * gain, gate_bias=current.gate_bias * gain + offset)
+    return _Current(shape, (FoldedPort(name, _ONE),))
 
 
 def _row(values: Array) -> Array:
@@ -303,20 +154,162 @@ def _row(values: Array) -> Array:
     return row[:, :1].copy() if np.all(row == row[0, 0]) else row
 
 
-def _sources(layer: Layer) -> tuple[str, ...]:
-    match layer:
-        case InputLayer():
-            return ()
-        case SumLayer() | ConcatLayer():
-            return layer.sources
-        case AttentionLayer():
-            return (layer.source, layer.pooled_from)
-        case _:
-            return (layer.source,)
+# ------------------------------------------------------------------------------ synapses
 
 
-def _count_readers(graph: LayerGraph) -> Counter[str]:
-    """How many layers read each layer; the output counts as a reader."""
-    readers = Counter(source for layer in graph.layers for source in _sources(layer))
-    readers[graph.output] += 1
-    return readers
+def _weights(folded: _Folded, layer: WeightLayer) -> _Current:
+    """The layer's synapse; one for each part when it reads a concatenation."""
+    source = folded.layers[layer.sources[0]]
+    if _reads_parts(layer) and isinstance(source, ConcatLayer):
+        ports = _split(folded, layer, source)
+    elif _reads_parts(layer) and isinstance(source, SliceLayer):
+        whole = folded.currents[source.sources[0]].shape[0]
+        message = folded.as_message(source.sources[0])
+        ports = [folded.synapse(layer.name, layer.shape, message, _padded(layer, source.start, whole))]
+    else:
+        ports = [folded.synapse(layer.name, layer.shape, folded.as_message(source.name), layer.op)]
+    gain, bias = _row(layer.scale), _row(layer.bias)
+    return _Current(layer.shape, tuple(FoldedPort(port.source, gain) for port in ports), bias)
+
+
+def _reads_parts(layer: Layer) -> bool:
+    return isinstance(layer, WeightLayer) and isinstance(layer.op, Conv2d) and layer.op.groups == 1
+
+
+def _padded(layer: WeightLayer, start: int, channels: int) -> Op:
+    """The op on all channels of what was sliced, with weight 0 for those outside the slice."""
+    weight = layer.op.weight
+    whole = np.zeros((len(weight), channels, *weight.shape[2:]))
+    whole[:, start : start + weight.shape[1]] = weight
+    return structs.replace(layer.op, weight=whole, weight_bits=2 if layer.op.weight_bits else 0)
+
+
+def _split(folded: _Folded, layer: WeightLayer, source: ConcatLayer) -> list[FoldedPort]:
+    ports: list[FoldedPort] = []
+    start = 0
+    for part in source.sources:
+        count = folded.currents[part].shape[0]
+        op = structs.replace(layer.op, weight=layer.op.weight[:, start : start + count])
+        message, name = folded.as_message(part), folded.new_name(f"{layer.name}.part{len(ports)}")
+        ports.append(folded.synapse(name, layer.shape, message, op))
+        start += count
+    return ports
+
+
+def _pool(folded: _Folded, layer: PoolLayer) -> _Current:
+    source, name = folded.as_message(layer.sources[0]), folded.new_name(f"{layer.name}.window")
+    port = folded.synapse(name, layer.shape, source, layer.op)
+    return _Current(layer.shape, (port,)).affine(np.full((1, 1), layer.factor), _ZERO)
+
+
+def _rearranged(folded: _Folded, layer: SliceLayer | ConcatLayer) -> _Current:
+    """Channel slices and concatenations as 1x1 convolutions with weights 0 and 1."""
+    if all(_reads_parts(reader) for reader in folded.graph.readers[layer.name]):
+        return _Current(layer.shape, ())  # nobody reads it as a whole
+    start = layer.start if isinstance(layer, SliceLayer) else 0
+    ports: list[FoldedPort] = []
+    offset = 0
+    for index, source in enumerate(layer.sources):
+        message, shape = folded.as_message(source), folded.currents[source].shape
+        weight = np.zeros((layer.shape[0], shape[0]))
+        count = min(shape[0], layer.shape[0])
+        weight[np.arange(offset, offset + count), np.arange(start, start + count)] = 1
+        offset += count
+        op: Op = Conv2d(weight[:, :, None, None], 2) if len(shape) == 3 else Linear(weight, 2)
+        ports.append(folded.synapse(folded.new_name(f"{layer.name}.part{index}"), layer.shape, message, op))
+    return _Current(layer.shape, tuple(ports))
+
+
+# --------------------------------------------------------------------------- populations
+
+
+def _firing(folded: _Folded, layer: FiringLayer) -> _Current:
+    current, neuron = folded.currents[layer.sources[0]], layer.neuron
+    if layer.norm is not None:
+        a, o = _coefficients(layer.norm)
+        current, neuron = current.affine(a, -o), neuron.normalised(a)  # eq. 7: a I - o, and a lambda
+    return folded.population(layer.name, current, neuron)
+
+
+def _coefficients(norm: MembraneNorm) -> tuple[Array, Array]:
+    """a_t and o_t of eq. 6, (T, C): the normalised membrane is a m - o."""
+    slope = norm.gamma / np.sqrt(norm.variance + norm.eps)
+    a = norm.alpha[:, None] + norm.beta[:, None] * slope
+    o = norm.beta[:, None] * (slope * norm.mean - norm.shift)
+    return a, o
+
+
+def _attention(folded: _Folded, layer: AttentionLayer) -> _Current:
+    """mean over H, W -> relay -> banded convolution -> sigmoid -> gate of whatever takes the current in (eq. 8, 9)."""
+    channels, height, width = layer.shape
+    source, pooled_from = layer.sources
+    message, pooled = folded.as_message(pooled_from), (channels, 1, 1)
+    window = folded.new_name(f"{layer.name}.pool.window")
+    total = folded.synapse(window, pooled, message, SumPool((height, width), (height, width)))
+    mean = _Current(pooled, (total,)).affine(np.full((1, 1), 1 / (height * width)), _ZERO)
+    relay = folded.new_name(f"{layer.name}.pool")
+    folded.population(relay, mean, FloatRelay())
+    band = ChannelConv(layer.taps, 0, padding=len(layer.taps) // 2)
+    port = folded.synapse(folded.new_name(f"{layer.name}.conv"), pooled, relay, band)
+    gate = folded.new_name(f"{layer.name}.gate")
+    folded.population(gate, _Current(pooled, (port,), np.full((1, 1), layer.bias)), FloatSigmoid())
+    current = folded.currents[source]
+    if current.gate is not None:
+        current = _message(folded.as_message(source), layer.shape)
+    return replace(current, gate=FoldedGate(gate, _ZERO))
+
+
+def _sum(folded: _Folded, layer: SumLayer) -> _Current:
+    merged: dict[str, FoldedPort] = {}
+    bias = _ZERO
+    for source in layer.sources:
+        part = folded.currents[source]
+        if part.gate is not None:  # it would scale all ports: a gated current is only added as a message
+            part = _message(folded.as_message(source), layer.shape)
+        for port in part.ports:
+            gain = port.gain + merged[port.source].gain if port.source in merged else port.gain
+            merged[port.source] = FoldedPort(port.source, gain)
+        bias = bias + part.bias
+    return _Current(layer.shape, tuple(merged.values()), bias)
+
+
+def _flatten(folded: _Folded, layer: FlattenLayer) -> _Current:
+    """Only a linear layer may follow, which flattens by itself; or (C, 1, 1) -> (C,)."""
+    source = folded.currents[layer.sources[0]]
+    readers = folded.graph.readers[layer.name]
+    if prod(source.shape[1:]) == 1 or all(isinstance(reader, WeightLayer) for reader in readers):
+        return source
+    problem = f"{source.shape} is flattened, but read by more than linear layers"
+    raise CompileError([Finding(layer.name, problem, "put a linear layer after the flattening")])
+
+
+_CURRENTS: Mapping[type[Layer], Callable[[_Folded, Any], _Current]] = {
+    InputLayer: lambda folded, layer: _message(layer.name, layer.shape),
+    WeightLayer: _weights,
+    PoolLayer: _pool,
+    NormLayer: lambda folded, layer: folded.currents[layer.sources[0]].affine(_row(layer.gain), _row(layer.offset)),
+    SumLayer: _sum,
+    FlattenLayer: _flatten,
+    FiringLayer: _firing,
+    AttentionLayer: _attention,
+    SliceLayer: _rearranged,
+    ConcatLayer: _rearranged,
+}
+
+
+# ------------------------------------------------------------------------------ read-out
+
+
+def _readout(folded: _Folded) -> tuple[str, Array, Array]:
+    """The synapse whose accumulator gives the logits, their gains and biases; what is not of that form is made so."""
+    output = folded.graph.output
+    current = folded.currents[output]
+    ports = current.ports
+    constant = all(array.shape[0] == 1 for array in (current.bias, *(p.gain for p in ports)))
+    direct = len(ports) == 1 and ports[0].source not in folded.populations and current.gate is None
+    if direct and constant and len(current.shape) == 1 and not folded.graph.readers[output]:
+        return ports[0].source, ports[0].gain[0], current.bias[0]
+    message, classes = folded.as_message(output), prod(current.shape)
+    name = folded.new_name("logits")
+    folded.synapse(name, (classes,), message, Linear(np.eye(classes), 2))
+    return name, np.ones(1), np.zeros(1)

@@ -21,8 +21,8 @@ from ..errors import CompileError
 SUPPORTED = (
     "supported are HybridFiring, ParallelFiring, LeakyIntegrateAndFire, Ternary/BinaryConv2d, Ternary/BinaryLinear, "
     "SECA, nn.Conv2d, nn.Linear, nn.BatchNorm1d/2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Flatten, "
-    "nn.Identity, nn.Dropout, +, * and / by a constant, torch.cat over channels, x[:, a:b], x.mean((2, 3)), "
-    "torch.flatten(x, 1)"
+    "nn.Identity, nn.Dropout, a + b, +, * and / with a constant, torch.cat over channels, x[:, a:b], "
+    "x.mean((2, 3)), torch.flatten(x, 1)"
 )
 IN_PLACE = (operator.iadd, operator.imul, operator.itruediv, "add_", "mul_", "div_")
 """Operations that overwrite their first operand."""
@@ -30,7 +30,7 @@ _TORCH = str(Path(torch.__file__).parent)
 
 
 def symbolic_graph(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
-    """The forward of `module` as a graph; every node's `meta["shape"]` is its shape for `inputs`, without the samples.
+    """The forward of `module` as a graph with the shapes that it has for `inputs`: see `_Shapes`.
 
     Raises:
         CompileError: the forward depends on the values of tensors, or does not take these inputs.
@@ -107,7 +107,10 @@ class _Tracer(fx.Tracer):
 
 
 class _Shapes(fx.Interpreter):
-    """Runs the example through the graph and notes the shape of every value, without the batch axis."""
+    """Runs the example through the graph and notes the shape of every value, without the batch axis.
+
+    What is computed from parameters and numbers alone is noted as `meta["constant"]`.
+    """
 
     def run_node(self, n: fx.Node) -> Any:
         try:
@@ -121,6 +124,9 @@ class _Shapes(fx.Interpreter):
             raise CompileError([finding]) from error
         if isinstance(value, Tensor):
             n.meta["shape"] = tuple(value.shape[1:])
+            computed = n.op in ("call_function", "call_method") and all("constant" in i.meta for i in n.all_input_nodes)
+            if n.op == "get_attr" or computed:
+                n.meta["constant"] = value
         return value
 
 

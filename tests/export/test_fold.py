@@ -6,7 +6,7 @@ import torch
 from networks import images, module_logits, randomised, small
 
 from hmdf.export.evaluate import evaluate
-from hmdf.export.graph import FoldedFiring, FoldedPopulation, FoldedRelay, FoldedSynapse
+from hmdf.export.graph import FoldedPopulation, FoldedSynapse
 from hmdf.export.passes.fold import fold
 from hmdf.export.passes.merge_pools import merge_pools
 from hmdf.export.passes.trace import trace
@@ -138,7 +138,7 @@ def test_synapses_and_populations_alternate_and_an_accumulator_has_one_reader():
 def test_the_residual_stream_is_one_relay_and_neurons_read_it():
     graph = fold(trace(small(neuron="plain"), torch.zeros(1, 2, 8, 8)))
     nodes = {n.name: n for n in graph.nodes}
-    assert isinstance(nodes["stem_norm"].dynamics, FoldedRelay)
+    assert nodes["stem_norm"].dynamics.passes_on
     assert [p.source for p in nodes["block.act1"].ports] == ["stem_norm"]
     assert {p.source for p in nodes["act3"].ports} == {"block.layer2.conv", "stem_norm"}
 
@@ -171,10 +171,8 @@ def test_shared_modules_and_sums_of_sums():
         expected = module_logits(module, x, T).numpy()
     graph = fold(trace(module, x))
     assert relative(evaluate(graph, x.numpy()).logits, expected) < 1e-9
-    kinds = [
-        n.dynamics.kind for n in graph.nodes if isinstance(n, FoldedPopulation) and isinstance(n.dynamics, FoldedFiring)
-    ]
-    assert sorted(kinds) == ["lif", "parallel", "parallel", "parallel"]
+    kinds = [p.dynamics.integer.kind() for p in graph.populations if not p.dynamics.passes_on]
+    assert sorted(kinds) == ["leaky_integrate_and_fire", *["parallel_firing"] * 3]
 
 
 # ------------------------------------------------------------------------- pools merged

@@ -11,8 +11,8 @@ from hmdf.export.compiler import compile_network
 from hmdf.export.config import Config, ConfigError, load_config
 from hmdf.export.errors import CompileError
 from hmdf.export.evaluate import evaluate
+from hmdf.export.integers import largest_shift
 from hmdf.export.passes.calibrate import best_lsb
-from hmdf.export.passes.quantize import _largest_shift
 from hmdf.sim import ranges, reference
 from hmdf.sim.contract import HybridFiring, LookupTable, Relay
 from hmdf.sim.encoder import clipped_share, encode, normalise
@@ -311,7 +311,7 @@ def test_a_current_far_below_one_unit_of_its_source_compiles():
 
 @pytest.mark.parametrize("real", [32767.0, 32767.49, 32767.51, 1.0, 0.99999, 16383.74, 16383.76, 1e-12, 5e-324, 1e9])
 def test_the_shift_of_a_multiplier_is_the_largest_that_fits(real):
-    shift = _largest_shift(np.array([[real, -real / 3]]), 30)
+    shift = largest_shift(np.array([[real, -real / 3]]), 30)
     fits = [n for n in range(31) if np.rint(real * 2.0**n) <= 2**15 - 1]
     assert shift == max(fits, default=-1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from hmdf.export.graph import FoldedFiring, FoldedGraph, FoldedPopulation
+from hmdf.export.graph import FoldedGraph
 
 from ..documents.exploration import Pools, Setting
 
@@ -38,11 +38,9 @@ def numbers(text: str, last: int, low: int = 1) -> list[int]:
 def trained_bits(graph: FoldedGraph) -> dict[str, int]:
     """By population with graded spikes: the most bits that make sense, those of training where it quantised."""
     return {
-        node.name: MOST_BITS if node.dynamics.spike is None else node.dynamics.spike.bits
-        for node in graph.nodes
-        if isinstance(node, FoldedPopulation)
-        and isinstance(node.dynamics, FoldedFiring)
-        and node.dynamics.kind != "lif"
+        node.name: node.dynamics.trained_bits or MOST_BITS
+        for node in graph.populations
+        if node.dynamics.integer.facts.spikes == "graded"
     }
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from hmdf.export.compiler import registers_of
 from hmdf.export.config import Config
 from hmdf.export.errors import CompileError
+from hmdf.export.integers import Registers
 from hmdf.export.passes.first_steps import first_steps
-from hmdf.export.passes.quantize import Registers, quantize
+from hmdf.export.passes.quantize import quantize
 from hmdf.export.passes.serialize import serialize
 from hmdf.hw_targets.events import measured
 from hmdf.hw_targets.on_targets import OnTarget, on_targets

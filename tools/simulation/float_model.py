@@ -80,7 +80,6 @@ def _float_graph(program: Program, path: Path, trained: TrainedModel, x: NDArray
     """The float network whose populations the program has; it may have more of them (its spikes in single bits)."""
     import torch
 
-    from hmdf.export.graph import FoldedPopulation
     from hmdf.export.passes.fold import fold
     from hmdf.export.passes.merge_pools import merge_pools
     from hmdf.export.passes.trace import trace
@@ -91,7 +90,7 @@ def _float_graph(program: Program, path: Path, trained: TrainedModel, x: NDArray
     graph = fold(trace(trained.module, example[:, 0] if program.input.timing == "frames" else example))
     own = {(p.name, p.shape) for p in program.populations}
     for form in (graph, merge_pools(graph)):
-        populations = {(n.name, n.shape) for n in form.nodes if isinstance(n, FoldedPopulation)}
+        populations = {(p.name, p.shape) for p in form.populations}
         if populations <= own and (form.time_steps, form.readout_classes) == (program.time_steps, program.classes):
             return form
     raise InputError(f"{path}: is not the network that the program was compiled from: their layers differ")
