@@ -30,13 +30,13 @@ def banded(weight: NDArray[np.int8], padding: int, channels: int) -> NDArray[np.
     return matrix
 
 
-def sparse_convolution(op: Conv2d, weight: NDArray[np.int8], source: Shape) -> SparseMatrix:
+def sparse_convolution(op: Conv2d, source: Shape) -> SparseMatrix:
     """The matrix of a convolution, from (C, H, W) to (C_out, H_out, W_out), both flattened in C order.
 
     Args:
-        weight: (C_out, C_in/groups, kh, kw).
         source: (C, H, W).
     """
+    weight = op.weight
     outputs, inputs, *kernel = weight.shape
     places = [
         _axis(size, tap, stride, padding, dilation)

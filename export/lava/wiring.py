@@ -94,17 +94,15 @@ def _check_accumulators(program: Program) -> None:
 def _add_synapse(wiring: Wiring, program: Program, synapse: Synapse) -> None:
     source = program.shapes[synapse.source]
     match synapse.op:
-        case Linear():
-            _add_matrix(wiring, synapse, "dense", weight=synapse.weight)
-        case ChannelConv(padding=padding):
-            assert synapse.weight is not None
-            _add_matrix(wiring, synapse, "dense", weight=banded(synapse.weight, padding, source[0]))
+        case Linear(weight=weight):
+            _add_matrix(wiring, synapse, "dense", weight=weight)
+        case ChannelConv(weight=weight, padding=padding):
+            _add_matrix(wiring, synapse, "dense", weight=banded(weight, padding, source[0]))
         case Conv2d() as op:
-            assert synapse.weight is not None
-            _add_convolution(wiring, synapse, op, synapse.weight, source)
-        case SumPool() as op:
-            ones = np.ones((source[0], 1, *op.kernel), np.int8)
-            _add_convolution(wiring, synapse, Conv2d(ones, 1, op.stride, op.padding, (1, 1), source[0]), ones, source)
+            _add_convolution(wiring, synapse, op, source)
+        case SumPool(kernel=kernel, stride=stride, padding=padding):
+            ones = np.ones((source[0], 1, *kernel), np.int8)
+            _add_convolution(wiring, synapse, Conv2d(ones, 1, stride, padding, groups=source[0]), source)
         case MaxPool() as op:
             wiring.add(
                 synapse.name,
@@ -117,10 +115,10 @@ def _add_synapse(wiring: Wiring, program: Program, synapse: Synapse) -> None:
             )
 
 
-def _add_convolution(wiring: Wiring, synapse: Synapse, op: Conv2d, weight: NDArray, source: Shape) -> None:
+def _add_convolution(wiring: Wiring, synapse: Synapse, op: Conv2d, source: Shape) -> None:
     """Lava's Conv, in (x, y) order; a Sparse matrix where a number does not fit Conv's int8."""
-    if max(*weight.shape[2:], *op.stride, *op.padding, *op.dilation, op.groups) > CONV_LIMIT:
-        matrix = sparse_convolution(op, weight, source)
+    if max(*op.weight.shape[2:], *op.stride, *op.padding, *op.dilation, op.groups) > CONV_LIMIT:
+        matrix = sparse_convolution(op, source)
         parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
         _add_matrix(wiring, synapse, "sparse", shape=matrix.shape, **parts)
         return
@@ -133,7 +131,7 @@ def _add_convolution(wiring: Wiring, synapse: Synapse, op: Conv2d, weight: NDArr
         groups=op.groups,
         **{key: getattr(op, key)[::-1] for key in ("stride", "padding", "dilation")},
     )
-    wiring.arrays[f"{synapse.name}/weight"] = weight
+    wiring.arrays[f"{synapse.name}/weight"] = op.weight
 
 
 def _add_matrix(wiring: Wiring, synapse: Synapse, kind: str, shape: Shape | None = None, **arrays: Any) -> None:

@@ -17,16 +17,9 @@ import msgspec
 import onnx.parser
 from onnx import FunctionProto, NodeProto
 
-from hmdf.sim.contract import (
-    Dynamics,
-    HybridFiring,
-    LeakyIntegrateAndFire,
-    LookupTable,
-    MultiHierarchical,
-    ParallelFiring,
-    Population,
-    Relay,
-)
+from hmdf.sim.contract import Population
+
+from .dynamics import UPDATES
 
 DOMAIN = "hmdf"
 OPSET = 18
@@ -41,47 +34,11 @@ class _Function(msgspec.Struct, frozen=True):
     text: str
 
 
-class _Rule(msgspec.Struct, frozen=True):
-    """How the dynamics of a population are called: names of its array fields, scalar fields, limits and states."""
-
-    arrays: tuple[str, ...] = ()
-    scalars: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
-    states: tuple[str, ...] = ()
-
-
-_RULES: dict[type, _Rule] = {
-    Relay: _Rule(limits=("message_min", "message_max")),
-    HybridFiring: _Rule(
-        ("leak", "threshold"), ("leak_shift", "spike_shift"), ("state_min", "state_max", "message_max"), ("v",)
-    ),
-    ParallelFiring: _Rule(("threshold",), ("spike_shift",), ("message_max",)),
-    LeakyIntegrateAndFire: _Rule(("leak", "threshold"), ("leak_shift",), ("state_min", "state_max"), ("v",)),
-    MultiHierarchical: _Rule(
-        ("dendrite_leak", "dendrite_feedback", "soma_leak", "soma_drive", "threshold"),
-        ("leak_shift",),
-        ("state_min", "state_max"),
-        ("d", "v"),
-    ),
-    LookupTable: _Rule(("table",), ("index_shift",)),
-}
-
-
-def rule_of(dynamics: Dynamics) -> _Rule:
-    """Inputs, attributes and states of the function that computes these dynamics."""
-    return _RULES[type(dynamics)]
-
-
 def population_operator(population: Population) -> str:
     """Name of the function that computes a population: one per dynamics, number of ports and gate."""
     ports = len(population.ports)
     gated = "Gated" if population.gate is not None else ""
     return f"{gated}{type(population.dynamics).__name__}{ports if ports > 1 else ''}"
-
-
-def library_names() -> tuple[str, ...]:
-    """Every function a model may contain besides those of the populations."""
-    return tuple(_LIBRARY)
 
 
 def needed_functions(nodes: Iterable[NodeProto], populations: Iterable[Population]) -> list[FunctionProto]:
@@ -107,8 +64,7 @@ def needed_functions(nodes: Iterable[NodeProto], populations: Iterable[Populatio
 
 def _population_function(name: str, population: Population) -> FunctionProto:
     """The current (ports, bias, gate, clamp) followed by the dynamics."""
-    rule, dynamics = rule_of(population.dynamics), type(population.dynamics).__name__
-    ports = len(population.ports)
+    update, ports = UPDATES[type(population.dynamics)], len(population.ports)
     attributes = [f"shift_{i}" for i in range(ports)]
     inputs = [f for i in range(ports) for f in (f"in_{i}", f"multiplier_{i}")] + ["bias"]
     current, equation = [*_sum_of_ports(ports)], "(sum of rshift(multiplier * in, shift) + bias)"
@@ -117,18 +73,17 @@ def _population_function(name: str, population: Population) -> FunctionProto:
         inputs += ["gate", "gate_bias"]
         current.append("gated = hmdf.Gate <shift: int = @gate_shift, shape: ints = @gate_shape> (sum, gate, gate_bias)")
         equation = f"(rshift({equation} * gate, gate_shift) + gate_bias)"
-    attributes += [*rule.scalars, *dict.fromkeys(("state_min", "state_max", *rule.limits))]
-    inputs += [*rule.arrays, *rule.states]
-    results = ", ".join(("message", *(f"{s}_next" for s in rule.states)))
-    passed = ", ".join(f"{a}: int = @{a}" for a in (*rule.scalars, *rule.limits))
+    attributes += [*update.shifts, *dict.fromkeys(("state_min", "state_max", *update.limits))]
+    inputs += [*update.arrays, *update.states]
+    passed = ", ".join(f"{a}: int = @{a}" for a in (*update.shifts, *update.limits))
     lines = [
-        f"{name} <{', '.join(attributes)}> ({', '.join(inputs)}) => ({results}) {{",
+        f"{name} <{', '.join(attributes)}> ({', '.join(inputs)}) => ({update.results}) {{",
         *current,
         f"current = hmdf.Clamp <low: int = @state_min, high: int = @state_max> ({current[-1].split()[0]})",
-        f"{results} = hmdf.{dynamics}Update <{passed}> ({', '.join(('current', *rule.arrays, *rule.states))})",
+        f"{update.results} = hmdf.{update.name} <{passed}> ({', '.join(('current', *update.arrays, *update.states))})",
         "}",
     ]
-    return _parse("\n".join(lines), f"I = clamp{equation}; then {dynamics}Update.")
+    return _parse("\n".join(lines), f"I = clamp{equation}; then {update.name}.")
 
 
 def _sum_of_ports(ports: int) -> Iterator[str]:
@@ -139,7 +94,7 @@ def _sum_of_ports(ports: int) -> Iterator[str]:
 
 
 def _library_function(name: str) -> FunctionProto:
-    function = _LIBRARY[name]
+    function = LIBRARY[name]
     return _parse(name + function.text, function.equation)
 
 
@@ -362,80 +317,6 @@ _ARITHMETIC = {
     ),
 }
 
-_DYNAMICS = {
-    "RelayUpdate": _Function(
-        "message = clamp(I, message range).",
-        """ <message_min, message_max> (current) => (message) {
-            low = Constant <value_int: int = @message_min> ()
-            high = Constant <value_int: int = @message_max> ()
-            smallest = Cast <to = 6> (low)
-            largest = Cast <to = 6> (high)
-            message = Clip (current, smallest, largest)
-        }""",
-    ),
-    "HybridFiringUpdate": _Function(
-        "m = clamp(rshift(leak * v, leak_shift) + I); message, v = GradedSpike(m).",
-        """ <leak_shift, spike_shift, state_min, state_max, message_max> 
-            (current, leak, threshold, v) => (message, v_next)
-        {
-            leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, leak)
-            wide = Cast <to = 7> (current)
-            raised = Add (leaked, wide)
-            m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
-            message, v_next = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max>
-                (m, threshold)
-        }""",
-    ),
-    "ParallelFiringUpdate": _Function(
-        "message = GradedSpike(I).",
-        """ <spike_shift, message_max> (current, threshold) => (message) {
-            message, rest = hmdf.GradedSpike <spike_shift: int = @spike_shift, message_max: int = @message_max>
-                (current, threshold)
-        }""",
-    ),
-    "LeakyIntegrateAndFireUpdate": _Function(
-        "m = clamp(rshift(leak * v, leak_shift) + I); message, v = BinarySpike(m).",
-        """ <leak_shift, state_min, state_max> (current, leak, threshold, v) => (message, v_next) {
-            leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, leak)
-            wide = Cast <to = 7> (current)
-            raised = Add (leaked, wide)
-            m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
-            message, v_next = hmdf.BinarySpike (m, threshold)
-        }""",
-    ),
-    "MultiHierarchicalUpdate": _Function(
-        "d = clamp(rshift(dendrite_leak * d, s) + rshift(dendrite_feedback * v, s) + I); "
-        "m = clamp(rshift(soma_leak * v, s) + rshift(soma_drive * d, s)); message, v = BinarySpike(m).",
-        """ <leak_shift, state_min, state_max>
-            (current, dendrite_leak, dendrite_feedback, soma_leak, soma_drive, threshold, d, v)
-            => (message, d_next, v_next)
-        {
-            kept = hmdf.Leak <leak_shift: int = @leak_shift> (d, dendrite_leak)
-            fed_back = hmdf.Leak <leak_shift: int = @leak_shift> (v, dendrite_feedback)
-            inner = Add (kept, fed_back)
-            wide = Cast <to = 7> (current)
-            raised = Add (inner, wide)
-            d_next = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (raised)
-            leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, soma_leak)
-            driven = hmdf.Leak <leak_shift: int = @leak_shift> (d_next, soma_drive)
-            soma = Add (leaked, driven)
-            m = hmdf.Clamp <low: int = @state_min, high: int = @state_max> (soma)
-            message, v_next = hmdf.BinarySpike (m, threshold)
-        }""",
-    ),
-    "LookupTableUpdate": _Function(
-        "message = table[clamp(rshift(I, index_shift), -128, 127) + 128].",
-        """ <index_shift> (current, table) => (message) {
-            wide = Cast <to = 7> (current)
-            scaled = hmdf.RoundingShift <shift: int = @index_shift> (wide)
-            signed = hmdf.Clamp <low = -128, high = 127> (scaled)
-            middle = Constant <value = int32 {128}> ()
-            index = Add (signed, middle)
-            message = Gather <axis = 0> (table, index)
-        }""",
-    ),
-}
-
 _BOUNDARY = {
     "Encode": _Function(
         "messages = clamp(round_half_even(x / scale), message range): the only floating point of the model.",
@@ -471,4 +352,10 @@ _BOUNDARY = {
     ),
 }
 
-_LIBRARY = {**_SYNAPSES, **_ARITHMETIC, **_DYNAMICS, **_BOUNDARY}
+LIBRARY = {
+    **_SYNAPSES,
+    **_ARITHMETIC,
+    **{update.name: _Function(update.equation, update.text) for update in UPDATES.values()},
+    **_BOUNDARY,
+}
+"""Every function that a model may have besides those of its populations, by name."""

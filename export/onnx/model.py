@@ -14,12 +14,25 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
+from hmdf.sim.contract import (
+    INPUT,
+    ChannelConv,
+    Conv2d,
+    Linear,
+    MaxPool,
+    Population,
+    Shape,
+    SumPool,
+    Synapse,
+    WeightedOp,
+)
+from hmdf.sim.contract.parameters import Parameter, Table, fields_of
 from hmdf.sim.errors import ProgramError
 from hmdf.sim.files import write_whole
 from hmdf.sim.program import Program
 
-from .functions import DOMAIN, OPSET, REACH, needed_functions, population_operator, rule_of
+from .dynamics import UPDATES
+from .functions import DOMAIN, OPSET, REACH, needed_functions, population_operator
 
 FORMAT_VERSION = "1"
 IR_VERSION = 8
@@ -206,16 +219,15 @@ class _Body:
         inputs = [self.values[synapse.source]]
         attributes: dict[str, Any] = {}
         function = type(op).__name__
-        match op:
-            case SumPool() | MaxPool():
-                inputs += self._windows(synapse, op)
-                if isinstance(op, SumPool):
-                    inputs.append(self._constant(f"{name}/pads", np.array([0, 0, *op.padding] * 2)))
-            case _:
-                message = self.program.message_of(synapse.source)
-                function = f"Wide{function}" if message.bits > 8 else function
-                inputs.append(self._constant(f"{name}/weight", _stored_weight(synapse)))
-                attributes = {**_geometry(op), "zero_point": 128 if message.signed else 0}
+        if isinstance(op, WeightedOp):
+            message = self.program.message_of(synapse.source)
+            function = f"Wide{function}" if message.bits > 8 else function
+            inputs.append(self._constant(f"{name}/weight", _stored_weight(op)))
+            attributes = {**_geometry(op), "zero_point": 128 if message.signed else 0}
+        else:
+            inputs += self._windows(synapse, op)
+            if isinstance(op, SumPool):
+                inputs.append(self._constant(f"{name}/pads", np.array([0, 0, *op.padding] * 2)))
         self.values[name] = f"{name}/accumulator"
         self.nodes.append(_call(function, name, inputs, [self.values[name]], **attributes))
 
@@ -232,7 +244,7 @@ class _Body:
         return names
 
     def _population(self, p: Population) -> None:
-        rule, name, rank = rule_of(p.dynamics), p.name, len(p.shape)
+        update, name, rank = UPDATES[type(p.dynamics)], p.name, len(p.shape)
         inputs: list[str] = []
         attributes: dict[str, Any] = {}
         for index, port in enumerate(p.ports):
@@ -242,18 +254,19 @@ class _Body:
         if p.gate is not None:
             inputs += [self.values[p.gate.source], self._parameter(f"{name}/gate_bias", p.gate.bias, rank)]
             attributes |= {"gate_shift": p.gate.shift, "gate_shape": [0, p.shape[0], *(1,) * (rank - 1)]}
-        for field in rule.arrays:
-            array = getattr(p.dynamics, field)
-            if field == "table":
-                inputs.append(self._constant(f"{name}/table", array.astype(np.int32)))
+        for field, kind, value in fields_of(p.dynamics):
+            if isinstance(kind, Table):
+                inputs.append(self._constant(f"{name}/{field}", value))
+            elif isinstance(kind, Parameter):
+                # What is multiplied is int64; what is compared with a state is int32 like the state.
+                number = np.int64 if kind.bits == 16 else np.int32
+                inputs.append(self._parameter(f"{name}/{field}", value, rank, number))
             else:
-                kind = np.int32 if field == "threshold" else np.int64
-                inputs.append(self._parameter(f"{name}/{field}", array, rank, kind))
-        attributes |= {field: getattr(p.dynamics, field) for field in rule.scalars}
-        attributes |= self._limits(p, ("state_min", "state_max", *rule.limits))
-        inputs += [self._state(f"{name}/{s}", TensorProto.INT32, p.shape) for s in rule.states]
+                attributes[field] = value
+        attributes |= self._limits(p, ("state_min", "state_max", *update.limits))
+        inputs += [self._state(f"{name}/{state}", TensorProto.INT32, p.shape) for state in update.states]
         self.values[name] = f"{name}/message"
-        outputs = [self.values[name], *(f"{name}/{s}.next" for s in rule.states)]
+        outputs = [self.values[name], *(f"{name}/{s}.next" for s in update.states)]
         self.nodes.append(_call(population_operator(p), name, inputs, outputs, **attributes))
 
     def _limits(self, population: Population, wanted: Sequence[str]) -> dict[str, int]:
@@ -279,7 +292,7 @@ class _Body:
         return name
 
 
-def _geometry(op: Conv2d | Linear | ChannelConv) -> dict[str, Any]:
+def _geometry(op: WeightedOp) -> dict[str, Any]:
     match op:
         case Conv2d():
             pads = [*op.padding, *op.padding]
@@ -289,11 +302,10 @@ def _geometry(op: Conv2d | Linear | ChannelConv) -> dict[str, Any]:
     return {}
 
 
-def _stored_weight(synapse: Synapse) -> NDArray[np.uint8]:
-    """The weight plus 128 as uint8, laid out as the synapse's function wants it."""
-    assert synapse.weight is not None
-    weight = (synapse.weight.astype(np.int16) + WEIGHT_ZERO).astype(np.uint8)
-    match synapse.op:
+def _stored_weight(op: WeightedOp) -> NDArray[np.uint8]:
+    """The weight plus 128 as uint8, laid out as the op's function wants it."""
+    weight = (op.weight.astype(np.int16) + WEIGHT_ZERO).astype(np.uint8)
+    match op:
         case Linear():
             return weight.T
         case ChannelConv():
@@ -309,13 +321,12 @@ def _check_reach(program: Program) -> None:
     for node in program.nodes:
         if isinstance(node, Population):
             _check_current(program, node)
-        elif node.weight is not None and program.message_of(node.source).bits > 8:
-            _check_low_bytes(node)
+        elif isinstance(node.op, WeightedOp) and program.message_of(node.source).bits > 8:
+            _check_low_bytes(node, node.op.weight)
 
 
-def _check_low_bytes(synapse: Synapse) -> None:
-    assert synapse.weight is not None
-    rows = np.abs(synapse.weight.astype(np.int64)).reshape(1 if synapse.weight.ndim == 1 else len(synapse.weight), -1)
+def _check_low_bytes(synapse: Synapse, weight: NDArray[np.int8]) -> None:
+    rows = np.abs(weight.astype(np.int64)).reshape(1 if weight.ndim == 1 else len(weight), -1)
     largest = 255 * int(rows.sum(axis=1).max())
     if largest >= 1 << 31:
         raise ProgramError(

@@ -110,13 +110,13 @@ def test_sparse_convolution_is_the_convolution(seed: int) -> None:
     kernel = rng.integers(1, 4, 2)
     weight = rng.integers(-128, 128, (groups * 2, source[0] // groups, *kernel)).astype(np.int8)
     stride, padding, dilation = (tuple(int(v) for v in rng.integers(low, 3, 2)) for low in (1, 0, 1))
-    synapse = Synapse("s", INPUT, Conv2d(weight, 8, stride, padding, dilation, groups))
+    op = Conv2d(weight, 8, stride, padding, dilation, groups)
     messages = rng.integers(-100, 100, (1, *source))
-    matrix = sparse_convolution(synapse.op, weight, source)
+    matrix = sparse_convolution(op, source)
     dense = np.zeros(matrix.shape, np.int64)
     for row, (start, stop) in enumerate(zip(matrix.indptr, matrix.indptr[1:], strict=False)):
         dense[row, matrix.indices[start:stop]] = matrix.data[start:stop]
-    np.testing.assert_array_equal(dense @ messages.reshape(-1), synapse.op.accumulate(messages).reshape(-1))
+    np.testing.assert_array_equal(dense @ messages.reshape(-1), op.accumulate(messages).reshape(-1))
 
 
 @pytest.mark.parametrize(("channels", "padding"), [(1, 0), (1, 2), (3, 2), (8, 1), (8, 2)])
