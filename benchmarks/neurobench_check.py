@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from hmdf.export.compiler import compile_network
+import hmdf
 from hmdf.export.config import Config
 from hmdf.hw_targets.events import measured
 from hmdf.hw_targets.price.references import neurobench
@@ -93,7 +93,7 @@ def network(spec: NetworkSpec, samples: int) -> tuple[Program, NDArray, NDArray]
     # Binary messages for the binary input: what a message costs follows from its bits, not from the values it happens
     # to have.
     config = Config(bits={INPUT: 1})
-    compilation = compile_network(module.eval(), shown[:1], calibration=frames[:64], target="loihi2", config=config)
+    compilation = hmdf.compile(module.eval(), shown[:1], calibration=frames[:64], target="loihi2", config=config)
     program = compilation.program
     return program, encode(program, frames), np.asarray(data.labels[:samples])
 

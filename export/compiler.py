@@ -1,4 +1,4 @@
-"""The compiler's passes in order: trace -> fold -> calibrate -> quantize -> prove -> fit."""
+"""The compiler's passes in order: trace, fold, merge_pools, calibrate, quantize, serialize, prove; then the fit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.schema import Target
 from hmdf.hw_targets.target import load_target
 from hmdf.sim.errors import InputError
@@ -20,16 +21,22 @@ from hmdf.sim.program import Metadata, Preprocessing, Program
 from hmdf.sim.ranges import Ranges, prove, unproven
 
 from .config import Config
-from .errors import CompileError
-from .graph import FoldedGraph
+from .errors import CompileError, NarrowAccumulators
+from .graph import FoldedGraph, LayerGraph, Pass
 from .integers import Registers
 from .passes.calibrate import affordable, calibrate
 from .passes.fold import fold
 from .passes.merge_pools import merge_pools
-from .passes.quantize import quantize
+from .passes.quantize import Quantized, quantize
+from .passes.serialize import serialize
 from .passes.trace import trace
 
 IDENTITY = Preprocessing(1.0, (0.0,), (1.0,))
+WIDEST_ACCUMULATOR = 32
+"""Bits of the widest accumulator of the integer contract."""
+
+Watch = Callable[[Pass, LayerGraph | FoldedGraph | Program], None]
+"""Called with the name of a pass that has run, and with what it made."""
 
 
 @dataclass(frozen=True)
@@ -38,73 +45,33 @@ class Compilation:
 
     Fields:
         program: the integers.
-        ranges: the proof of every register.
         folded: the float network that the program is measured against.
-        notes: what the compiler changed, and why.
+        findings: what the compiler changed (notes), then every reason why the target cannot hold it (errors).
     """
 
     program: Program
-    ranges: Ranges
     folded: FoldedGraph
-    notes: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
 
+    @property
+    def ranges(self) -> Ranges:
+        """The proof of every register."""
+        return prove(self.program)
 
-def compile_network(
-    module: nn.Module,
-    example_input: Tensor | tuple[Tensor, ...],
-    *,
-    target: str | Target = "generic",
-    calibration: NDArray | Tensor | None = None,
-    preprocessing: Preprocessing = IDENTITY,
-    config: Config | None = None,
-    metadata: Metadata | None = None,
-    calibration_macs: float = inf,
-    progress: Callable[[int, int], None] | None = None,
-) -> Compilation:
-    """Compile a trained network.
+    @property
+    def notes(self) -> tuple[Finding, ...]:
+        """What the compiler changed, and why."""
+        return tuple(finding for finding in self.findings if finding.severity == "note")
 
-    Args:
-        module: made of the layers that `hmdf.export.passes.trace` lists; its forward computes one time-step.
-        example_input: normalised input, (N, *shape) shown at every step or (N, T, *shape) as frames; a tuple for a
-            forward with several inputs.
-        target: name of a chip, or a Target; gives the widths of registers and messages.
-        calibration: normalised samples in the form of `example_input` (several inputs stacked along the channels);
-            the example itself when absent.
-        preprocessing: how raw values became normalised ones; stored in the program.
-        calibration_macs: calibrate on no more of the samples than this many multiply-accumulates allow.
-        progress: called with (calibration samples done since the last call, their total).
+    @property
+    def misfits(self) -> tuple[Finding, ...]:
+        """Why the target cannot hold the program; empty when it can."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
 
-    Raises:
-        CompileError: with every reason why the network cannot become a program.
-        TargetError: there is no such target.
-        InputError: the calibration holds a value that is not a number.
-    """
-    chip = load_target(target) if isinstance(target, str) else target
-    steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
-    one_step, stacked, framed = _example(example_input, steps)
-    folded = fold(trace(module, one_step))
-    if config is not None and config.merge_pools:
-        folded = merge_pools(folded)
-    samples = stacked if calibration is None else np.asarray(calibration)
-    samples = _checked(samples, folded, framed)[
-        : affordable(folded, calibration_macs) if isfinite(calibration_macs) else None
-    ]
-    statistics = calibrate(folded, samples, progress=progress)
-    base = metadata or Metadata()
-    quantized = quantize(
-        folded,
-        statistics,
-        framed=framed,
-        preprocessing=preprocessing,
-        registers=registers_of(chip),
-        config=config,
-        metadata=msgspec.structs.replace(base, target=chip.name, calibration_samples=statistics.samples),
-    )
-    ranges = prove(quantized.program)
-    findings = unproven(quantized.program, ranges)  # The quantizer chose everything so that there is none.
-    if findings:
-        raise CompileError(findings)
-    return Compilation(quantized.program, ranges, folded, quantized.notes)
+    @property
+    def fits(self) -> bool:
+        """Whether the target can hold the program."""
+        return not self.misfits
 
 
 def compile(
@@ -112,19 +79,85 @@ def compile(
     example_input: Tensor | tuple[Tensor, ...],
     *,
     target: str | Target = "generic",
+    chips: int = 1,
     calibration: NDArray | Tensor | None = None,
     preprocessing: Preprocessing = IDENTITY,
     config: Config | None = None,
-) -> Program:
-    """The integer program of a trained network; see `compile_network` for arguments and errors."""
-    return compile_network(
-        module,
-        example_input,
-        target=target,
-        calibration=calibration,
-        preprocessing=preprocessing,
-        config=config,
-    ).program
+    metadata: Metadata | None = None,
+    calibration_macs: float = inf,
+    progress: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
+) -> Compilation:
+    """Compile a trained network.
+
+    Args:
+        module: made of the layers that `hmdf.export.passes.trace` lists; its forward computes one time-step.
+        example_input: normalised input, (N, *shape) shown at every step or (N, T, *shape) as frames; a tuple for a
+            forward with several inputs.
+        target: name of a chip, or a Target; gives the widths of registers and messages, and what must fit.
+        chips: how many chips may be used.
+        calibration: normalised samples in the form of `example_input` (several inputs stacked along the channels);
+            the example itself when absent.
+        preprocessing: how raw values became normalised ones; stored in the program.
+        calibration_macs: calibrate on no more of the samples than this many multiply-accumulates allow.
+        progress: called with (calibration samples done since the last call, their total).
+
+    Raises:
+        CompileError: with every reason why the network cannot become a program. A program that the target cannot hold
+            is none: `Compilation.fits` says so.
+        TargetError: there is no such target.
+        InputError: the calibration holds a value that is not a number.
+    """
+    watch, config = watch or (lambda _pass, _graph: None), config or Config()
+    chip = load_target(target) if isinstance(target, str) else target
+    steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
+    one_step, stacked, framed = _example(example_input, steps)
+    layers = trace(module, one_step)
+    watch("trace", layers)
+    folded = fold(layers)
+    watch("fold", folded)
+    if config.merge_pools:
+        folded = merge_pools(folded)
+        watch("merge_pools", folded)
+    samples = _checked(stacked if calibration is None else np.asarray(calibration), folded, framed)
+    samples = samples[: affordable(folded, calibration_macs) if isfinite(calibration_macs) else None]
+    statistics = calibrate(folded, samples, progress=progress)
+    described = msgspec.structs.replace(
+        metadata or Metadata(), target=chip.name, calibration_samples=statistics.samples
+    )
+
+    def quantized_for(registers: Registers) -> Quantized:
+        return quantize(
+            folded,
+            statistics,
+            framed=framed,
+            preprocessing=preprocessing,
+            registers=registers,
+            config=config,
+            metadata=described,
+        )
+
+    try:
+        program, notes = quantized_for(registers_of(chip))
+    except CompileError as error:
+        if any(finding.resource != "accumulator_bits" for finding in error.findings):
+            raise
+        wide = msgspec.structs.replace(chip.capabilities, accumulator_bits=WIDEST_ACCUMULATOR)
+        roomy = msgspec.structs.replace(chip, capabilities=wide)
+        program = quantized_for(registers_of(roomy)).program
+        others = check(serialize(program) if config.serialize_spikes else program, roomy, chips)
+        raise NarrowAccumulators([*error.findings, *others]) from None
+    watch("quantize", program)
+    if config.serialize_spikes:
+        program = serialize(program)
+        watch("serialize", program)
+    if findings := unproven(program, prove(program)):  # Every pass chose its integers so that there is none.
+        raise CompileError(findings)
+    return Compilation(program, folded, (*notes, *check(program, chip, chips)))
+
+
+compile_network = compile
+"""The name until 0.1; `compile` gave the program alone."""
 
 
 def registers_of(target: Target) -> Registers:

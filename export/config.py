@@ -24,6 +24,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gate_bits: channel gates of SECA, 2..15.
         weight_bits: synapses that are full precision in training, 4 or 8.
         merge_pools: fold average pools of spikes into the synapses that read them, where that is exact.
+        serialize_spikes: send graded spikes bit by bit, for chips with binary spikes.
         bits: by population (or "input"), the bits of its message; overrides all of the above.
     """
 
@@ -33,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gate_bits: int = 8
     weight_bits: int = 8
     merge_pools: bool = False
+    serialize_spikes: bool = False
     bits: dict[str, int] = {}
 
     def __post_init__(self) -> None:

@@ -16,3 +16,9 @@ class CompileError(HmdfError):
         count = len(findings)
         head = "the network cannot be compiled" if count == 1 else f"the network cannot be compiled, {count} findings"
         super().__init__("\n".join([f"{head}:", *(f"  {finding}" for finding in findings), *([advice] * bool(advice))]))
+
+
+class NarrowAccumulators(CompileError):  # noqa: N818 - what is wrong with the target
+    """No messages are narrow enough for the target's accumulators; `findings` has that, and what else does not fit."""
+
+    exit_code = 4

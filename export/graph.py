@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .integers import Choice, Settled
 
 Array = NDArray[np.float64]
+Pass = Literal["trace", "fold", "merge_pools", "quantize", "serialize"]
+"""The passes that make a graph or a Program, in order."""
 
 # ------------------------------------------------------------------- layers, as written
 

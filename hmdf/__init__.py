@@ -1,7 +1,7 @@
 """hmdf: from a trained HM-DF (HD-LIF, CVPR 2026) spiking network to a proven integer program for a neuromorphic chip.
 
-    program = hmdf.compile(module, example_input, target="loihi2", calibration=samples)
-    result = hmdf.simulate(program, samples)
+    compilation = hmdf.compile(module, example_input, target="loihi2", calibration=samples)
+    result = hmdf.simulate(compilation.program, samples)
 
 Nothing heavy is imported until it is used.
 """

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .contract import Message, Population, Port, Synapse, WeightedOp
+from .contract import Message, Op, Population, Port, Synapse, WeightedOp
 from .contract.parameters import fields_of
 from .contract.struct import Array
 
 if TYPE_CHECKING:
     from .program import Program
 
-_WEIGHTS = {1: "1-bit", 2: "ternary", 4: "4-bit", 8: "8-bit"}
+_WEIGHTS = {0: "real", 1: "1-bit", 2: "ternary", 4: "4-bit", 8: "8-bit"}
 
 
 def listing(program: Program, values: int = 4) -> str:
@@ -30,7 +30,7 @@ def listing(program: Program, values: int = 4) -> str:
     lines = [head, f"input {by(program.input.shape)}, {program.input.timing}: sends {_message(program.input.message)}"]
     for node in program.nodes:
         if isinstance(node, Synapse):
-            lines += [f"{node.name} {by(program.shapes[node.name])} = {_op(node, values)}"]
+            lines += [f"{node.name} {by(program.shapes[node.name])} = {op_text(node.op, node.source, values)}"]
         else:
             lines += [f"{node.name} {by(node.shape)}: sends {_message(node.message)}"]
             lines += [f"    {line}" for line in _population(node, values)]
@@ -62,8 +62,9 @@ def _message(message: Message) -> str:
     return f"{'s' if message.signed else 'u'}{message.bits}, LSB {message.scale:.6g}"
 
 
-def _op(synapse: Synapse, values: int) -> str:
-    op, default = synapse.op, type(synapse.op).__struct_defaults__
+def op_text(op: Op, source: str, values: int) -> str:
+    """An op with what it reads, its weights and its geometry, where that is not the usual one."""
+    default = type(op).__struct_defaults__
     names = op.__struct_fields__
     optional = dict(zip(names[len(names) - len(default) :], default, strict=True))
     geometry = {name: getattr(op, name) for name in names if name not in ("weight", "weight_bits")}
@@ -71,7 +72,7 @@ def _op(synapse: Synapse, values: int) -> str:
     if isinstance(op, WeightedOp):
         numbers = f" {array_text(op.weight, values)}" if op.weight.size <= values else ""
         shown.insert(0, f"{_WEIGHTS[op.weight_bits]} weights {by(op.weight.shape)}{numbers}")
-    return f"{op.__struct_config__.tag}({synapse.source})" + "".join(f", {part}" for part in shown)
+    return f"{op.__struct_config__.tag}({source})" + "".join(f", {part}" for part in shown)
 
 
 def _plain(value: int | tuple[int, ...]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hmdf.export.compiler import compile_network
+import hmdf
 from hmdf.export.config import Config
 from hmdf.sim.encoder import encode
 from hmdf.sim.program import Program
@@ -102,5 +102,5 @@ def hostile(seed: int) -> tuple[nn.Module, torch.Tensor, Config]:
 def compiled_hostile(seed: int) -> tuple[Program, np.ndarray]:
     """The program of a hostile network, for Loihi 2, and its input messages; CompileError where it is refused."""
     module, x, config = hostile(seed)
-    program = compile_network(module, x[:1], target="loihi2", calibration=x, config=config).program
+    program = hmdf.compile(module, x[:1], target="loihi2", calibration=x, config=config).program
     return program, encode(program, x.numpy().astype(np.float64))

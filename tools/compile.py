@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 import msgspec
 import numpy as np
 from rich.console import Console
 
-from hmdf.hw_targets.judge.fit import check as find
+from hmdf.export.config import Config, load_config
+from hmdf.export.graph import FoldedGraph, LayerGraph, Pass
+from hmdf.export.listing import listing
 from hmdf.hw_targets.schema import Target
 from hmdf.hw_targets.target import load_target
 from hmdf.sim.errors import HmdfError, InputError
@@ -21,10 +22,10 @@ from hmdf.sim.program import Program
 from hmdf.train.data.folds import short_name
 from hmdf.train.errors import DataError
 
-from .console import Advance, console, progress, run_cli
+from .console import console, progress, run_cli
 from .documents.files import write
 from .documents.run import Compiled
-from .fit import refuse, require_fit
+from .fit import refuse
 from .inputs import load_data, normalised, to_program
 from .model import TrainedModel, load_model
 from .simulation.counts import counted
@@ -32,15 +33,12 @@ from .simulation.tables import print_costs, print_layers
 
 if TYPE_CHECKING:
     from hmdf.export.compiler import Compilation
-    from hmdf.export.config import Config
     from hmdf.train.data import Dataset
 
 DEFAULT_EMIT = "hmdf,onnx,lava"
 CALIBRATION_SAMPLES = 256
 CALIBRATION_MACS = 3e11
 """Multiply-accumulates that calibration may take unless --samples says otherwise: some ten seconds on two cores."""
-WIDEST_ACCUMULATOR = 32
-"""Bits of the widest accumulator of the integer contract."""
 MEASURED_MACS = 5e10
 MEASURED_SAMPLES = 64
 """Calibration samples that the compiled program is run on, to fill the report's activity columns."""
@@ -59,6 +57,7 @@ MEASURED_SAMPLES = 64
 @click.option("--serialize-spikes", is_flag=True, help="Send graded spikes bit by bit, for chips with binary spikes.")
 @click.option("--merge-pools", is_flag=True, help="Fold average pools into the next synapses, where that is exact.")
 @click.option("--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava.")
+@click.option("--print-after", type=click.Choice(get_args(Pass)), multiple=True, help="Print what a pass made.")
 @click.option("--network", metavar="PACKAGE.MODULE:FUNCTION", help="MODEL is a state_dict of the module this builds.")
 def compile_command(
     model: Path,
@@ -73,28 +72,38 @@ def compile_command(
     serialize_spikes: bool,
     merge_pools: bool,
     emit: str,
+    print_after: tuple[Pass, ...],
     network: str | None,
 ) -> None:
     """Compile a trained network (MODEL) to an integer program for a chip."""
     if out is None and not check:
         raise click.UsageError("give a folder with --out, or --check")
-    from hmdf.export.config import Config, load_config
-
     forms = _forms(emit)
     chip = load_target(target)
     screen = console()
     trained = load_model(model, network)
     data = _calibration_data(trained, calibration, samples, data_root)
     settings = Config() if config is None else load_config(config)
-    if merge_pools:
-        settings = msgspec.structs.replace(settings, merge_pools=True)
-    source = short_name(calibration or trained.data_set)
-    macs = inf if samples else CALIBRATION_MACS
-    compilation = _fitted(screen, trained, data, chip, settings, source, macs, chips)
-    if serialize_spikes:
-        compilation = _serialized(compilation)
+    settings = msgspec.structs.replace(
+        settings,
+        merge_pools=merge_pools or settings.merge_pools,
+        serialize_spikes=serialize_spikes or settings.serialize_spikes,
+    )
+    compilation = _compile(
+        screen,
+        trained,
+        data,
+        target=chip,
+        chips=chips,
+        config=settings,
+        calibration=short_name(calibration or trained.data_set),
+        calibration_macs=inf if samples else CALIBRATION_MACS,
+        print_after=print_after,
+    )
     _print_findings(screen, compilation)
-    require_fit(screen, compilation.program, chip, chips)
+    if not compilation.fits:
+        refuse(screen, compilation.misfits, chip)
+    screen.print(f"fits {chip.title} on {chips} chip{'s' if chips > 1 else ''}")
     if check or out is None:
         return
     _write(screen, compilation, data, chip, chips, out, forms, required=emit != DEFAULT_EMIT)
@@ -123,45 +132,23 @@ def _calibration_data(trained: TrainedModel, name: str | None, samples: int | No
         raise InputError(f"the model was trained on '{wanted}': {error}; give --calibration DATA") from None
 
 
-def _fitted(
+def _compile(
     screen: Console,
     trained: TrainedModel,
     data: Dataset,
+    *,
     target: Target,
+    chips: int,
     config: Config,
     calibration: str,
     calibration_macs: float,
-    chips: int,
+    print_after: tuple[Pass, ...],
 ) -> Compilation:
     """The compilation; where the target's accumulators are too narrow for any, the end with every finding about it."""
-    from hmdf.export.errors import CompileError
-
-    def compiled(chip: Target) -> Compilation:
-        with progress("compiling") as advance:
-            return _compile(trained, data, chip, config, calibration, calibration_macs, advance)
-
-    try:
-        return compiled(target)
-    except CompileError as error:
-        wide = msgspec.structs.replace(target.capabilities, accumulator_bits=WIDEST_ACCUMULATOR)
-        roomy = msgspec.structs.replace(target, capabilities=wide)
-        other = compiled(roomy)
-        refuse(screen, [*error.findings, *find(other.program, roomy, chips)], target)
-
-
-def _compile(
-    trained: TrainedModel,
-    data: Dataset,
-    target: Target,
-    config: Config,
-    calibration: str,
-    calibration_macs: float,
-    advance: Advance,
-) -> Compilation:
     import torch
 
     import hmdf
-    from hmdf.export.compiler import compile_network
+    from hmdf.export.errors import NarrowAccumulators
     from hmdf.sim.program import Metadata
 
     preprocessing = trained.preprocessing or to_program(data.preprocessing)
@@ -178,26 +165,28 @@ def _compile(
         class_names=trained.class_names,
         calibration_data=calibration,
     )
-    return compile_network(
-        trained.module,
-        torch.from_numpy(x[:1].astype(np.float32)),
-        target=target,
-        calibration=x,
-        preprocessing=preprocessing,
-        config=config,
-        metadata=metadata,
-        calibration_macs=calibration_macs,
-        progress=advance,
-    )
 
+    def watch(name: Pass, graph: LayerGraph | FoldedGraph | Program) -> None:
+        if name in print_after:
+            screen.print(f"after {name}:\n{listing(graph)}", soft_wrap=True)
 
-def _serialized(compilation: Compilation) -> Compilation:
-    """The same network with its graded spikes in binary messages, proven anew."""
-    from hmdf.export.passes.serialize import serialize
-    from hmdf.sim.ranges import prove
-
-    program = serialize(compilation.program)
-    return dataclasses.replace(compilation, program=program, ranges=prove(program))
+    try:
+        with progress("compiling") as advance:
+            return hmdf.compile(
+                trained.module,
+                torch.from_numpy(x[:1].astype(np.float32)),
+                target=target,
+                chips=chips,
+                calibration=x,
+                preprocessing=preprocessing,
+                config=config,
+                metadata=metadata,
+                calibration_macs=calibration_macs,
+                progress=advance,
+                watch=watch,
+            )
+    except NarrowAccumulators as error:
+        refuse(screen, error.findings, target)
 
 
 def _print_findings(screen: Console, compilation: Compilation) -> None:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 from typing import NoReturn
 
 from rich.console import Console
 
-from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.schema import Target
 from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.finding import Finding
-from hmdf.sim.program import Program
 
 INDENT = "    "
 
 
-def require_fit(screen: Console, program: Program, target: Target, chips: int) -> None:
-    """Say that a program fits, or every reason why not.
-
-    Raises:
-        DoesNotFit: it does not.
-    """
-    findings = check(program, target, chips)
-    if findings:
-        refuse(screen, findings, target)
-    screen.print(f"fits {target.title} on {chips} chip{'s' if chips > 1 else ''}")
-
-
-def refuse(screen: Console, findings: list[Finding], target: Target) -> NoReturn:
+def refuse(screen: Console, findings: Sequence[Finding], target: Target) -> NoReturn:
     """Print findings and end with the exit code of a program that does not fit.
 
     Raises:

@@ -210,7 +210,7 @@ def compiled(trained: Checkpoint, calibration: Dataset) -> Compilation:
     preprocessing = to_program(trained.preprocessing)
     x = normalise(calibration.inputs, preprocessing)
     example = torch.from_numpy(x[:1].astype(np.float32))
-    return hmdf.compile_network(trained.build(), example, target=TARGET, calibration=x, preprocessing=preprocessing)
+    return hmdf.compile(trained.build(), example, target=TARGET, calibration=x, preprocessing=preprocessing)
 
 
 def blocks(program: Program, data: Dataset) -> Iterator[NDArray[np.float64]]:

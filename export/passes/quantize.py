@@ -12,7 +12,7 @@ choice is the finest one that is still safe:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,8 +29,7 @@ from ..integers import HEAD_ROOM, Registers, Settled
 from .calibrate import Statistics
 
 
-@dataclass(frozen=True)
-class Quantized:
+class Quantized(NamedTuple):
     """The program and what the compiler changed on the way."""
 
     program: Program

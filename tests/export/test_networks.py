@@ -12,7 +12,8 @@ import pytest
 import torch
 from networks import settled
 
-from hmdf.export.compiler import Compilation, compile_network
+import hmdf
+from hmdf.export.compiler import Compilation
 from hmdf.export.config import Config
 from hmdf.export.lava import Lava
 from hmdf.export.onnx import OnnxRuntime
@@ -67,7 +68,7 @@ def case(options: dict, config: Config | None = None, samples: int = 3, size: in
         x = torch.randn(samples, *spec.input_shape, generator=generator)
     module = settled(build(spec), x, spec.time_steps)
     example = x[:1]
-    compilation = compile_network(module, example, calibration=x, target="loihi2", config=config)
+    compilation = hmdf.compile(module, example, calibration=x, target="loihi2", config=config)
     return compilation, x.numpy().astype(np.float64)
 
 

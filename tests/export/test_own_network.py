@@ -93,7 +93,7 @@ def test_through_the_api(project):
     module = own_module(project)
     module.load_state_dict(torch.load(project / "weights.pt", weights_only=True))
     x = np.load(project / "data.npz")["x_test"].astype(np.float64)
-    program = hmdf.compile(module.eval(), torch.from_numpy(x).float(), target="loihi2")
+    program = hmdf.compile(module.eval(), torch.from_numpy(x).float(), target="loihi2").program
     verdicts = compare(program, encode(program, x), [Simulator(), OnnxRuntime(), Lava(time_limit=240)])
     assert [v.executor for v in verdicts if not v.bit_exact] == [], verdicts
     assert len({p.name for p in program.populations if p.name.startswith("shared")}) == 3

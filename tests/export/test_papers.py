@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmdf.export.compiler import compile_network
+import hmdf
 from hmdf.export.lava import Lava
 from hmdf.export.onnx import OnnxRuntime
 from hmdf.sim.encoder import encode
@@ -45,7 +45,7 @@ def compiled(row: str, size: int | None = None):
     module = build(spec).eval()
     shape = (1, spec.time_steps, *spec.input_shape) if spec.event else (1, *spec.input_shape)
     x = torch.poisson(torch.full(shape, 0.1)) if spec.event else torch.randn(shape)
-    return compile_network(module, x, target="loihi2").program, x.numpy().astype(np.float64)
+    return hmdf.compile(module, x, target="loihi2").program, x.numpy().astype(np.float64)
 
 
 @pytest.mark.parametrize("row", ROWS)

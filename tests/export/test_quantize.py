@@ -7,7 +7,6 @@ from networks import images, settled, small
 from torch import nn
 
 import hmdf
-from hmdf.export.compiler import compile_network
 from hmdf.export.config import Config, ConfigError, load_config
 from hmdf.export.errors import CompileError
 from hmdf.export.evaluate import evaluate
@@ -20,14 +19,14 @@ from hmdf.sim.errors import InputError
 from hmdf.sim.program import Preprocessing
 from hmdf.train.neurons import GradedSpike, ParallelFiring
 from hmdf.train.neurons import HybridFiring as HybridFiringNeuron
-from hmdf.train.synapses import TernaryConv2d
+from hmdf.train.synapses import BinaryLinear, TernaryConv2d
 
 T = 4
 
 
 def compiled(module: nn.Module, x: np.ndarray, **options):
     example = torch.from_numpy(x[:1]).float()
-    return compile_network(module, example, calibration=x, target=options.pop("target", "loihi2"), **options)
+    return hmdf.compile(module, example, calibration=x, target=options.pop("target", "loihi2"), **options)
 
 
 def network(**options) -> tuple[nn.Module, np.ndarray]:
@@ -316,6 +315,28 @@ def test_the_shift_of_a_multiplier_is_the_largest_that_fits(real):
     assert shift == max(fits, default=-1)
 
 
+@pytest.mark.parametrize(("scale_per", "bits"), [("channel", 8), ("tensor", 1)])
+def test_a_classifier_with_a_scale_per_class_becomes_8_bit_and_it_is_said(scale_per, bits):
+    """The read-out has one scale for all classes, which are compared with each other."""
+    torch.manual_seed(1)
+    head = BinaryLinear(144, 3, scale_per=scale_per)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), HybridFiringNeuron(4, 2), nn.Flatten(), head)
+    compilation = compiled(module.eval(), np.random.default_rng(1).normal(size=(8, 1, 8, 8)))
+    assert compilation.program.by_name["layer3"].weight_bits == bits
+    notes = [note.problem for note in compilation.notes if note.where == "layer3"]
+    said = "its 1-bit weights become 8-bit: their scale is one per class, and the read-out has one for all"
+    assert notes == ([said] if bits == 8 else [])
+
+
+def test_the_compilation_says_what_does_not_fit():
+    module, x = network(neuron="plain")
+    assert compiled(module, x).fits
+    graded = compiled(module, x, target="truenorth")
+    assert not graded.fits
+    assert {finding.resource for finding in graded.misfits} >= {"message_bits"}
+    assert set(graded.findings) == {*graded.notes, *graded.misfits}
+
+
 def test_best_lsb_beats_its_neighbours():
     values = np.random.default_rng(0).exponential(0.3, 5000)
 
@@ -329,6 +350,6 @@ def test_best_lsb_beats_its_neighbours():
 
 def test_the_api_compiles_and_simulates():
     module, x = network(neuron="plain")
-    program = hmdf.compile(module, torch.from_numpy(x).float(), target="loihi2")
+    program = hmdf.compile(module, torch.from_numpy(x).float(), target="loihi2").program
     result = hmdf.simulate(program, x)
     assert result.logits.shape == (16, 5)

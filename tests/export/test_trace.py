@@ -12,7 +12,7 @@ from hmdf.export.errors import CompileError
 from hmdf.export.evaluate import evaluate
 from hmdf.export.passes.fold import fold
 from hmdf.export.passes.trace import trace
-from hmdf.train.neurons import GradedSpike, HybridFiring, ParallelFiring
+from hmdf.train.neurons import GradedSpike, HybridFiring, Neuron, ParallelFiring
 
 
 def findings_of(module: nn.Module, x: torch.Tensor) -> list:
@@ -224,3 +224,73 @@ class Raises(nn.Module):
 def test_an_error_without_a_message_is_told():
     (finding,) = findings_of(Raises(), torch.zeros(1, 3))
     assert "NotImplementedError" in finding.problem
+
+
+class WithConstants(nn.Module):
+    """Arithmetic with numbers, and with tensors computed from parameters alone: scalars, and one value per channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(0.3)), nn.Parameter(torch.tensor([2.0]))
+        self.gain = nn.Parameter(torch.tensor([0.5, -1.0, 3.0])[:, None, None])
+        self.conv, self.classifier = nn.Conv2d(1, 3, 3, padding=1), nn.Linear(3, 2)
+
+    def forward(self, x):
+        x = self.conv(x) * (torch.sigmoid(self.a) * 0.5)
+        x = self.gain.exp() * x / self.b + 0.25
+        x = x + self.gain.squeeze()[:, None, None]
+        return self.classifier(x.mean((2, 3))) * self.a
+
+
+def test_arithmetic_with_constants_is_traced():
+    module = randomised(WithConstants(), 3).double().requires_grad_(False)
+    x = torch.randn(4, 1, 6, 6, dtype=torch.float64)
+    expected = module_logits(module, x, 1)
+    assert np.allclose(evaluate(fold(trace(module, x)), x.numpy()).logits, expected, rtol=1e-9)
+
+
+class Constant(nn.Module):
+    """Does one thing with a parameter."""
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how, self.classifier = how, nn.Linear(2, 3)
+        self.p = nn.Parameter(torch.ones(1, 2, 6, 6))
+        with torch.no_grad():
+            self.p[0, 1, 2, 3] = 2
+        self.zero = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        match self.how:
+            case "uneven":
+                x = x * self.p
+            case "zero":
+                x = x / self.zero
+            case "read":
+                x = torch.cat([x, self.p.mean((2, 3), keepdim=True).expand(1, 2, 6, 6)], 1)[:, :2]
+        return self.classifier(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("uneven", "a constant of shape (1, 2, 6, 6) is not one value per channel"),
+        ("zero", "it divides by 0"),
+        ("read", "what does not depend on the input is read as if it did"),
+    ],
+)
+def test_a_constant_that_has_no_layer_is_a_finding(how, problem):
+    findings = findings_of(Constant(how), torch.zeros(1, 2, 6, 6))
+    assert findings[0].problem == problem
+
+
+class MultiHierarchical(Neuron):
+    def forward(self, current):
+        return current
+
+
+def test_a_neuron_that_cannot_be_compiled_yet_is_a_finding():
+    module = nn.Sequential(nn.Conv2d(1, 1, 3), MultiHierarchical(1, 2), nn.Flatten(), nn.Linear(16, 2))
+    (finding,) = findings_of(module, torch.zeros(1, 1, 6, 6))
+    assert finding.where == "1"
+    assert "multi-hierarchical" in finding.problem

@@ -5,7 +5,8 @@ from functools import cache
 import pytest
 import torch
 
-from hmdf.export.compiler import Compilation, compile_network, registers_of
+import hmdf
+from hmdf.export.compiler import Compilation, registers_of
 from hmdf.export.errors import CompileError
 from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.target import load_target, target_names
@@ -64,7 +65,7 @@ def compiled(name: str, target: str) -> Compilation:
     torch.manual_seed(0)
     shape = (1, spec.time_steps, *spec.input_shape) if spec.event else (1, *spec.input_shape)
     x = torch.poisson(torch.full(shape, 0.1)) if spec.event else torch.randn(shape)
-    return compile_network(build(spec).eval(), x, target=target)
+    return hmdf.compile(build(spec).eval(), x, target=target)
 
 
 def twin(target: str) -> str:
