@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, Self,
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.contract import Op, Pool, Shape, WeightedOp
+from hmdf.sim.contract import Conv2d, Linear, MaxPool, Op, Shape, SumPool
 from hmdf.sim.contract.dynamics import BaseDynamics
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class WeightLayer(Layer):
     The op's weight: integers when its bits are 1 or 2, else real (0 bits) with scale 1.
     """
 
-    op: WeightedOp
+    op: Conv2d | Linear
     scale: Array
     bias: Array
 
@@ -64,7 +64,7 @@ class WeightLayer(Layer):
 class PoolLayer(Layer):
     """`op` (sum or max pooling) times `factor`: average pooling is sum pooling with factor 1 / window."""
 
-    op: Pool
+    op: SumPool | MaxPool
     factor: float
 
 

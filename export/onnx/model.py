@@ -203,7 +203,7 @@ class _Body:
             for name, array in self.per_step.items()
         ]
         if self.program.input.timing == "frames":
-            shape = [SAMPLES, *self.program.input.shape]
+            shape: list[str | int | None] = [SAMPLES, *self.program.input.shape]
             inputs.append(helper.make_tensor_value_info(self.values[INPUT], TensorProto.INT32, shape))
         outputs = [
             helper.make_tensor_value_info(f"{name}.next", state.type, [SAMPLES, *state.shape])

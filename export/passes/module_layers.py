@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hmdf.sim.contract import Conv2d, Linear, MaxPool, Pool, SumPool, WeightedOp
+from hmdf.sim.contract import Conv2d, Linear, MaxPool, SumPool
 from hmdf.train.attention import SECA
 from hmdf.train.neurons import Neuron
 from hmdf.train.synapses import LowBit
@@ -65,7 +65,7 @@ def _full_precision(call: Call, module: Any) -> Layer:
 
 
 def _weighted(call: Call, module: Any, weight: Array, scale: Array, weight_bits: int) -> Layer:
-    op: WeightedOp = Linear(weight, weight_bits)
+    op: Conv2d | Linear = Linear(weight, weight_bits)
     if isinstance(module, nn.Conv2d):
         if module.padding_mode != "zeros" or isinstance(module.padding, str):
             problem = f"padding {module.padding!r} in mode {module.padding_mode!r} is not supported"
@@ -163,7 +163,7 @@ def _max_pool(call: Call, module: Any) -> Layer:
     return _pool(call, MaxPool(pair(module.kernel_size), pair(module.stride), pair(module.padding)), 1.0)
 
 
-def _pool(call: Call, op: Pool, factor: float) -> Layer:
+def _pool(call: Call, op: SumPool | MaxPool, factor: float) -> Layer:
     return PoolLayer(call.module_name(), call.shape, call.source, op, factor)
 
 

@@ -57,7 +57,8 @@ def quantize(
     registers, config = registers or Registers(), config or Config()
     findings = [*_unknown_names(graph, config), *_widened(graph, config)]
     weights = {s.name: _integer_weights(s, graph, config) for s in graph.synapses}
-    synapses, scales = ({name: pair[index] for name, pair in weights.items()} for index in (0, 1))
+    synapses = {name: synapse for name, (synapse, _) in weights.items()}
+    scales = {name: scale for name, (_, scale) in weights.items()}
     settled = Settled(graph, statistics, registers, config, synapses, scales)
     source, more = _input(settled, framed, preprocessing)
     findings += more
