@@ -54,7 +54,7 @@ def figure_3(found: Records, shown: Sequence[str], columns: Mapping[str, Column]
 
     picture = new_figure(8.5, 3.6)
     panels = picture.subplots(1, 2, sharey=True)
-    for axes, key in zip(panels, ("sops", "energy_pj"), strict=True):
+    for axes, key in zip(panels, ("hm_df_sops", "energy_pj"), strict=True):
         for row in shown:
             accuracy_against(axes, list(found[row].values()), columns[key], columns, COLOURS[row])
         axes.set_xlabel(f"{columns[key].title} per sample ({columns[key].unit})")

@@ -85,9 +85,10 @@ class Record(msgspec.Struct, frozen=True):
     Fields:
         float_accuracy: of the trained network, on `test_samples`.
         integer_accuracy: of its integer program, on `integer_samples`.
-        sops, macs: per sample, as counted (docs/counters.md); `conventional_sops` as papers estimate them.
+        sops, macs: per sample, as counted; `hm_df_sops` as HM-DF counts them, `conventional_sops` as Spikformer does
+            (docs/counters.md).
         energy_pj: per sample, of the target cmos45.
-        hd_lif_energy_pj: the same with HD-LIF's constant for 4-bit spikes; None where there are none.
+        hd_lif_energy_pj: as HM-DF's third version counts it; None without 4-bit spikes.
         weight_bytes, conventional_weight_bytes: as stored; as the papers charge them.
         seconds_per_epoch: processor time of training, all of the process, tests left out.
         peak_bytes: the most that was resident while training, less what was before.
@@ -102,6 +103,7 @@ class Record(msgspec.Struct, frozen=True):
     integer_accuracy: float
     integer_samples: int
     sops: float
+    hm_df_sops: float
     conventional_sops: float
     macs: float
     energy_pj: float

@@ -196,6 +196,7 @@ def as_integers(
         "integer_accuracy": result.accuracy,
         "integer_samples": len(tested),
         "sops": report.sops.per_sample,
+        "hm_df_sops": next(count.sops for count in report.literature.conventions if count.name == "hm_df"),
         "conventional_sops": report.sops.conventional_per_sample,
         "macs": report.macs.per_sample,
         "energy_pj": energy.typical,
