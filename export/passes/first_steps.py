@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 import msgspec
-import numpy as np
 
 from hmdf.sim.contract import Population, Synapse
+from hmdf.sim.contract.parameters import Parameter, fields_of
 from hmdf.sim.program import Program
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -33,21 +33,15 @@ def first_steps(program: Program, steps: int) -> Program:
 
 
 def _population(population: Population, steps: int) -> Population:
-    gate = population.gate
     return msgspec.structs.replace(
-        population,
-        ports=tuple(_cut(port, steps, "multiplier") for port in population.ports),
-        bias=population.bias[:steps],
-        gate=None if gate is None else _cut(gate, steps, "bias"),
-        dynamics=_cut(population.dynamics, steps, *_per_step(population.dynamics)),
+        _cut(population, steps),
+        ports=tuple(_cut(port, steps) for port in population.ports),
+        gate=None if population.gate is None else _cut(population.gate, steps),
+        dynamics=_cut(population.dynamics, steps),
     )
 
 
-def _per_step(dynamics: msgspec.Struct) -> list[str]:
-    fields = dynamics.__struct_fields__
-    return [f for f in fields if f != "table" and isinstance(getattr(dynamics, f), np.ndarray)]
-
-
-def _cut(struct: _Struct, steps: int, *fields: str) -> _Struct:
-    """With the first rows of each (T or 1, C or 1) array; one row for all steps stays as it is."""
-    return msgspec.structs.replace(struct, **{f: getattr(struct, f)[:steps] for f in fields})
+def _cut(struct: _Struct, steps: int) -> _Struct:
+    """With the first rows of each (T or 1, C or 1) parameter; one row for all steps stays as it is."""
+    rows = {name: value[:steps] for name, kind, value in fields_of(struct) if isinstance(kind, Parameter)}
+    return msgspec.structs.replace(struct, **rows)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.model.py.type import LavaPyType
-from lava.magma.core.resources import CPU
-from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.conv.process import Conv
 from lava.proc.conv.utils import signed_clamp
 
+from hmdf_lava.model import fixed_point_model_of
 
-@implements(proc=Conv, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+
+@fixed_point_model_of(Conv)
 class PyFastConvModel(PyConvModelFixed):
     """One matrix product per kernel tap, where Lava's model calls SciPy once per pair of channels.
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.model.py.type import LavaPyType
-from lava.magma.core.process.variable import Var
-from lava.magma.core.resources import CPU
-from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from hmdf_lava.arithmetic import clamp, rshift
+from hmdf_lava.arithmetic import clamp
+from hmdf_lava.model import fixed_point_model_of
 from hmdf_lava.processes.population import Population, PyPopulationModel
 
 
@@ -23,25 +18,17 @@ class LeakyIntegrateAndFire(Population):
     Parameters: leak, threshold (int64 (T or 1, C or 1)), leak_shift. Var `v`: membrane.
     """
 
-    def __init__(self, *, shape: tuple[int, ...], **arguments: Any) -> None:
-        super().__init__(shape=shape, **arguments)
-        self.v = Var(shape=shape, init=0)
+    STATES = ("v",)
 
 
-@implements(proc=LeakyIntegrateAndFire, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@fixed_point_model_of(LeakyIntegrateAndFire)
 class PyLeakyIntegrateAndFireModel(PyPopulationModel):
     v: np.ndarray = LavaPyType(np.ndarray, np.int64)
     leak: np.ndarray = LavaPyType(np.ndarray, np.int64)
     threshold: np.ndarray = LavaPyType(np.ndarray, np.int64)
 
-    def reset(self) -> None:
-        self.v[:] = 0
-
     def fire(self, t: int, current: np.ndarray) -> np.ndarray:
-        leaked = rshift(self.at(t, self.leak) * self.v, self.proc_params["leak_shift"])
-        membrane = clamp(leaked + current, self.state_range)
+        membrane = clamp(self.leaked(t, self.leak, self.v) + current, self.state_range)
         threshold = self.at(t, self.threshold)
         spike = (membrane >= threshold).astype(np.int64)
         self.v = membrane - spike * threshold

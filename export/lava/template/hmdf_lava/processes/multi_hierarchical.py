@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.model.py.type import LavaPyType
-from lava.magma.core.process.variable import Var
-from lava.magma.core.resources import CPU
-from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from hmdf_lava.arithmetic import clamp, rshift
+from hmdf_lava.arithmetic import clamp
+from hmdf_lava.model import fixed_point_model_of
 from hmdf_lava.processes.population import Population, PyPopulationModel
 
 
@@ -25,15 +20,10 @@ class MultiHierarchical(Population):
     leak_shift (s). Vars `d`: dendrite, `v`: soma.
     """
 
-    def __init__(self, *, shape: tuple[int, ...], **arguments: Any) -> None:
-        super().__init__(shape=shape, **arguments)
-        self.d = Var(shape=shape, init=0)
-        self.v = Var(shape=shape, init=0)
+    STATES = ("d", "v")
 
 
-@implements(proc=MultiHierarchical, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@fixed_point_model_of(MultiHierarchical)
 class PyMultiHierarchicalModel(PyPopulationModel):
     d: np.ndarray = LavaPyType(np.ndarray, np.int64)
     v: np.ndarray = LavaPyType(np.ndarray, np.int64)
@@ -43,19 +33,12 @@ class PyMultiHierarchicalModel(PyPopulationModel):
     soma_drive: np.ndarray = LavaPyType(np.ndarray, np.int64)
     threshold: np.ndarray = LavaPyType(np.ndarray, np.int64)
 
-    def reset(self) -> None:
-        self.d[:] = 0
-        self.v[:] = 0
-
     def fire(self, t: int, current: np.ndarray) -> np.ndarray:
-        dendrite = self._share(t, self.dendrite_leak, self.d) + self._share(t, self.dendrite_feedback, self.v)
+        dendrite = self.leaked(t, self.dendrite_leak, self.d) + self.leaked(t, self.dendrite_feedback, self.v)
         self.d = clamp(dendrite + current, self.state_range)
-        soma = self._share(t, self.soma_leak, self.v) + self._share(t, self.soma_drive, self.d)
+        soma = self.leaked(t, self.soma_leak, self.v) + self.leaked(t, self.soma_drive, self.d)
         membrane = clamp(soma, self.state_range)
         threshold = self.at(t, self.threshold)
         spike = (membrane >= threshold).astype(np.int64)
         self.v = membrane - spike * threshold
         return spike
-
-    def _share(self, t: int, factor: np.ndarray, state: np.ndarray) -> np.ndarray:
-        return rshift(self.at(t, factor) * state, self.proc_params["leak_shift"])

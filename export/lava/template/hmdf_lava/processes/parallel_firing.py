@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.model.py.type import LavaPyType
-from lava.magma.core.resources import CPU
-from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from hmdf_lava.arithmetic import clamp, rshift
+from hmdf_lava.model import fixed_point_model_of
 from hmdf_lava.processes.population import Population, PyPopulationModel
 
 
@@ -19,9 +17,7 @@ class ParallelFiring(Population):
     """
 
 
-@implements(proc=ParallelFiring, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@fixed_point_model_of(ParallelFiring)
 class PyParallelFiringModel(PyPopulationModel):
     threshold: np.ndarray = LavaPyType(np.ndarray, np.int64)
 

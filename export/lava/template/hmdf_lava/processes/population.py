@@ -43,6 +43,9 @@ class Population(AbstractProcess):
     Ports: `in_0` ... and `gate_in`; `s_out` (W, H, C) and `flat_out` (size,) in C order of `shape`.
     """
 
+    STATES: tuple[str, ...] = ()
+    """Vars (*shape) that the dynamics keep from step to step."""
+
     def __init__(
         self,
         *,
@@ -69,6 +72,7 @@ class Population(AbstractProcess):
             ports=ports,
             gate=gate,
             tap=tap,
+            states=self.STATES,
             **{key: value for key, value in parameters.items() if not isinstance(value, np.ndarray)},
         )
         for index in range(MAX_PORTS):
@@ -77,13 +81,15 @@ class Population(AbstractProcess):
         self.s_out = OutPort(shape=tuple(reversed(shape)))
         self.flat_out = OutPort(shape=(int(np.prod(shape)),))
         self.bias = Var(shape=bias.shape, init=bias)
+        for state in self.STATES:
+            setattr(self, state, Var(shape=shape, init=0))
         for key, value in parameters.items():
             if isinstance(value, np.ndarray):
                 setattr(self, key, Var(shape=value.shape, init=value))
 
 
 class PyPopulationModel(PyLoihiProcessModel):
-    """Base of the models: a subclass has `reset` (zero the state) and `fire` (one step of its dynamics)."""
+    """Base of the models: a subclass has `fire` (one step of its dynamics)."""
 
     gate_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
@@ -102,9 +108,6 @@ class PyPopulationModel(PyLoihiProcessModel):
         path = proc_params["tap"]
         self.tap = np.load(path, mmap_mode="r+", allow_pickle=False) if path else None
 
-    def reset(self) -> None:
-        """Set the state to zero, before the first step of a sample. Nothing to do without a state."""
-
     def fire(self, t: int, current: np.ndarray) -> np.ndarray:
         """Update the state at step t of a sample by the current, int64 (*shape); return the message, same shape."""
         raise NotImplementedError
@@ -113,6 +116,10 @@ class PyPopulationModel(PyLoihiProcessModel):
         """Row t of a (T or 1, C or 1) parameter, shaped to broadcast over `shape`."""
         return parameter[t % len(parameter)].reshape(-1, *(1,) * (len(self.shape) - 1))
 
+    def leaked(self, t: int, leak: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """rshift(leak[t,c] * state, leak_shift)."""
+        return rshift(self.at(t, leak) * state, self.proc_params["leak_shift"])
+
     def run_spk(self) -> None:
         current, step = self._receive(), self.time_step - 1 - self.latency
         if step < 0:
@@ -120,7 +127,8 @@ class PyPopulationModel(PyLoihiProcessModel):
         else:
             sample, t = divmod(step, self.period)
             if t == 0:
-                self.reset()
+                for state in self.proc_params["states"]:
+                    getattr(self, state)[:] = 0
             message = self.fire(t, self._current(t, *current))
             if self.tap is not None and sample < len(self.tap):
                 self.tap[sample, t] = message
