@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from hmdf.train.data import Dataset
 
-    from .exploration.runners import Job
     from .exploration.workload import Workload
 
 
@@ -181,7 +179,7 @@ def _measured(
 ) -> list[Point]:
     """Every point: what is kept from before, and the rest, each kept as soon as it is known."""
     from .exploration.measure import key_of
-    from .exploration.runners import Job
+    from .exploration.runners import Job, run
     from .exploration.store import Store
 
     store = Store(out)
@@ -197,21 +195,12 @@ def _measured(
         screen.print(f"{len(points)} of {total} points were measured before", soft_wrap=True)
     with progress("measuring", total) as advance:
         advance(len(points))
-        for finished in _running(workload, work, jobs, client):
+        for finished in run(workload, work, jobs, client):
             for point in finished:
                 store.keep(point)
             points += finished
             advance(len(finished))
     return points
-
-
-def _running(workload: Workload, work: list[Job], jobs: int | None, client: Client | None) -> Iterator[list[Point]]:
-    from .exploration import runners
-
-    if client is not None:
-        return runners.run_cluster(workload, work, client)
-    processes = min(jobs or runners.processors(), len(work))
-    return runners.run_here(workload, work) if processes < 2 else runners.run_processes(workload, work, processes)
 
 
 # ------------------------------------------------------------------------------ results

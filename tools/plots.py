@@ -40,7 +40,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(picture: Figure, folder: Path, name: str) -> list[Path]:
-    """Write NAME.png and NAME.svg, whole or not at all and without a date; gives their paths."""
+    """Write NAME.png and NAME.svg, whole or not at all and without a date; returns their paths."""
     paths = []
     for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         content = io.BytesIO()

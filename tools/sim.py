@@ -23,21 +23,13 @@ from .documents.files import read, write
 from .documents.run import Accuracy, Simulated
 from .inputs import check_labels, own_target, targets_of
 from .model import load_model
-from .simulation import float_model
+from .simulation import float_model, tables
 from .simulation.baseline import baseline, check_same_data, run_data
 from .simulation.counts import counted
 from .simulation.executors import EXECUTORS, require_equal, verify
 from .simulation.feed import Feed
 from .simulation.one_sample import one_sample
 from .simulation.own_images import load_samples, predictions
-from .simulation.tables import (
-    print_accuracy,
-    print_costs,
-    print_layers,
-    print_noise,
-    print_predictions,
-    print_verification,
-)
 
 
 @click.command()
@@ -134,14 +126,14 @@ def sim_command(
 
 
 def _print(screen: Console, document: Simulated) -> None:
-    print_layers(screen, document)
+    tables.print_layers(screen, document)
     if document.fidelity:
-        print_noise(screen, document.fidelity, min(document.samples, float_model.NOISE_SAMPLES))
-    print_costs(screen, document)
+        tables.print_noise(screen, document.fidelity, min(document.samples, float_model.NOISE_SAMPLES))
+    tables.print_costs(screen, document)
     if document.predictions is not None and document.accuracy.integer is None:
-        print_predictions(screen, document.predictions)
-    print_accuracy(screen, document)
-    print_verification(screen, document.verify)
+        tables.print_predictions(screen, document.predictions)
+    tables.print_accuracy(screen, document)
+    tables.print_verification(screen, document.verify)
 
 
 def _note(screen: Console, text: str) -> None:

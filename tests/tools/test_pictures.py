@@ -146,7 +146,10 @@ def test_it_needs_no_torch(demo, folder, tmp_path):
     done = python(with_images + SIM, demo.program, "--data", folder, "--json", tmp_path / "out.json")
     assert done.returncode == 0, done.stderr
     done = python(WITHOUT_EXTRAS + SIM, demo.program, "--data", folder)
-    assert (done.returncode, done.stderr) == (3, "error: compressed images need Pillow: pip install pillow\n")
+    assert (done.returncode, done.stderr) == (
+        3,
+        "error: a compressed image needs PIL, which is not installed: pip install 'hmdf[train]'\n",
+    )
 
 
 def test_damaged_or_no_images(call, demo, tmp_path, digits):

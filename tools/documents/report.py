@@ -12,22 +12,7 @@ from hmdf.hw_targets.price.references import NeuroBench
 from hmdf.hw_targets.schema import ChipLimits, Cost, Fact
 from hmdf.sim.verify import Comparison
 
-from .run import (
-    Accuracy,
-    AnnRow,
-    Baseline,
-    Elapsed,
-    InputMessages,
-    Invocation,
-    LayerRow,
-    Literature,
-    Macs,
-    MemoryUse,
-    NoiseRow,
-    OneSample,
-    Sops,
-    TargetRow,
-)
+from . import run
 
 Role = Literal["messages", "current", "gate"]
 """How one node reads another."""
@@ -64,7 +49,7 @@ class Held(msgspec.Struct, frozen=True):
     core_bytes: dict[str, int] | None
 
 
-class ReportLayer(LayerRow, frozen=True, kw_only=True, omit_defaults=False):
+class ReportLayer(run.LayerRow, frozen=True, kw_only=True, omit_defaults=False):
     """A layer with what it costs on the target, where it lies (as in `Held`), and the noise that it has."""
 
     role: Literal["synapse", "population"]
@@ -72,7 +57,7 @@ class ReportLayer(LayerRow, frozen=True, kw_only=True, omit_defaults=False):
     energy_pj: Cost | None
     cores: list[int]
     core_bytes: dict[str, int] | None
-    noise: NoiseRow | None
+    noise: run.NoiseRow | None
 
 
 class ReadBy(msgspec.Struct, frozen=True):
@@ -118,7 +103,7 @@ class ReportTarget(msgspec.Struct, kw_only=True):
     timing: Pace | None = None
 
 
-class ComparedTarget(TargetRow, frozen=True, kw_only=True, omit_defaults=False):
+class ComparedTarget(run.TargetRow, frozen=True, kw_only=True, omit_defaults=False):
     """A target with what the keys of its sources stand for."""
 
     sources: dict[str, str]
@@ -139,8 +124,8 @@ class Provenance(msgspec.Struct, frozen=True):
     compiler_version: str
     calibration_data: str
     calibration_samples: int
-    measured: Invocation
-    compiled: Invocation | None
+    measured: run.Invocation
+    compiled: run.Invocation | None
     files: list[UsedFile]
 
 
@@ -150,25 +135,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     samples: int
     time_steps: int
-    accuracy: Accuracy
-    sops: Sops
-    macs: Macs
-    memory: MemoryUse
-    input: InputMessages
+    accuracy: run.Accuracy
+    sops: run.Sops
+    macs: run.Macs
+    memory: run.MemoryUse
+    input: run.InputMessages
     verify: dict[str, Comparison]
-    fidelity: list[NoiseRow]
-    timing: Elapsed
+    fidelity: list[run.NoiseRow]
+    timing: run.Elapsed
     program: ProgramFacts
     layers: list[ReportLayer]
     ends: dict[str, Held]
     edges: list[ReadBy]
     targets: list[ComparedTarget]
     target: ReportTarget
-    literature: Literature
-    ann: AnnRow
+    literature: run.Literature
+    ann: run.AnnRow
     neurobench: NeuroBench
     ann_constants: list[Fact]
-    baseline: Baseline | None
-    sample: OneSample | None
+    baseline: run.Baseline | None
+    sample: run.OneSample | None
     notes: list[str]
     provenance: Provenance

@@ -23,7 +23,7 @@ _AXIS_LIMITS = {"energy": "max_energy", "memory": "max_memory", "cores": "max_co
 
 
 def draw(points: list[Point], chosen: Point | None, limits: Wanted, folder: Path) -> list[Path]:
-    """Write exploration.png and exploration.svg; gives their paths.
+    """Write exploration.png and exploration.svg; returns their paths.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.

@@ -1,6 +1,6 @@
 """Where points are measured: in this process, in processes of this machine, or on the workers of a Dask cluster.
 
-Each runner is a generator that gives the points of a job as soon as they are known; whoever stops listening to it
+Each runner is a generator of the points of each job as soon as they are known; whoever stops listening to it
 stops its workers.
 """
 
@@ -42,6 +42,14 @@ class Job(msgspec.Struct, frozen=True):
 
     setting: Setting
     targets: tuple[str, ...]
+
+
+def run(workload: Workload, jobs: list[Job], processes: int | None, client: Client | None) -> Iterator[list[Point]]:
+    """On a cluster where there is one; else in at most so many processes (one per processor for None)."""
+    if client is not None:
+        return run_cluster(workload, jobs, client)
+    processes = min(processes or processors(), len(jobs))
+    return run_here(workload, jobs) if processes < 2 else run_processes(workload, jobs, processes)
 
 
 def run_here(workload: Workload, jobs: list[Job]) -> Iterator[list[Point]]:

@@ -20,20 +20,7 @@ from hmdf.hw_targets.target import load_target
 from hmdf.sim.contract import INPUT, Synapse, WeightedOp
 from hmdf.sim.program import Program
 
-from ..documents.report import (
-    ComparedTarget,
-    CoreGrid,
-    Held,
-    Pace,
-    ProgramFacts,
-    Provenance,
-    ReadBy,
-    Report,
-    ReportLayer,
-    ReportTarget,
-    Role,
-    UsedFile,
-)
+from ..documents import report
 from ..documents.run import Compiled, Simulated, TargetRow
 from ..simulation.counts import REFERENCE, ann_row, literature, target_row
 
@@ -55,7 +42,7 @@ def assemble(
     files: list[Path],
     compiled: Compiled | None = None,
     advance: Callable[[int], None] = lambda done: None,
-) -> Report:
+) -> report.Report:
     """The document.
 
     Args:
@@ -68,13 +55,13 @@ def assemble(
     events = _mean_events(program, measured)
     spreads = {row.target: row for row in measured.targets}
     on: list[OnTarget] = []
-    rows: list[ComparedTarget] = []
+    rows: list[report.ComparedTarget] = []
     for target in targets:
         on += on_targets(program, [target], events, chips)
         rows.append(_compared(target_row(on[-1]), spreads.get(target.name), target))
         advance(1)
     energies = rows[0].energy_by_layer_pj or {}
-    return Report(
+    return report.Report(
         title=f"{program.metadata.network or 'network'} on {targets[0].title}",
         samples=measured.samples,
         time_steps=measured.time_steps,
@@ -116,16 +103,16 @@ def _mean_events(program: Program, measured: Simulated) -> EventCounts:
     )
 
 
-def _compared(row: TargetRow, measured: TargetRow | None, target: Target) -> ComparedTarget:
+def _compared(row: TargetRow, measured: TargetRow | None, target: Target) -> report.ComparedTarget:
     """A row with the spreads over the samples, which only the simulator knew."""
     energy, latency = (None, None) if measured is None else (measured.energy_spread_pj, measured.latency_spread_ns)
     spreads = {"energy_spread_pj": energy or None, "latency_spread_ns": latency or None}
-    return ComparedTarget(**(msgspec.structs.asdict(row) | spreads), sources=target.sources)
+    return report.ComparedTarget(**(msgspec.structs.asdict(row) | spreads), sources=target.sources)
 
 
-def _facts(program: Program) -> ProgramFacts:
+def _facts(program: Program) -> report.ProgramFacts:
     about = program.metadata
-    return ProgramFacts(
+    return report.ProgramFacts(
         sha256=program.sha256,
         network=about.network,
         data_set=about.data_set,
@@ -141,7 +128,7 @@ def _facts(program: Program) -> ProgramFacts:
     )
 
 
-def _layers(program: Program, measured: Simulated, on: OnTarget, energies: dict[str, Cost]) -> list[ReportLayer]:
+def _layers(program: Program, measured: Simulated, on: OnTarget, energies: dict[str, Cost]) -> list[report.ReportLayer]:
     """The layers of out.json, each with what it costs on the target and the noise that it has."""
     noise = {row.population: row for row in measured.fidelity}
     rows = []
@@ -150,7 +137,7 @@ def _layers(program: Program, measured: Simulated, on: OnTarget, energies: dict[
         op = node.op if isinstance(node, Synapse) else None
         held = msgspec.structs.asdict(_held(on, energies, layer.name))
         rows.append(
-            ReportLayer(
+            report.ReportLayer(
                 **msgspec.structs.asdict(layer),
                 **held,
                 role="synapse" if isinstance(node, Synapse) else "population",
@@ -161,19 +148,19 @@ def _layers(program: Program, measured: Simulated, on: OnTarget, energies: dict[
     return rows
 
 
-def _held(on: OnTarget, energies: dict[str, Cost], name: str) -> Held:
+def _held(on: OnTarget, energies: dict[str, Cost], name: str) -> report.Held:
     """What a node or an end of the network costs, the cores that hold it, and the bytes it takes there."""
     held = [piece for piece in on.mapping.slices if piece.layer == name] if on.mapping is not None else []
-    return Held(
+    return report.Held(
         energy_pj=energies.get(name),
         cores=sorted({piece.core for piece in held}),
         core_bytes={p: sum(piece.bytes[p] for piece in held) for p in PURPOSES} if held else None,
     )
 
 
-def _edges(program: Program, events: EventCounts) -> list[ReadBy]:
+def _edges(program: Program, events: EventCounts) -> list[report.ReadBy]:
     """Who reads whom, with the messages (or accumulators, from synapses: None) per sample."""
-    edges: list[tuple[str, str, Role]] = []
+    edges: list[tuple[str, str, report.Role]] = []
     for node in program.nodes:
         if isinstance(node, Synapse):
             edges.append((node.source, node.name, "messages"))
@@ -183,12 +170,12 @@ def _edges(program: Program, events: EventCounts) -> list[ReadBy]:
             edges.append((node.gate.source, node.name, "gate"))
     edges.append((program.readout.source, READOUT, "current"))
     means = {name: float(sent[0]) for name, sent in events.messages.items()}
-    return [ReadBy(source, reader, role, means.get(source)) for source, reader, role in edges]
+    return [report.ReadBy(source, reader, role, means.get(source)) for source, reader, role in edges]
 
 
-def _target(target: Target, on: OnTarget, chips: int, origin: str) -> ReportTarget:
+def _target(target: Target, on: OnTarget, chips: int, origin: str) -> report.ReportTarget:
     """The target of the report; `origin` says where the message counts come from."""
-    result = ReportTarget(
+    result = report.ReportTarget(
         name=target.name,
         title=target.title,
         summary=target.summary,
@@ -201,10 +188,10 @@ def _target(target: Target, on: OnTarget, chips: int, origin: str) -> ReportTarg
         return result
     mesh = mesh_of(target, on.mapping.cores)
     result.mapping = msgspec.structs.replace(on.mapping, traffic=origin)
-    result.mesh = CoreGrid(mesh.x.tolist(), mesh.y.tolist())
+    result.mesh = report.CoreGrid(mesh.x.tolist(), mesh.y.tolist())
     result.energy_rows = on.estimate.energy.rows
     if on.estimate.timing is not None:
-        result.timing = msgspec.convert(on.estimate.timing, Pace, from_attributes=True)
+        result.timing = msgspec.convert(on.estimate.timing, report.Pace, from_attributes=True)
     return result
 
 
@@ -215,9 +202,11 @@ def _ann_constants() -> list[Fact]:
     return [msgspec.structs.replace(fact, source=reference.sources[fact.source]) for fact in facts]
 
 
-def _provenance(program: Program, measured: Simulated, compiled: Compiled | None, files: list[Path]) -> Provenance:
+def _provenance(
+    program: Program, measured: Simulated, compiled: Compiled | None, files: list[Path]
+) -> report.Provenance:
     about = program.metadata
-    return Provenance(
+    return report.Provenance(
         program_sha256=program.sha256,
         source_sha256=about.source_sha256,
         compiler_version=about.tool_version,
@@ -225,5 +214,5 @@ def _provenance(program: Program, measured: Simulated, compiled: Compiled | None
         calibration_samples=about.calibration_samples,
         measured=measured.run,
         compiled=None if compiled is None else compiled.run,
-        files=[UsedFile(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files],
+        files=[report.UsedFile(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files],
     )

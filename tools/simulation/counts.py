@@ -25,27 +25,13 @@ from hmdf.sim.memory import memory_of
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import Ranges, prove
 
-from ..documents.run import (
-    AnnRow,
-    Compiled,
-    Elapsed,
-    InputMessages,
-    Invocation,
-    LayerRow,
-    Literature,
-    Macs,
-    MemoryUse,
-    ProgramOrigin,
-    Simulated,
-    Sops,
-    TargetRow,
-)
+from ..documents import run
 
 REFERENCE = "cmos45"
 """The target whose constants the literature uses, for ANNs too."""
 VERSIONED = "hmdf", "numpy", "numba"
 
-Document = TypeVar("Document", Compiled, Simulated)
+Document = TypeVar("Document", run.Compiled, run.Simulated)
 
 
 def counted(
@@ -67,19 +53,19 @@ def counted(
     return kind(
         samples=counters.samples,
         time_steps=program.time_steps,
-        sops=Sops(
+        sops=run.Sops(
             per_sample=float(sops.mean()),
             std=float(sops.std()),
             smallest=int(sops.min()),
             largest=int(sops.max()),
             conventional_per_sample=sum(s.conventional_sops for s in counters.synapses.values()),
         ),
-        macs=Macs(counters.macs_per_sample()),
-        memory=msgspec.convert(memory, MemoryUse, from_attributes=True),
-        input=InputMessages(*_sent(counters, INPUT)),
+        macs=run.Macs(counters.macs_per_sample()),
+        memory=msgspec.convert(memory, run.MemoryUse, from_attributes=True),
+        input=run.InputMessages(*_sent(counters, INPUT)),
         layers=[_layer(program, counters, proof, node) for node in program.nodes],
         program=_origin(program),
-        timing=Elapsed(seconds),
+        timing=run.Elapsed(seconds),
         run=_invocation(),
         targets=[target_row(target) for target in targets],
         literature=literature(program, events),
@@ -94,11 +80,11 @@ def _sent(counters: Counters, name: str) -> tuple[float, float]:
     return fired.density(), float(fired.spikes_per_sample.mean())
 
 
-def _layer(program: Program, counters: Counters, proof: Ranges, node: Synapse | Population) -> LayerRow:
+def _layer(program: Program, counters: Counters, proof: Ranges, node: Synapse | Population) -> run.LayerRow:
     shape = list(program.shapes[node.name])
     if isinstance(node, Synapse):
         counts = counters.synapses[node.name]
-        return LayerRow(
+        return run.LayerRow(
             name=node.name,
             shape=shape,
             kind=str(node.op.__struct_config__.tag),
@@ -115,7 +101,7 @@ def _layer(program: Program, counters: Counters, proof: Ranges, node: Synapse | 
     fired, bounds = counters.populations[node.name], proof.populations[node.name]
     density, spikes = _sent(counters, node.name)
     state, message = int(fired.state_saturations.sum()), int(fired.message_saturations.sum())
-    return LayerRow(
+    return run.LayerRow(
         name=node.name,
         shape=shape,
         kind=str(node.dynamics.__struct_config__.tag),
@@ -136,9 +122,9 @@ def _layer(program: Program, counters: Counters, proof: Ranges, node: Synapse | 
     )
 
 
-def _origin(program: Program) -> ProgramOrigin:
+def _origin(program: Program) -> run.ProgramOrigin:
     about = program.metadata
-    return ProgramOrigin(
+    return run.ProgramOrigin(
         sha256=program.sha256,
         network=about.network,
         target=about.target,
@@ -151,9 +137,9 @@ def _origin(program: Program) -> ProgramOrigin:
     )
 
 
-def _invocation() -> Invocation:
+def _invocation() -> run.Invocation:
     command = [f"hmdf-{Path(sys.argv[0]).stem.removeprefix('hmdf-')}", *sys.argv[1:]]
-    return Invocation(
+    return run.Invocation(
         command=shlex.join(command),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONED},
@@ -164,9 +150,9 @@ def _invocation() -> Invocation:
 # -------------------------------------------------------------------------------- costs
 
 
-def target_row(on: OnTarget) -> TargetRow:
+def target_row(on: OnTarget) -> run.TargetRow:
     """A program on a target, with what it costs where it can be mapped."""
-    row = TargetRow(
+    row = run.TargetRow(
         target=on.target,
         title=on.title,
         fits=on.fits,
@@ -204,12 +190,12 @@ def target_row(on: OnTarget) -> TargetRow:
     )
 
 
-def literature(program: Program, events: EventCounts) -> Literature:
+def literature(program: Program, events: EventCounts) -> run.Literature:
     """The energies that papers print."""
     reference = load_target(REFERENCE)
     counts = conventions(program, events, reference)
     graded = any(program.message_of(s.source).bits == 4 for s in program.synapses if isinstance(s.op, WeightedOp))
-    return Literature(
+    return run.Literature(
         energy_pj=estimate(program, reference, events).energy.total,
         hd_lif_energy_pj=counts["hm_df"].energy_pj if graded else None,
         beyond_pj=macs_beyond(program, events, reference),
@@ -217,7 +203,7 @@ def literature(program: Program, events: EventCounts) -> Literature:
     )
 
 
-def ann_row(program: Program) -> AnnRow:
+def ann_row(program: Program) -> run.AnnRow:
     """The same network as an ANN."""
     dense = ann(program, load_target(REFERENCE))
-    return AnnRow(dense.macs, int8_energy_pj=dense.int8, fp32_energy_pj=dense.fp32)
+    return run.AnnRow(dense.macs, int8_energy_pj=dense.int8, fp32_energy_pj=dense.fp32)

@@ -28,7 +28,7 @@ def chip_map(numbers: Numbers, mapping: Mapping) -> Markup:
         el("input", type="radio", name="shading", id="by-memory", checked="checked"),
         el("label", "Memory use", for_="by-memory"),
         el("input", type="radio", name="shading", id="by-activity"),
-        el("label", "Events", for_="by-activity"),
+        el("label", "Activity", for_="by-activity"),
     ]
     fullest = max(use.memory_use for use in mapping.core_use)
     scales = [
