@@ -134,6 +134,8 @@ def _networks(report: Report) -> list[str]:
     literature, baseline = report.literature, report.baseline
     rows = [["this program", _range(literature.energy_pj, energy)]]
     rows += [[COUNTED_BY[one.name], energy(one.energy_pj)] for one in literature.conventions if one.name in COUNTED_BY]
+    if literature.beyond_pj:
+        rows.append(["beyond it, every MAC at 4.6 pJ", energy(literature.beyond_pj)])
     if baseline is not None:
         name = _safe(f"baseline {baseline.network} ({baseline.file})")
         rows.append([name, _range(baseline.energy_pj, energy)])

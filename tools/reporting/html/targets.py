@@ -59,6 +59,9 @@ def _networks(numbers: Numbers) -> Markup:
         if one.name in COUNTED_BY:
             point, shown = Cost(*[one.energy_pj] * 3), numbers.show(one, "energy_pj", energy)
             rows.append(Span(f"… {COUNTED_BY[one.name]}", point, shown, "fits"))
+    if literature.beyond_pj:
+        point, shown = Cost(*[literature.beyond_pj] * 3), numbers.show(literature, "beyond_pj", energy)
+        rows.append(Span("… beyond it, every MAC at 4.6 pJ", point, shown, "unfit"))
     if baseline is not None and baseline.energy_pj is not None:
         rows.append(_span(numbers, f"Baseline {baseline.network or baseline.file}", baseline.energy_pj, "unfit"))
     rows.append(_span(numbers, "Its 8-bit ANN", ann.int8_energy_pj, "ann"))
