@@ -21,7 +21,7 @@ Observer = Callable[[str, int, NDArray], NDArray | None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FloatRun:
     """logits (N, classes), summed over T; `peaks`: by population the largest magnitude of its current or membrane."""
 
     logits: Array
@@ -30,7 +30,7 @@ class Outcome:
 
 def evaluate(
     graph: FoldedGraph, x: NDArray, observe: Observer | None = None, dtype: torch.dtype = torch.float64
-) -> Outcome:
+) -> FloatRun:
     """Run N samples of normalised input, (N, *input shape) or (N, T, *input shape), through all steps.
 
     Args:
@@ -57,7 +57,7 @@ def evaluate(
                 replaced = None if observe is None else observe(node.name, t, fired.message.numpy())
                 at_step[node.name] = fired.message if replaced is None else torch.from_numpy(replaced).to(dtype)
             logits = logits + at_step[graph.readout].double().numpy() * graph.readout_gain + graph.readout_bias
-    return Outcome(logits, peaks)
+    return FloatRun(logits, peaks)
 
 
 def _accumulate(op: Op, x: Tensor, weight: Any) -> Tensor:

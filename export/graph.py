@@ -25,7 +25,7 @@ from hmdf.sim.contract.dynamics import BaseDynamics
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .integers import Choice, Settled
+    from .integers import ChosenIntegers, Settled
 
 Array = NDArray[np.float64]
 Pass = Literal["trace", "fold", "merge_pools", "quantize", "serialize"]
@@ -187,7 +187,7 @@ class FloatDynamics(ABC):
         """One time-step of N samples: current and state (N, *shape); state None before the first step."""
 
     @abstractmethod
-    def to_integers(self, node: FoldedPopulation, settled: Settled) -> Choice:
+    def to_integers(self, node: FoldedPopulation, settled: Settled) -> ChosenIntegers:
         """The population in integers, when everything before it is settled."""
 
 

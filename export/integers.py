@@ -35,7 +35,7 @@ class Registers:
     input_message_bits: int = 16
 
 
-class Choice(NamedTuple):
+class ChosenIntegers(NamedTuple):
     """A population in integers, with what had to be changed or cannot be."""
 
     population: Population
@@ -153,7 +153,7 @@ class Settled:
             gate = Gate(node.gate.source, bits, _bias(node.gate.bias / unit))
         return Population(node.name, node.shape, tuple(ports), _bias(node.bias / unit), dynamics, message, gate)
 
-    def too_coarse(self, node: FoldedPopulation, dynamics: Dynamics, message: Message) -> Choice:
+    def too_coarse(self, node: FoldedPopulation, dynamics: Dynamics, message: Message) -> ChosenIntegers:
         """A stand-in for a population whose current no unit can hold, with the finding that says so."""
         population = self.build(node, dynamics, message, np.inf)
         assert population is not None  # every multiplier is 0
@@ -162,7 +162,7 @@ class Settled:
             "and 16-bit multipliers cannot hold"
         )
         fix = "check the normalisation before it (a vanishing variance?), or calibrate on more samples"
-        return Choice(population, (Finding(node.name, problem, fix),))
+        return ChosenIntegers(population, (Finding(node.name, problem, fix),))
 
 
 def largest_shift(real: Array, most: int) -> int:

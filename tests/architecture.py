@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -13,7 +14,17 @@ from hmdf.sim.contract import Dynamics, Gate, Op, Port
 from hmdf.sim.contract.parameters import kinds_of
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("train", "sim", "hw_targets", "export", "tools")
+ALLOWED: dict[str, set[str]] = {
+    "train": set(),
+    "sim": set(),
+    "hw_targets": {"sim"},
+    "export": {"sim", "train", "hw_targets"},
+    "tools": {"sim", "train", "hw_targets", "export"},
+}
+"""What each package may import of the others."""
+HEAVY = ("torch", "onnx", "onnxruntime", "lava", "lightning", "matplotlib", "sklearn", "kornia")
+SAME_ON_PURPOSE = {"Preprocessing"}
+"""The same four numbers of a data set in a checkpoint and in a Program: neither of the two may import the other."""
 DYNAMICS = {kind.__name__: str(kind.__struct_config__.tag) for kind in get_args(Dynamics)}
 OPS = {kind.__name__: str(kind.__struct_config__.tag) for kind in get_args(Op)}
 TYPED_FIELDS = {name for part in (*get_args(Dynamics), Port, Gate) for name in kinds_of(part)}
@@ -23,7 +34,7 @@ Sources = dict[str, str]
 
 def sources() -> Sources:
     """Every Python file of the packages by its path; what a Lava bundle carries is no part of hmdf's own imports."""
-    files = [p for package in ("hmdf", *PACKAGES) for p in (ROOT / package).rglob("*.py")]
+    files = [p for package in ("hmdf", *ALLOWED) for p in (ROOT / package).rglob("*.py")]
     return {str(p.relative_to(ROOT)): p.read_text() for p in files if "template" not in p.parts}
 
 
@@ -108,25 +119,45 @@ def compared_names(files: Sources) -> list[str]:
     return found
 
 
+def upward_imports(files: Sources) -> list[str]:
+    """Imports of a package from one that it must not know."""
+    found = []
+    for path, source in files.items():
+        package = path.split("/")[0]
+        used = {module.split(".")[1] for module, _ in imports(path, source) if module.startswith("hmdf.")}
+        found += [f"{path} imports {other}" for other in used - ALLOWED.get(package, used) - {package, "extras"}]
+    return found
+
+
+def heavy_imports(files: Sources) -> list[str]:
+    """Heavy packages that `sim` and `hw_targets` name, where a deployment engineer has none of them."""
+    light = {path: source for path, source in files.items() if path.startswith(("sim/", "hw_targets/"))}
+    return [f"{path} imports {m}" for path, s in light.items() for m, _ in imports(path, s) if m.split(".")[0] in HEAVY]
+
+
 def foreign_imports(files: Sources) -> list[str]:
-    """What the contract imports beyond NumPy and msgspec, and lowerings of one back end from another's."""
+    """What the contract imports beyond NumPy and msgspec, and what a back end imports of another one."""
     found = []
     for path, source in files.items():
         for module, name in imports(path, source):
-            top = module.split(".")[0]
             if path.startswith("sim/contract/"):
                 own = module.startswith("hmdf.sim.contract") or module in ("hmdf.sim.arithmetic", "hmdf.sim.errors")
-                if not own and top in ("hmdf", *HEAVY, "numba", "safetensors", "click", "rich"):
+                if not own and module.split(".")[0] not in {"numpy", "msgspec", *sys.stdlib_module_names}:
                     found.append(f"{path} imports {module}")
-            home = back_end(path)
-            other = back_end(module.removeprefix("hmdf.").replace(".", "/") + "/x")
+            home, other = back_end(path), back_end(module.removeprefix("hmdf.").replace(".", "/") + "/")
             if home and other and home != other:
                 found.append(f"{path} imports {name or module} of {other}")
     return found
 
 
-HEAVY = ("torch", "onnx", "onnxruntime", "lava", "lightning", "matplotlib", "sklearn", "kornia")
 BACK_ENDS = ("sim/kernels", "export/onnx", "export/lava", "export/c")
+LOWERINGS = {
+    "numba": "sim/kernels/neurons",
+    "onnx": "export/onnx/dynamics",
+    "lava": "export/lava/template/hmdf_lava/processes",
+    "compiler": "export/neurons",
+}
+"""Where each back end has its file for a kind of neuron; in the compiler it may be one that refuses, with a finding."""
 
 
 def back_end(path: str) -> str:
@@ -156,12 +187,18 @@ def shared_names(files: Sources) -> list[str]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].add(path)
-    kinds = {*DYNAMICS, *OPS, "Dynamics"}
-    return [f"{name}: {', '.join(sorted(p))}" for name, p in sorted(homes.items()) if len(p) > 1 and name not in kinds]
+    known = {*DYNAMICS, *OPS, *SAME_ON_PURPOSE}
+    return [f"{name}: {', '.join(sorted(p))}" for name, p in sorted(homes.items()) if len(p) > 1 and name not in known]
+
+
+def missing_lowerings(files: Sources) -> list[str]:
+    """Kinds of neurons without a file in a back end."""
+    wanted = [f"{folder}/{kind}.py" for folder in LOWERINGS.values() for kind in DYNAMICS.values()]
+    return [path for path in wanted if path not in files and not (ROOT / path).exists()]
 
 
 def loose_documents(files: Sources) -> list[str]:
-    """Where the tools write or read JSON that no struct of `tools/documents` describes."""
+    """Where the tools write or read JSON without the struct that says what is in it."""
     found = []
     for path, source in files.items():
         if not path.startswith("tools/") or path.startswith("tools/documents/"):
@@ -169,6 +206,7 @@ def loose_documents(files: Sources) -> list[str]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                if called.startswith(("json.dump", "json.load", "msgspec.json.")):
+                untyped = called == "msgspec.json.decode" and "type" not in {word.arg for word in node.keywords}
+                if untyped or called.startswith(("json.dump", "json.load")):
                     found.append(f"{path}:{node.lineno} calls {called}")
     return found

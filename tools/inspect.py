@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,15 @@ import click
 import numpy as np
 from rich.console import Console
 
-from hmdf.sim.files import write_whole
-
 from .console import console, print_table, run_cli, table
+from .documents.files import write
+from .documents.inspection import Inspection
 from .inspection_plots import draw
 
 if TYPE_CHECKING:
     from hmdf.train.checkpoint import Checkpoint
     from hmdf.train.data import Dataset
-    from hmdf.train.inspection import GradientComparison, NeuronInsight
+    from hmdf.train.insight import GradientComparison, NeuronInsight
 
 SAMPLES = 256
 MINI_BATCHES = 4
@@ -69,21 +68,14 @@ def inspect_model(
         untrained = build(found.network)
     gradients = compare_gradients(model, batches[:MINI_BATCHES], steps)
     before = compare_gradients(untrained, batches[:MINI_BATCHES], steps)
-    document = {
-        "model": str(path),
-        "network": found.network.to_dict(),
-        "data": samples.name,
-        "samples": len(samples),
-        "mini_batches": [len(pair[1]) for pair in batches[:MINI_BATCHES]],
-        "neurons": [dataclasses.asdict(layer) for layer in neurons],
-        "gradients": [dataclasses.asdict(layer) for layer in gradients],
-        "gradients_untrained": [dataclasses.asdict(layer) for layer in before],
-    }
+    sizes = [len(pair[1]) for pair in batches[:MINI_BATCHES]]
+    known = str(path), found.network.to_dict(), samples.name, len(samples), sizes
+    document = Inspection(*known, neurons, gradients, before)
     screen.print(f"{found.network.name} on {len(samples)} test samples of {samples.name}")
     print_table(screen, _neuron_table(neurons))
     screen.print()
     print_table(screen, _gradient_table(gradients, before))
-    write_whole(out / "insight.json", (json.dumps(document) + "\n").encode())
+    write(out / "insight.json", document)
     paths = [out / "insight.json", *draw(neurons, gradients, before, out)]
     screen.print(f"\nwrote {', '.join(str(path) for path in paths)}")
 

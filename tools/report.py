@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +73,7 @@ def _targets(program: Program, name: str | None, compare: str) -> list[Target]:
 
 
 def _json(report: Report) -> str:
-    return json.dumps(msgspec.to_builtins(report), indent=1, ensure_ascii=False) + "\n"
+    return msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n"
 
 
 FORMS: dict[str, Callable[[Report], str]] = {"html": page, "json": _json, "markdown": markdown}

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hmdf.tools.console import console as make_console
 from hmdf.tools.console import run_cli
+from hmdf.train.progress import Progress as Reporting
 
 if TYPE_CHECKING:
     from hmdf.train.config import RunConfig
@@ -162,7 +163,6 @@ def train_command(
     import torch
 
     from hmdf.train.networks import NetworkSpec
-    from hmdf.train.progress import Progress as Reporting
     from hmdf.train.progress import TensorBoardLog
     from hmdf.train.trainer import train
 
@@ -172,7 +172,7 @@ def train_command(
     chosen = {**_chosen(ctx, options, NetworkSpec, settings.network), "time_steps": options["time_steps"]}
     spec = _spec(NetworkSpec, splits, chosen)
     display = _Display(make_console(), training.epochs) if _is_first_process() else None
-    reporting: Reporting = display or Reporting()
+    reporting = display or Reporting()
     if tensorboard and display is not None:
         reporting = TensorBoardLog(out / "tensorboard", reporting)
     if display is None:
@@ -255,7 +255,7 @@ def _is_first_process() -> bool:
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 
-class _Display:
+class _Display(Reporting):
     """A bar over the whole run and one table row per finished epoch."""
 
     def __init__(self, console: Console, epochs: int) -> None:

@@ -61,7 +61,7 @@ class JointBatchNorm2d(nn.BatchNorm2d):
         assert self.running_var is not None
         return cpu.Norm(self.weight, self.bias, self.eps, known=(self.running_mean, self.running_var))
 
-    def _update_by(self, statistics: cpu.Statistics) -> None:
+    def _update_by(self, statistics: cpu.BatchStatistics) -> None:
         if self.training:
             mean, variance, values = statistics
             self._update(mean, variance * (values / (values - 1)))

@@ -9,13 +9,13 @@ Both leave the model as it was, state, statistics and mode included.
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
+from .insight import GradientComparison, NeuronInsight
 from .neurons import MembraneNeuron, Neuron, reset, set_step
 from .online import backward_every, backward_stbp, frame_at
 from .synapses import quantised_once
@@ -25,53 +25,6 @@ __all__ = ["BINS", "GradientComparison", "NeuronInsight", "compare_gradients", "
 # Of the histograms of m - theta, which reach SPREADS standard deviations to either side of the mean.
 BINS = 128
 SPREADS = 4.0
-
-
-@dataclass(frozen=True)
-class NeuronInsight:
-    """One neuron layer; tuples have one entry per time-step, and are None where the neuron has no such parameter.
-
-    Attributes:
-        name, kind: module path and class.
-        leak, threshold, alpha, beta: learned lambda_t, theta_t, alpha_t and beta_t (HM-DF eq. 3, 5).
-        spike_bits, spike_lsb: of the message; bits is None for spikes that are not quantised.
-        firing_rate: share of the messages that are not 0.
-        steady: share of the neurons that are above their threshold at all steps of a sample or at none; these pass the
-            same gradient online as through time (theorem 4.2 of HM-DF).
-        margin_mean, margin_std: of m^_t - theta_t, the membrane after MPBN and before the reset.
-        margin_range: from where to where the histograms of m^_t - theta_t reach.
-        margins: their counts in BINS equal bins, per step; what is beyond the range counts in the outermost bins.
-    """
-
-    name: str
-    kind: str
-    leak: tuple[float, ...] | None
-    threshold: tuple[float, ...]
-    alpha: tuple[float, ...] | None
-    beta: tuple[float, ...] | None
-    spike_bits: int | None
-    spike_lsb: float
-    firing_rate: tuple[float, ...]
-    steady: float
-    margin_mean: tuple[float, ...]
-    margin_std: tuple[float, ...]
-    margin_range: tuple[float, float]
-    margins: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class GradientComparison:
-    """The gradient of one layer's weight, online against through time (STBP); one entry per mini-batch.
-
-    Attributes:
-        name: module path of the convolution or linear layer.
-        cosine: of the angle between the two gradients; 1 where the gradient is separable in time. None if one is 0.
-        ratio: length of the online gradient / length of the STBP gradient; None if that is 0.
-    """
-
-    name: str
-    cosine: tuple[float | None, ...]
-    ratio: tuple[float | None, ...]
 
 
 def observe(model: nn.Module, x: Tensor, time_steps: int, batch_size: int = 64) -> list[NeuronInsight]:

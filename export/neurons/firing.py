@@ -18,7 +18,7 @@ from hmdf.sim.finding import Finding
 from hmdf.train.neurons import Neuron
 
 from ..graph import Array, AtStep, FloatDynamics, FoldedPopulation
-from ..integers import Choice, Fitted, Settled, largest_shift, rounded
+from ..integers import ChosenIntegers, Fitted, Settled, largest_shift, rounded
 from ..passes.calibrate import best_lsb
 
 MAX_SPIKE_SHIFT = 12
@@ -59,7 +59,7 @@ class FloatFiring(FloatDynamics):
     def in_units(self, unit: float, spike_shift: int, state_bits: int) -> Dynamics:
         """The neurons with `unit` as the real value of one LSB of the membrane."""
 
-    def to_integers(self, node: FoldedPopulation, settled: Settled) -> Choice:
+    def to_integers(self, node: FoldedPopulation, settled: Settled) -> ChosenIntegers:
         """One LSB of the membrane is that of the spike / 2^shift, with the largest shift for which no clamp can fire.
 
         If that is below LEAST_PROVEN_SHIFT, the largest with a margin over the calibrated peak.
@@ -75,13 +75,13 @@ class FloatFiring(FloatDynamics):
                 continue
             proven = not settled.prove(population)[1].state_clamps
             if proven and (chosen is None or shift >= LEAST_PROVEN_SHIFT):
-                return Choice(population, findings)
+                return ChosenIntegers(population, findings)
             if chosen is None and MARGIN * peak / unit < 2 ** (state_bits - 1):
                 chosen = population
         if chosen is not None:
-            return Choice(chosen, findings)
+            return ChosenIntegers(chosen, findings)
         coarse = settled.too_coarse(node, self.in_units(np.inf, 0, state_bits), message)
-        return Choice(coarse.population, (*findings, *coarse.findings))
+        return ChosenIntegers(coarse.population, (*findings, *coarse.findings))
 
     def _too_large_leaks(self, name: str) -> Iterator[Finding]:
         for leak in self.integer.facts.leaks:

@@ -12,7 +12,7 @@ from torch import Tensor
 from hmdf.sim.contract import LookupTable, Message
 
 from ..graph import AtStep, Fired, FloatDynamics, FoldedPopulation
-from ..integers import HEAD_ROOM, Choice, Settled, rounded
+from ..integers import HEAD_ROOM, ChosenIntegers, Settled, rounded
 
 INDEX_SHIFT = 8
 """Fraction bits of the current below one table entry, where a multiplier of 16 bits can express them."""
@@ -27,7 +27,7 @@ class FloatSigmoid(FloatDynamics):
     def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
         return Fired(torch.sigmoid(current), current, None)
 
-    def to_integers(self, node: FoldedPopulation, settled: Settled) -> Choice:
+    def to_integers(self, node: FoldedPopulation, settled: Settled) -> ChosenIntegers:
         """256 entries over the calibrated range, in a power-of-two raster."""
         bits = settled.config.bits.get(node.name, settled.config.gate_bits)
         reach = HEAD_ROOM * max(settled.statistics.peaks[node.name], 1 / 16)
@@ -38,6 +38,6 @@ class FloatSigmoid(FloatDynamics):
         for shift in range(INDEX_SHIFT, -1, -1):
             population = settled.build(node, LookupTable(table, shift), message, raster * 2.0**-shift)
             if population is not None:
-                return Choice(population)
+                return ChosenIntegers(population)
         # One unit of what it reads crosses the whole table.
         return settled.too_coarse(node, LookupTable(table, 0), message)

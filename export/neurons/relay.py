@@ -12,7 +12,7 @@ from hmdf.sim.contract import MaxPool, Message, Population, Port, Relay, SumPool
 from hmdf.sim.finding import Finding
 
 from ..graph import AtStep, Fired, FloatDynamics, FoldedPopulation
-from ..integers import HEAD_ROOM, LARGEST_MULTIPLIER, Choice, Settled
+from ..integers import HEAD_ROOM, LARGEST_MULTIPLIER, ChosenIntegers, Settled
 
 LEAST_LSB = 2.0**-100
 """LSB of a current that is always 0: small beside every other, and far from what a float cannot hold."""
@@ -28,9 +28,9 @@ class FloatRelay(FloatDynamics):
     def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
         return Fired(current, current, None)
 
-    def to_integers(self, node: FoldedPopulation, settled: Settled) -> Choice:
+    def to_integers(self, node: FoldedPopulation, settled: Settled) -> ChosenIntegers:
         lossless = _lossless(node, settled)
-        return _rounded(node, settled) if lossless is None else Choice(lossless)
+        return _rounded(node, settled) if lossless is None else ChosenIntegers(lossless)
 
 
 def _lossless(node: FoldedPopulation, settled: Settled) -> Population | None:
@@ -52,7 +52,7 @@ def _lossless(node: FoldedPopulation, settled: Settled) -> Population | None:
     return Population(node.name, node.shape, (port,), np.zeros((1, 1), np.int32), Relay(), message)
 
 
-def _rounded(node: FoldedPopulation, settled: Settled) -> Choice:
+def _rounded(node: FoldedPopulation, settled: Settled) -> ChosenIntegers:
     """The range is HEAD_ROOM times the largest calibrated value."""
     largest = HEAD_ROOM * max(abs(settled.statistics.low[node.name]), abs(settled.statistics.high[node.name]))
     # No LSB is finer than what the largest multiplier can express.
@@ -68,7 +68,7 @@ def _rounded(node: FoldedPopulation, settled: Settled) -> Choice:
     population = settled.build(node, Relay(), fitted.message, fitted.message.scale)
     assert population is not None  # the LSB is not below `finest`
     dead = [Finding(node.name, "its current is 0 on every calibration sample", "", "note")] if largest == 0 else []
-    return Choice(population, (*dead, *fitted.findings))
+    return ChosenIntegers(population, (*dead, *fitted.findings))
 
 
 def _never_negative(node: FoldedPopulation, settled: Settled) -> bool:

@@ -7,7 +7,7 @@ from math import prod
 import msgspec
 import numpy as np
 
-from hmdf.sim.contract import Relay, Synapse, WeightedOp
+from hmdf.sim.contract import Synapse, WeightedOp
 from hmdf.sim.packing import packed_bytes
 from hmdf.sim.program import Program
 
@@ -75,7 +75,7 @@ def neurobench(program: Program, events: EventCounts) -> NeuroBench:
     weighted = [s for s in program.synapses if s.weight is not None]
     layers = layers_of(program)
     tables = sum(n.parameter_bits + n.parameter_bits_per_channel * n.shape[0] for n in layers)
-    neurons = [p for p in program.populations if not isinstance(p.dynamics, Relay)]
+    neurons = [p for p in program.populations if p.dynamics.facts.activation]
     possible = sum(prod(p.shape) for p in neurons) * program.time_steps
     sent = sum(float(events.messages[p.name].mean()) for p in neurons)
     macs = acs = 0.0

@@ -38,7 +38,7 @@ class Layout(NamedTuple):
     arena_sizes: tuple[int, int, int]
 
 
-class Pool:
+class Concatenated:
     """Arrays one after the other in one array."""
 
     def __init__(self, dtype: type) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..contract import ChannelConv, Conv2d, Linear, Op, SumPool, Synapse
 from .dot import OUTPUTS, QUADS, Path, dot_kind
-from .layout import Layout, Pool, Row, padded, rounded_up
+from .layout import Concatenated, Layout, Row, padded, rounded_up
 from .records import CHANNEL_CONVOLUTION, CONVOLUTION, MAX_POOL, SUM_POOL
 from .tiles import PIXELS
 
@@ -17,8 +17,9 @@ class Pools:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.parameters, self.weights = Pool(np.int32), Pool(np.int8)
-        self.offsets, self.fanouts, self.lookups = Pool(np.int64), Pool(np.int64), Pool(np.int32)
+        self.parameters, self.weights = Concatenated(np.int32), Concatenated(np.int8)
+        self.offsets, self.fanouts = Concatenated(np.int64), Concatenated(np.int64)
+        self.lookups = Concatenated(np.int32)
 
 
 def synapse_fields(synapse: Synapse, layout: Layout, pools: Pools, narrow: bool) -> Row:

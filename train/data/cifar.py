@@ -25,7 +25,7 @@ PIXELS = 3 * SIZE * SIZE
 
 
 @dataclass(frozen=True)
-class Layout:
+class Archive:
     """How one of the two is published in its binary version.
 
     Attributes:
@@ -51,7 +51,7 @@ class Layout:
         return self.archive, self.folder, f"{short}/{self.archive}", f"{short}/{self.folder}", short, f"{short}_*.npz"
 
 
-CIFAR10 = Layout(
+CIFAR10 = Archive(
     name="cifar10",
     folder="cifar-10-batches-bin",
     archive="cifar-10-binary.tar.gz",
@@ -63,7 +63,7 @@ CIFAR10 = Layout(
     images_per_file={"train": 10_000, "test": 10_000},
     preprocessing=constants.CIFAR10,
 )
-CIFAR100 = Layout(
+CIFAR100 = Archive(
     name="cifar100",
     folder="cifar-100-binary",
     archive="cifar-100-binary.tar.gz",
@@ -77,38 +77,38 @@ CIFAR100 = Layout(
 )
 
 
-def load_cifar(layout: Layout, split: str, root: str | Path | None) -> Dataset:
+def load_cifar(archive: Archive, split: str, root: str | Path | None) -> Dataset:
     """Split "train", "test" or "all"; raises DataError naming the file and what is wrong in it."""
-    folder = data_root(root, layout.name)
-    found = first_existing(folder, layout.forms)
+    folder = data_root(root, archive.name)
+    found = first_existing(folder, archive.forms)
     if found is None:
-        refused = first_existing(folder, layout.python_forms)
+        refused = first_existing(folder, archive.python_forms)
         if refused is not None:
-            raise DataError(f"{refused}: holds pickles, which are not read; get the binary version, {layout.archive}")
-        raise not_found(layout.name, folder, layout.forms)
+            raise DataError(f"{refused}: holds pickles, which are not read; get the binary version, {archive.archive}")
+        raise not_found(archive.name, folder, archive.forms)
     if found.suffix == ".npz":
-        return _from_mosaics(layout, found, split)
+        return _from_mosaics(archive, found, split)
     if found.is_dir() and (found / "train").is_dir():
-        return load_class_folders(layout.name, found, split, SIZE, layout.preprocessing)
-    return _from_binary(layout, found, split)
+        return load_class_folders(archive.name, found, split, SIZE, archive.preprocessing)
+    return _from_binary(archive, found, split)
 
 
 def _splits(split: str) -> tuple[str, ...]:
     return ("train", "test") if split == "all" else (split,)
 
 
-def _from_binary(layout: Layout, source: Path, split: str) -> Dataset:
-    record = layout.label_bytes + PIXELS
-    sizes = {file: layout.images_per_file[part] * record for part in _splits(split) for file in layout.files[part]}
+def _from_binary(archive: Archive, source: Path, split: str) -> Dataset:
+    record = archive.label_bytes + PIXELS
+    sizes = {file: archive.images_per_file[part] * record for part in _splits(split) for file in archive.files[part]}
     read = _read_folder if source.is_dir() else _read_archive
-    content = read(source, {**sizes, layout.names_file: None})
-    names = tuple(content.pop(layout.names_file).decode("ascii", "replace").split())
-    if len(names) != layout.classes:
-        raise DataError(f"{source}: {layout.names_file} has {len(names)} class names instead of {layout.classes}")
+    content = read(source, {**sizes, archive.names_file: None})
+    names = tuple(content.pop(archive.names_file).decode("ascii", "replace").split())
+    if len(names) != archive.classes:
+        raise DataError(f"{source}: {archive.names_file} has {len(names)} class names instead of {archive.classes}")
     records = np.concatenate([np.frombuffer(content[file], np.uint8).reshape(-1, record) for file in sizes])
-    labels = records[:, layout.label_bytes - 1].astype(np.int64)
-    images = np.ascontiguousarray(records[:, layout.label_bytes :]).reshape(-1, 3, SIZE, SIZE)
-    return Dataset(images, labels, names, layout.preprocessing, layout.name, split)
+    labels = records[:, archive.label_bytes - 1].astype(np.int64)
+    images = np.ascontiguousarray(records[:, archive.label_bytes :]).reshape(-1, 3, SIZE, SIZE)
+    return Dataset(images, labels, names, archive.preprocessing, archive.name, split)
 
 
 def _read_folder(folder: Path, sizes: dict[str, int | None]) -> dict[str, bytes]:
@@ -151,7 +151,7 @@ def _check_size(where: str, size: int, expected: int | None) -> None:
         raise DataError(f"{where}: {size} bytes instead of {expected}: truncated, or another data set")
 
 
-def _from_mosaics(layout: Layout, path: Path, split: str) -> Dataset:
+def _from_mosaics(archive: Archive, path: Path, split: str) -> Dataset:
     arrays = NpzArrays(path)
     names = arrays.strings("classes")
     tile = arrays.read("tile") if "tile" in arrays else np.array([SIZE, 40])
@@ -167,4 +167,4 @@ def _from_mosaics(layout: Layout, path: Path, split: str) -> Dataset:
         check_lengths(images, labels, f"{path}: {part}_webp", f"y_{part}")
         parts.append((images, labels))
     inputs, labels = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-    return Dataset(inputs, labels, names, layout.preprocessing, layout.name, split)
+    return Dataset(inputs, labels, names, archive.preprocessing, archive.name, split)

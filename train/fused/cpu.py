@@ -22,8 +22,8 @@ from torch import Tensor, distributed
 from . import cpu_loops as loops
 
 __all__ = [
+    "BatchStatistics",
     "Norm",
-    "Statistics",
     "attach_messages",
     "batch_norm",
     "batch_norm_and_fire",
@@ -233,7 +233,7 @@ class Norm(NamedTuple):
     known: tuple[Tensor, Tensor] | None = None
 
 
-class Statistics(NamedTuple):
+class BatchStatistics(NamedTuple):
     """Of the input of a BatchNorm: mean and biased variance (C,), float32, and the number of values per channel."""
 
     mean: Tensor
@@ -241,7 +241,7 @@ class Statistics(NamedTuple):
     values: float
 
 
-def batch_norm(x: Tensor, norm: Norm) -> tuple[Tensor, Statistics]:
+def batch_norm(x: Tensor, norm: Norm) -> tuple[Tensor, BatchStatistics]:
     """BatchNorm of ``x`` (N, C, H, W) that `fits`: (normalised x, statistics)."""
     moments = _moments_of(x, norm)
     return _BatchNorm.apply(x, *norm[:2], moments), moments.statistics()
@@ -249,7 +249,7 @@ def batch_norm(x: Tensor, norm: Norm) -> tuple[Tensor, Statistics]:
 
 def batch_norm_and_fire(
     x: Tensor, norm: Norm, v: Tensor | None, leak: Tensor, theta: Tensor, lsb: float, bits: int | None, membrane: bool
-) -> tuple[Tensor, Tensor | None, Statistics]:
+) -> tuple[Tensor, Tensor | None, BatchStatistics]:
     """`fire` of the current `batch_norm` of x, which is never written to memory: (spikes, new v, statistics)."""
     moments = _moments_of(x, norm)
     spikes, messages, v_new = _BatchNormAndFire.apply(x, *norm[:2], moments, v, leak, theta, lsb, bits, membrane)
@@ -267,8 +267,9 @@ class _Moments(NamedTuple):
     values: float
     joint: bool
 
-    def statistics(self) -> Statistics:
-        return Statistics(torch.from_numpy(self.mean).float(), torch.from_numpy(self.variance).float(), self.values)
+    def statistics(self) -> BatchStatistics:
+        mean, variance = (torch.from_numpy(array).float() for array in (self.mean, self.variance))
+        return BatchStatistics(mean, variance, self.values)
 
     @quietly
     def affine(self, weight: Tensor, bias: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -21,6 +21,7 @@ class Facts(msgspec.Struct, frozen=True):
         leaks: fields by which a state multiplies itself from step to step.
         couplings: fields by which one state drives another.
         leak_shift: the field with the shift of all leaks and couplings; "" without state.
+        activation: whether the message is more than the current itself, limited to its range.
         spikes: "graded" (above a threshold, in steps of 2^spike_shift), "binary", or None for what is no spike.
     """
 
@@ -28,6 +29,7 @@ class Facts(msgspec.Struct, frozen=True):
     leaks: tuple[str, ...] = ()
     couplings: tuple[str, ...] = ()
     leak_shift: str = ""
+    activation: bool = True
     spikes: Literal["graded", "binary"] | None = None
 
 

@@ -11,7 +11,7 @@ from .base import BaseDynamics, Facts
 class Relay(BaseDynamics, tag="relay"):
     """y = clamp(I, message range)."""
 
-    facts = Facts()
+    facts = Facts(activation=False)
 
     def step(self, current: Integers, t: int, neurons: Neurons) -> Integers:
         return neurons.limit_message(current)

@@ -1,6 +1,7 @@
-"""What the neurons of a tile do with their currents: a file for each kind, with its narrow and its wide form.
+"""What the neurons of a tile do with their currents: a file for each kind of the contract, by the same name, with its
+narrow and its wide form.
 
-Each file has `KIND`, the dynamics of the contract, and two kernels (population, model, tile, t, scratch) that update
+Each file has two kernels (population, model, tile, t, scratch) that update
 the states and put what is sent, before the limits of the message, in the place of the current; they return the number
 of limited states. `fire` works in 32-bit lanes on `scratch.current32`, `v32`, `d32`, and is None for a kind that has no
 such form; `fire_wide` works in 64 bits on `scratch.current`, `v`, `d`. The fields of a kind are those of its struct.
@@ -9,28 +10,14 @@ such form; `fire_wide` works in 64 bits on `scratch.current`, `v`, `d`. The fiel
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import Any, get_args
 
 from ...contract import Dynamics
 from ..compiling import kernel
-from . import (
-    hybrid_firing,
-    leaky_integrate_and_fire,
-    lookup_table,
-    multi_hierarchical,
-    parallel_firing,
-    relay,
-)
 
-_KINDS: tuple[Any, ...] = (
-    relay,
-    hybrid_firing,
-    parallel_firing,
-    leaky_integrate_and_fire,
-    multi_hierarchical,
-    lookup_table,
-)
-NUMBERS: dict[type[Dynamics], int] = {kind.KIND: number for number, kind in enumerate(_KINDS)}
+_KINDS = tuple(import_module(f".{kind.kind()}", __name__) for kind in get_args(Dynamics))
+NUMBERS: dict[type[Dynamics], int] = {kind: number for number, kind in enumerate(get_args(Dynamics))}
 """How the tables name a kind."""
 READOUT = len(_KINDS)
 """In the place of a kind: the read-out, which only adds up."""

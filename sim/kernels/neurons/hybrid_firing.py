@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from ...contract import HybridFiring
 from ..compiling import kernel
 from ..lanes import WIDTH, differs, larger, load, shift_right, smaller, splat, store, total
 from ..rounding import half_of, parameter_at, rshift, scaled
 from ..tiles import LANES
-
-KIND = HybridFiring
 
 
 @kernel

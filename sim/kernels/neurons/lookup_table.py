@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from ...contract import LookupTable
 from ..compiling import kernel
 from ..rounding import rshift
 from ..tiles import LANES
-
-KIND = LookupTable
 
 fire = None
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract import MultiHierarchical
 from ..compiling import kernel
 from ..lanes import WIDTH, at_least, differs, larger, load, smaller, splat, store, total
 from ..rounding import half_of, parameter_at, rshift, scaled
 from ..tiles import LANES
-
-KIND = MultiHierarchical
 
 
 @kernel

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from ...contract import ParallelFiring
 from ..compiling import kernel
 from ..lanes import WIDTH, larger, load, shift_right, splat, store
 from ..rounding import half_of, parameter_at, rshift
 from ..tiles import LANES
-
-KIND = ParallelFiring
 
 
 @kernel

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from ...contract import Relay
 from ..compiling import kernel
-
-KIND = Relay
 
 
 @kernel

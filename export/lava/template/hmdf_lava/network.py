@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +17,21 @@ from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
 
 from hmdf_lava.processes.delay import Delay
-from hmdf_lava.processes.hybrid_firing import HybridFiring
-from hmdf_lava.processes.leaky_integrate_and_fire import LeakyIntegrateAndFire
-from hmdf_lava.processes.lookup_table import LookupTable
 from hmdf_lava.processes.max_pool import MaxPool
-from hmdf_lava.processes.multi_hierarchical import MultiHierarchical
-from hmdf_lava.processes.parallel_firing import ParallelFiring
 from hmdf_lava.processes.population import Population
 from hmdf_lava.processes.readout import Readout
-from hmdf_lava.processes.relay import Relay
 from hmdf_lava.processes.source import Source
 
-DYNAMICS: dict[str, type[Population]] = {
-    "relay": Relay,
-    "hybrid_firing": HybridFiring,
-    "parallel_firing": ParallelFiring,
-    "leaky_integrate_and_fire": LeakyIntegrateAndFire,
-    "multi_hierarchical": MultiHierarchical,
-    "lookup_table": LookupTable,
-}
 GRADED = 16
 """num_message_bits: on the CPU only zero (binary spikes) or not matters."""
+
+
+def process_of(dynamics: str) -> type[Population]:
+    """The Process of a kind of neuron, from the file of that name: "lookup_table" is LookupTable."""
+    if not dynamics.isidentifier():
+        raise ValueError(f"'{dynamics}' is no kind of neuron")
+    module = import_module(f"hmdf_lava.processes.{dynamics}")
+    return getattr(module, "".join(word.capitalize() for word in dynamics.split("_")))
 
 
 class Network:
@@ -138,7 +133,7 @@ class Network:
         sources = [self._output(port["source"]) for port in entry["ports"]]
         multipliers = [self._array(entry, f"multiplier_{index}") for index in range(len(sources))]
         gate = entry["gate"]
-        process = DYNAMICS[entry["dynamics"]](
+        process = process_of(entry["dynamics"])(
             name=entry["name"],
             shape=tuple(entry["shape"]),
             latency=entry["latency"],
