@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf, isfinite
 
 import msgspec
@@ -27,7 +28,7 @@ from .integers import Registers
 from .passes.calibrate import affordable, calibrate
 from .passes.fold import fold
 from .passes.merge_pools import merge_pools
-from .passes.quantize import Quantized, quantize
+from .passes.quantize import quantize
 from .passes.serialize import serialize
 from .passes.trace import trace
 
@@ -101,10 +102,11 @@ def compile(
         preprocessing: how raw values became normalised ones; stored in the program.
         calibration_macs: calibrate on no more of the samples than this many multiply-accumulates allow.
         progress: called with (calibration samples done since the last call, their total).
+        watch: called after each pass with its name and what it made; `hmdf.export.listing` has that as text.
 
     Raises:
-        CompileError: with every reason why the network cannot become a program. A program that the target cannot hold
-            is none: `Compilation.fits` says so.
+        CompileError: with every reason why the network cannot become a program. That a target cannot hold the program
+            is none: `Compilation.misfits` has why.
         TargetError: there is no such target.
         InputError: the calibration holds a value that is not a number.
     """
@@ -122,29 +124,24 @@ def compile(
     samples = _checked(stacked if calibration is None else np.asarray(calibration), folded, framed)
     samples = samples[: affordable(folded, calibration_macs) if isfinite(calibration_macs) else None]
     statistics = calibrate(folded, samples, progress=progress)
-    described = msgspec.structs.replace(
-        metadata or Metadata(), target=chip.name, calibration_samples=statistics.samples
+    integers = partial(
+        quantize,
+        folded,
+        statistics,
+        framed=framed,
+        preprocessing=preprocessing,
+        config=config,
+        metadata=msgspec.structs.replace(
+            metadata or Metadata(), target=chip.name, calibration_samples=statistics.samples
+        ),
     )
-
-    def quantized_for(registers: Registers) -> Quantized:
-        return quantize(
-            folded,
-            statistics,
-            framed=framed,
-            preprocessing=preprocessing,
-            registers=registers,
-            config=config,
-            metadata=described,
-        )
-
     try:
-        program, notes = quantized_for(registers_of(chip))
+        program, notes = integers(registers=registers_of(chip))
     except CompileError as error:
         if any(finding.resource != "accumulator_bits" for finding in error.findings):
             raise
-        wide = msgspec.structs.replace(chip.capabilities, accumulator_bits=WIDEST_ACCUMULATOR)
-        roomy = msgspec.structs.replace(chip, capabilities=wide)
-        program = quantized_for(registers_of(roomy)).program
+        roomy = _with_widest_accumulators(chip)
+        program = integers(registers=registers_of(roomy)).program
         others = check(serialize(program) if config.serialize_spikes else program, roomy, chips)
         raise NarrowAccumulators([*error.findings, *others]) from None
     watch("quantize", program)
@@ -158,6 +155,11 @@ def compile(
 
 compile_network = compile
 """The name until 0.1; `compile` gave the program alone."""
+
+
+def _with_widest_accumulators(target: Target) -> Target:
+    wide = msgspec.structs.replace(target.capabilities, accumulator_bits=WIDEST_ACCUMULATOR)
+    return msgspec.structs.replace(target, capabilities=wide)
 
 
 def registers_of(target: Target) -> Registers:

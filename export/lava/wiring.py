@@ -166,7 +166,7 @@ def _add_population(wiring: Wiring, node: Population) -> None:
         "population",
         latency,
         shape=node.shape,
-        dynamics=type(node.dynamics).__struct_config__.tag,
+        dynamics=node.dynamics.kind(),
         message_range=node.message.range,
         message_scale=node.message.scale,
         ports=ports,
