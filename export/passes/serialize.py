@@ -40,7 +40,7 @@ def serialize(program: Program) -> Program:
     graded = {
         p.name: p
         for p in program.populations
-        if p.message.bits > 1 and not is_local(program, p.name) and obstacle(program, p.name) is None
+        if p.message.bits > 1 and not is_local(program, p) and obstacle(program, p) is None
     }
     if not graded:
         return program

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hmdf.sim.contract import Synapse
+from hmdf.sim.contract import WeightedOp
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 
@@ -128,11 +128,12 @@ def _with_weights(layer: ChipLayer, bits: int) -> ChipLayer:
 
 def _noise(program: Program, layers: list[ChipLayer], bits: int) -> str:
     """What weights of `bits` bits cost: the noise of the synapse that suffers most."""
-    synapses = [program.by_name.get(edge.name) for layer in layers for edge in layer.edges]
+    read = {edge.name for layer in layers for edge in layer.edges}
+    ops = [s.op for s in program.synapses if s.name in read]
     ratios = [
-        signal_to_noise(s.weight, narrowed(s.weight, bits))
-        for s in synapses
-        if isinstance(s, Synapse) and s.weight is not None and s.weight_bits > bits
+        signal_to_noise(op.weight, narrowed(op.weight, bits))
+        for op in ops
+        if isinstance(op, WeightedOp) and op.weight_bits > bits
     ]
     return f"signal to noise {min(ratios):.1f} dB or more, no retraining counted"
 

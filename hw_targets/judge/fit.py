@@ -13,7 +13,7 @@ from hmdf.sim.contract import (
     Message,
     Population,
     SumPool,
-    Synapse,
+    WeightedOp,
 )
 from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
@@ -53,7 +53,7 @@ def _messages(program: Program, target: Target) -> Iterator[Finding]:
         yield _signed(INPUT, first, prod(program.input.shape), target)
     for population in program.populations:
         message = population.message
-        if message.bits > c.message_bits and not is_local(program, population.name):
+        if message.bits > c.message_bits and not is_local(program, population):
             problem = f"it sends {message.bits}-bit messages, {target.name} sends {c.message_bits} bit"
             fix = _narrower_message(program, population, target)
             yield Finding(
@@ -67,7 +67,7 @@ def _narrower_message(program: Program, population: Population, target: Target) 
     allowed = target.capabilities.message_bits
     fix = _coarser(population.message, allowed)
     if allowed == 1:
-        reason = obstacle(program, population.name)
+        reason = obstacle(program, population)
         bits = population.message.bits
         if reason is None:
             more = bits * prod(population.shape)
@@ -101,27 +101,24 @@ def _signed(node: str, message: Message, neurons: int, target: Target) -> Findin
 def _weights(program: Program, target: Target) -> Iterator[Finding]:
     c = target.capabilities
     for synapse in program.synapses:
-        if synapse.weight is None:
+        op = synapse.op
+        if not isinstance(op, WeightedOp):
             continue
         widths = (c.input_weight_bits if synapse.source == INPUT else None) or c.weight_bits
         widest = widths[-1]
-        if synapse.weight_bits > widest:
-            problem = f"{synapse.weight_bits}-bit weights; {target.name} stores {', '.join(map(str, widths))} bits"
-            fix = (
-                f"{widest}-bit weights: signal to noise "
-                f"{signal_to_noise(synapse.weight, narrowed(synapse.weight, widest)):.1f} dB, no retraining counted"
-            )
-            yield Finding(
-                synapse.name, problem, fix, resource="weight_bits", needed=synapse.weight_bits, available=widest
-            )
+        if op.weight_bits > widest:
+            problem = f"{op.weight_bits}-bit weights; {target.name} stores {', '.join(map(str, widths))} bits"
+            kept = signal_to_noise(op.weight, narrowed(op.weight, widest))
+            fix = f"{widest}-bit weights: signal to noise {kept:.1f} dB, no retraining counted"
+            yield Finding(synapse.name, problem, fix, resource="weight_bits", needed=op.weight_bits, available=widest)
 
 
 def _accumulators(program: Program, target: Target) -> Iterator[Finding]:
     available = target.capabilities.accumulator_bits
-    for name, interval in prove(program).synapses.items():
+    proven = prove(program).synapses
+    for synapse in program.synapses:
+        interval = proven[synapse.name]
         if interval.bits > available:
-            synapse = program.by_name[name]
-            assert isinstance(synapse, Synapse)
             message = program.message_of(synapse.source)
             surplus = interval.bits - available
             left = message.bits - surplus
@@ -131,7 +128,9 @@ def _accumulators(program: Program, target: Target) -> Iterator[Finding]:
                 else f"fewer inputs per neuron: at most 1/{1 << surplus} of them"
             )
             problem = f"its accumulator reaches [{interval.low}, {interval.high}]"
-            yield Finding(name, problem, fix, resource="accumulator_bits", needed=interval.bits, available=available)
+            yield Finding(
+                synapse.name, problem, fix, resource="accumulator_bits", needed=interval.bits, available=available
+            )
 
 
 def _states(program: Program, target: Target) -> Iterator[Finding]:

@@ -23,11 +23,9 @@ LARGEST_WEIGHT = 1 << 26
 """Entries of a one-to-one matrix of a flat population that are still built."""
 
 
-def obstacle(program: Program, name: str) -> str | None:
+def obstacle(program: Program, population: Population) -> str | None:
     """Why a population's messages cannot be serialised, None when they can."""
-    population = program.by_name[name]
-    assert isinstance(population, Population)
-    message = population.message
+    name, message = population.name, population.message
     if message.signed:
         return "its messages are signed"
     if message.bits > LARGEST_BITS:
@@ -50,8 +48,9 @@ def obstacle(program: Program, name: str) -> str | None:
     return None
 
 
-def is_local(program: Program, name: str) -> bool:
+def is_local(program: Program, population: Population) -> bool:
     """Whether a population's messages go only to its own bits: each reader copies one neuron to binary tables."""
+    name = population.name
     readers = [s for s in program.synapses if s.source == name]
     direct = any(port.source == name for p in program.populations for port in p.ports)
     gates = any(p.gate is not None and p.gate.source == name for p in program.populations)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.contract import Synapse
+from hmdf.sim.contract import Synapse, WeightedOp
 from hmdf.sim.program import Program
 
 from ..events import EventCounts, checked
@@ -170,7 +170,7 @@ def _events(program: Program, target: Target, events: EventCounts, mapping: Mapp
     none = np.zeros(events.samples)
     for synapse in program.synapses:
         spikes, macs = events.sops[synapse.name], none + events.macs[synapse.name]
-        if synapse.weight is None:
+        if not isinstance(synapse.op, WeightedOp):
             yield _Event(synapse.name, "port_energy", spikes + macs)
         elif program.carries_spikes(synapse):
             yield _Event(synapse.name, "synaptic_op_energy", spikes)

@@ -7,7 +7,7 @@ from math import prod
 import msgspec
 import numpy as np
 
-from hmdf.sim.contract import Synapse, WeightedOp
+from hmdf.sim.contract import WeightedOp
 from hmdf.sim.packing import packed_bytes
 from hmdf.sim.program import Program
 
@@ -33,7 +33,7 @@ def ann(program: Program, reference: Target) -> Ann:
     int8, fp32 = reference.costs.int8_mac_energy, reference.costs.fp32_mac_energy
     if int8 is None or fp32 is None:
         raise ValueError(f"target '{reference.name}' has no int8_mac_energy and fp32_mac_energy; cmos45 has them")
-    macs = sum(s.op.taps * prod(program.shapes[s.name]) for s in program.synapses if s.weight is not None)
+    macs = sum(s.op.taps * prod(program.shapes[s.name]) for s in program.synapses if isinstance(s.op, WeightedOp))
     return Ann(macs, *(Cost(*(macs * c for c in triple(constant))) for constant in (int8, fp32)))
 
 
@@ -72,23 +72,23 @@ class NeuroBench(msgspec.Struct, frozen=True):
 
 def neurobench(program: Program, events: EventCounts) -> NeuroBench:
     """NeuroBench's metrics of a program on the samples that were counted."""
-    weighted = [s for s in program.synapses if s.weight is not None]
+    weighted = [(s, s.op) for s in program.synapses if isinstance(s.op, WeightedOp)]
     layers = layers_of(program)
     tables = sum(n.parameter_bits + n.parameter_bits_per_channel * n.shape[0] for n in layers)
     neurons = [p for p in program.populations if p.dynamics.facts.activation]
     possible = sum(prod(p.shape) for p in neurons) * program.time_steps
     sent = sum(float(events.messages[p.name].mean()) for p in neurons)
     macs = acs = 0.0
-    for synapse in weighted:
+    for synapse, _ in weighted:
         operations = float(events.sops[synapse.name].mean()) + events.macs[synapse.name]
         if program.message_of(synapse.source).bits == 1:
             acs += operations
         else:
             macs += operations
-    dense = sum(_connections(s, program.shapes[s.source]) for s in weighted) * program.time_steps
-    zeros = sum(int(np.count_nonzero(s.weight == 0)) for s in weighted)
-    weights = sum(s.weight.size for s in weighted if s.weight is not None)
-    stored = sum(packed_bytes(s.weight.size, s.weight_bits) for s in weighted if s.weight is not None)
+    dense = sum(_connections(op, program.shapes[s.source]) for s, op in weighted) * program.time_steps
+    zeros = sum(int(np.count_nonzero(op.weight == 0)) for _, op in weighted)
+    weights = sum(op.weight.size for _, op in weighted)
+    stored = sum(packed_bytes(op.weight.size, op.weight_bits) for _, op in weighted)
     return NeuroBench(
         footprint=stored + -(-tables // 8),
         connection_sparsity=zeros / weights,
@@ -98,8 +98,6 @@ def neurobench(program: Program, events: EventCounts) -> NeuroBench:
     )
 
 
-def _connections(synapse: Synapse, source_shape: tuple[int, ...]) -> int:
+def _connections(op: WeightedOp, source_shape: tuple[int, ...]) -> int:
     """Pairs of a weight, zero or not, and a position whose input lies inside the frame."""
-    op = synapse.op
-    assert isinstance(op, WeightedOp)
     return int(msgspec.structs.replace(op, weight=np.ones_like(op.weight), weight_bits=1).fanout(source_shape).sum())

@@ -54,10 +54,10 @@ def test_only_binary_messages_are_left_to_travel():
         original = random_program(seed)
         serialised = serialize(original)
         for population in serialised.populations:
-            if population.message.bits == 1 or is_local(serialised, population.name):
+            if population.message.bits == 1 or is_local(serialised, population):
                 continue
             assert population.name in original.by_name
-            assert obstacle(original, population.name) is not None
+            assert obstacle(original, original.by_name[population.name]) is not None
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7])
@@ -85,20 +85,20 @@ def test_every_number_of_bits(bits, shape):
     nodes.append(Synapse("classes", "fire", Linear(np.ones((2, int(np.prod(shape))), np.int8), 1)))
     original = program(nodes, shape, spike, "frames", "classes", 2, steps=3)
     serialised = serialize(original)
-    assert is_local(serialised, "fire")
+    assert is_local(serialised, serialised.by_name["fire"])
     assert serialised.by_name["fire.bits"].message.bits == 1
     values = np.arange(4 * 3 * int(np.prod(shape))) % (1 << bits)
     assert_same(original, values.reshape(4, 3, *shape))
 
 
 def test_what_cannot_be_serialised_says_why(big):
-    assert obstacle(big, "x") == "its messages are signed"
+    assert obstacle(big, big.by_name["x"]) == "its messages are signed"
     toy = toy_network()
-    assert obstacle(toy, "fire") is None
+    assert obstacle(toy, toy.by_name["fire"]) is None
     nodes = list(toy.nodes)
     nodes[2] = Synapse("classes", "fire", Linear(np.full((3, 64), 100, np.int8), 8))
     heavy = program(nodes, (2, 4, 4), toy.input.message, "frames", "classes", 3)
-    assert "exceed 8 bits" in obstacle(heavy, "fire")
+    assert "exceed 8 bits" in obstacle(heavy, heavy.by_name["fire"])
     assert serialize(heavy) is heavy
 
 
