@@ -17,7 +17,7 @@ from hmdf.sim.errors import DoesNotFit
 from .console import console, progress, run_cli
 from .documents.exploration import Exploration, Point, RankedPoint, Setting
 from .documents.files import write
-from .exploration.choice import Choice, Wanted, choose, front
+from .exploration.choice import Chosen, Wanted, choose, front
 from .exploration.grid import MOST_BITS, RangeError, grid, numbers, trained_bits
 from .exploration.options import ENERGY_UNITS, MEMORY_UNITS, TIME_UNITS, Quantity, Share
 from .exploration.tables import in_order, print_choice, print_findings, print_points
@@ -211,7 +211,7 @@ def _write(
     workload: Workload,
     points: list[Point],
     best: set[str],
-    choice: Choice,
+    choice: Chosen,
     limits: Wanted,
     out: Path,
 ) -> None:
@@ -237,7 +237,7 @@ def _write(
     screen.print(f"\nwrote {', '.join(map(str, written))}", soft_wrap=True)
 
 
-def _pictures(screen: Console, points: list[Point], choice: Choice, limits: Wanted, out: Path) -> list[Path]:
+def _pictures(screen: Console, points: list[Point], choice: Chosen, limits: Wanted, out: Path) -> list[Path]:
     from .exploration.picture import draw
 
     try:

@@ -55,7 +55,7 @@ _LIMITED = {
 }
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Chosen(msgspec.Struct, frozen=True):
     """The point to take, None when there is none, and why, in sentences."""
 
     point: Point | None
@@ -80,7 +80,7 @@ def front(points: list[Point], costs: tuple[Criterion, ...] = FRONT) -> set[str]
     return {key for key in rows if not beaten(key)}
 
 
-def choose(points: list[Point], limits: Wanted) -> Choice:
+def choose(points: list[Point], limits: Wanted) -> Chosen:
     """The setting to take.
 
     Of the points that fit and keep all limits: with `min_accuracy` the cheapest, else the most accurate and then the
@@ -89,11 +89,11 @@ def choose(points: list[Point], limits: Wanted) -> Choice:
     fitting = [p for p in points if p.fits]
     allowed = [p for p in fitting if limits.allow(p)]
     if not fitting:
-        return Choice(None, _nothing_fits(points))
+        return Chosen(None, _nothing_fits(points))
     if not allowed:
-        return Choice(None, _nothing_allowed(fitting, limits))
+        return Chosen(None, _nothing_allowed(fitting, limits))
     best = preferred(allowed, limits)
-    return Choice(best, _reasons(points, fitting, allowed, best, limits))
+    return Chosen(best, _reasons(points, fitting, allowed, best, limits))
 
 
 def preference(limits: Wanted) -> Callable[[Point], tuple]:

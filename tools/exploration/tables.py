@@ -7,7 +7,7 @@ from rich.console import Console
 from ..console import print_table, table
 from ..documents.exploration import Point, Setting
 from ..text import in_units, number, percent
-from .choice import Choice, standard_error, summary
+from .choice import Chosen, standard_error, summary
 from .criteria import exact
 
 SHOWN_POINTS = 60
@@ -69,7 +69,7 @@ def print_findings(console: Console, points: list[Point]) -> None:
             console.print(f"  and {len(ranked) - SHOWN_FINDINGS} more in exploration.json")
 
 
-def print_choice(console: Console, choice: Choice) -> None:
+def print_choice(console: Console, choice: Chosen) -> None:
     """The chosen setting and the reasons."""
     head = "no setting can be chosen" if choice.point is None else f"chosen: {summary(choice.point)}"
     console.print(f"\n{head}", style="bold", soft_wrap=True)
