@@ -18,6 +18,7 @@ from .contract import INPUT, MAX_ELEMENTS, Message, Node, Population, Shape, Syn
 from .contract.struct import Contract, check_shape
 from .errors import ProgramError
 from .listing import listing
+from .notebook import program_html
 from .stored import digest_of, encode
 
 MAX_STEPS = 4096
@@ -162,6 +163,9 @@ class Program(Contract, dict=True, weakref=True):
 
     def __str__(self) -> str:
         return listing(self)
+
+    def _repr_html_(self) -> str:
+        return program_html(self)
 
     # ----------------------------------------------------------------- what executors ask
 

@@ -21,6 +21,7 @@ from .kernels.dot import Path, choose_path
 from .kernels.events import WORTHWHILE
 from .kernels.plan import Plan, build_plan
 from .kernels.workspace import Workspace
+from .notebook import Messages, result_html
 from .program import Program
 
 BLOCK_BYTES = 40 << 20
@@ -38,6 +39,7 @@ class Result(msgspec.Struct, frozen=True, eq=False):
         seconds: wall-clock time of encoding and running.
         accuracy: share of predictions equal to the labels, when labels were given.
         taps: every message, only when asked for.
+        program: that was run.
     """
 
     logits: Integers
@@ -46,6 +48,28 @@ class Result(msgspec.Struct, frozen=True, eq=False):
     seconds: float
     accuracy: float | None = None
     taps: Taps | None = None
+    program: Program | None = None
+
+    @property
+    def messages(self) -> Messages:
+        """Every message under its population's name, its axes named too.
+
+        Raises:
+            ValueError: the run kept no messages.
+        """
+        if self.taps is None:
+            raise ValueError("the messages were not kept; run with taps=True")
+        return Messages(self.taps.messages)
+
+    def _repr_html_(self) -> str | None:
+        if self.program is None or not self.counters.samples:
+            return None
+        accuracy = "" if self.accuracy is None else f"accuracy {self.accuracy:.2%}, "
+        head = (
+            f"{len(self.logits):,} samples in {self.seconds:.2f} s: {accuracy}"
+            f"{self.counters.sops_per_sample().mean():,.0f} SOPs per sample"
+        )
+        return result_html(self.program, self.counters, head)
 
 
 def simulate(
@@ -127,6 +151,7 @@ class Simulator:
             seconds=time.perf_counter() - began,
             accuracy=None if labels is None else _accuracy(predictions, labels),
             taps=run.taps() if taps else None,
+            program=program,
         )
 
     def _plan(self, program: Program) -> Plan:

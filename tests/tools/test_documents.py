@@ -61,7 +61,7 @@ def test_the_guide(one_thread, tmp_path, monkeypatch, call):
     for block in blocks:
         exec(block, namespace)
     assert namespace["result"].accuracy > 0.5
-    assert namespace["verdict"].bit_exact
+    assert namespace["comparison"].bit_exact
     options = ["--network", "my_net:build", "--calibration", "digits", "--emit", "hmdf", "--out", "build/my_net"]
     outcome = call("compile", "weights.pt", *options)
     assert outcome.code == 0, outcome.err
