@@ -10,6 +10,7 @@ from chip_networks import (
     resnet18,
     spiking_chain,
 )
+from msgspec.structs import replace
 
 from hmdf.hw_targets.events import assumed
 from hmdf.hw_targets.judge.fit import check
@@ -25,6 +26,7 @@ from hmdf.sim.contract import (
     LookupTable,
     MaxPool,
     Message,
+    MultiHierarchical,
     Population,
     Port,
     SumPool,
@@ -220,6 +222,20 @@ def test_weights_that_are_too_wide_tell_their_noise():
     assert signal_to_noise(one, narrowed(one, 1)) == pytest.approx(10 * np.log10(5))
     # ternary: 0.7 x 2 = 1.4 keeps the 3 alone.
     assert narrowed(one, 2).tolist() == [[3, 0]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"), [({}, 0), ({"soma_leak": 7}, 1), ({"dendrite_leak": 9}, 1), ({"soma_drive": 5}, 0)]
+)
+def test_the_leaks_of_two_states_are_asked_for_and_their_couplings_are_not(toy, toy_chip, changed, found):
+    """Couplings belong to the dynamics, which the chip has."""
+    fields = {"dendrite_leak": 8, "dendrite_feedback": 0, "soma_leak": 8, "soma_drive": 8, "threshold": 1} | changed
+    arrays = {name: np.full((1, 1), value, np.int32) for name, value in fields.items()}
+    neuron = MultiHierarchical(**arrays, leak_shift=3)
+    fire = replace(toy.by_name["fire"], dynamics=neuron)
+    network = replace(toy, nodes=tuple(fire if node.name == "fire" else node for node in toy.nodes))
+    findings = check(network, toy_chip(without("leak")))
+    assert [f.resource for f in findings] == ["leak"] * found
 
 
 def test_on_all_targets(toy):
