@@ -29,7 +29,7 @@ class FloatRun:
 
 
 def evaluate(
-    graph: FoldedGraph, x: NDArray, observe: Observer | None = None, dtype: torch.dtype = torch.float64
+    graph: FoldedGraph, x: np.ndarray, observe: Observer | None = None, dtype: torch.dtype = torch.float64
 ) -> FloatRun:
     """Run N samples of normalised input, (N, *input shape) or (N, T, *input shape), through all steps.
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import inf, log10
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hmdf.sim.contract import Population
 from hmdf.sim.encoder import encode
@@ -38,7 +37,7 @@ class Fidelity:
 def measure(
     program: Program,
     graph: FoldedGraph,
-    x: NDArray,
+    x: np.ndarray,
     block: int = 16,
     progress: Callable[[int], None] | None = None,
 ) -> list[Fidelity]:
@@ -61,17 +60,17 @@ def measure(
 
 
 def _compare(
-    program: Program, graph: FoldedGraph, x: Array, messages: dict[str, NDArray], sums: dict[str, Array]
+    program: Program, graph: FoldedGraph, x: Array, messages: dict[str, np.ndarray], sums: dict[str, Array]
 ) -> None:
     """Add signal and noise power of one block to `sums`: row 0 end to end, row 1 of the layer alone."""
 
     def sent(name: str, t: int) -> Array:
         return messages[name][:, t] * program.message_of(name).scale
 
-    def end_to_end(name: str, t: int, message: NDArray) -> None:
+    def end_to_end(name: str, t: int, message: np.ndarray) -> None:
         sums[name][0] += np.square(message).sum(), np.square(sent(name, t) - message).sum()
 
-    def alone(name: str, t: int, message: NDArray) -> NDArray:
+    def alone(name: str, t: int, message: np.ndarray) -> np.ndarray:
         real = sent(name, t)
         sums[name][1] += np.square(message).sum(), np.square(real - message).sum()
         return real

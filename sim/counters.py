@@ -20,7 +20,6 @@ from math import prod
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from .arithmetic import Integers
 from .contract import INPUT, Synapse, WeightedOp
@@ -115,7 +114,7 @@ class Tally(msgspec.Struct, frozen=True, eq=False):
         return cls(spikes.sum(axis=1), spikes.sum(axis=2), saturations, sops.sum(axis=1), sops.sum(axis=2))
 
 
-def count(program: Program, messages: NDArray, taps: Taps) -> Counters:
+def count(program: Program, messages: np.ndarray, taps: Taps) -> Counters:
     """The definition of every counter, from the messages of all populations.
 
     `Taps` holds saturations only as totals, so their per-step arrays carry the total at the last step.

@@ -12,7 +12,7 @@ from .executor import check_messages
 from .program import Preprocessing, Program
 
 
-def normalise(raw: NDArray, preprocessing: Preprocessing) -> NDArray[np.float64]:
+def normalise(raw: np.ndarray, preprocessing: Preprocessing) -> NDArray[np.float64]:
     """(raw / divisor - mean[c]) / std[c] in float64.
 
     Args:
@@ -31,7 +31,7 @@ def normalise(raw: NDArray, preprocessing: Preprocessing) -> NDArray[np.float64]
     return (raw.astype(np.float64) / preprocessing.divisor - mean) / std
 
 
-def encode(program: Program, x: NDArray) -> NDArray[np.int32]:
+def encode(program: Program, x: np.ndarray) -> NDArray[np.int32]:
     """q = clamp(round_half_even(x / scale), message range).
 
     Args:
@@ -55,14 +55,14 @@ def encode(program: Program, x: NDArray) -> NDArray[np.int32]:
     return np.clip(np.rint(x.astype(np.float64) / program.input.message.scale), low, high).astype(np.int32)
 
 
-def clipped_share(program: Program, x: NDArray) -> float:
+def clipped_share(program: Program, x: np.ndarray) -> float:
     """Share of the values of `x` (normalised) that lie beyond the input's message range, where `encode` limits them."""
     low, high = program.input.message.range
     units = np.asarray(x) / program.input.message.scale
     return float(np.mean((units < low - 0.5) | (units > high + 0.5))) if units.size else 0.0
 
 
-def _with_steps(program: Program, x: NDArray) -> NDArray:
+def _with_steps(program: Program, x: np.ndarray) -> np.ndarray:
     """x with its step axis; a constant input may leave it out."""
     shape, steps = program.input.shape, program.input_steps
     if x.shape[1:] == (steps, *shape):
@@ -75,7 +75,7 @@ def _with_steps(program: Program, x: NDArray) -> NDArray:
     raise InputError(f"the program takes samples of shape {wanted}; got {x.shape}")
 
 
-def _report_not_finite(program: Program, x: NDArray) -> None:
+def _report_not_finite(program: Program, x: np.ndarray) -> None:
     sample, step, channel, *position = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
     at = "" if program.input.timing == "constant" else f", step {step}"
     where = f", position {tuple(position)}" if position else ""
@@ -83,7 +83,7 @@ def _report_not_finite(program: Program, x: NDArray) -> None:
     raise InputError(f"sample {sample}{at}, channel {channel}{where}: the value is {value}; clean the data first")
 
 
-def blocks(x: NDArray, size: int) -> list[NDArray]:
+def blocks(x: np.ndarray, size: int) -> list[np.ndarray]:
     """Views of at most `size` samples each, in order."""
     edges = [*range(0, len(x), size), len(x)]
     return [x[a:b] for a, b in pairwise(edges)]

@@ -10,7 +10,6 @@ from threading import Lock
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from .arithmetic import Integers
 from .counters import Counters, Tally, collect
@@ -74,9 +73,9 @@ class Result(msgspec.Struct, frozen=True, eq=False):
 
 def simulate(
     program: Program,
-    x: NDArray | Iterable[NDArray],
+    x: np.ndarray | Iterable[np.ndarray],
     *,
-    labels: NDArray | None = None,
+    labels: np.ndarray | None = None,
     threads: int | None = None,
     taps: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -115,7 +114,7 @@ class Simulator:
         self.path = choose_path()
         self._prepared: tuple[Program, Plan] | None = None
 
-    def run(self, program: Program, messages: NDArray) -> Taps:
+    def run(self, program: Program, messages: np.ndarray) -> Taps:
         """Every message and logit, with the number of saturations."""
         check_messages(program, messages)
         taps = self.simulate(program, messages, taps=True).taps
@@ -125,9 +124,9 @@ class Simulator:
     def simulate(
         self,
         program: Program,
-        x: NDArray | Iterable[NDArray],
+        x: np.ndarray | Iterable[np.ndarray],
         *,
-        labels: NDArray | None = None,
+        labels: np.ndarray | None = None,
         taps: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Result:
@@ -177,10 +176,10 @@ class _Run:
         self.counted, self.event_share, self.keep_taps, self.progress = counted, event_share, keep_taps, progress
         per_sample = sum(size * (1, 2, 4)[arena] for arena, size in enumerate(plan.arena_sizes))
         self.block = max(1, min(MAX_BLOCK, BLOCK_BYTES // max(1, per_sample)))
-        self.done: dict[int, tuple[Integers, Tally, dict[str, NDArray]]] = {}
+        self.done: dict[int, tuple[Integers, Tally, dict[str, np.ndarray]]] = {}
         self.lock, self.failed = Lock(), False
 
-    def work_on(self, x: Iterable[NDArray], threads: int) -> None:
+    def work_on(self, x: Iterable[np.ndarray], threads: int) -> None:
         queue = self._queue(x)
         if threads == 1:
             self._work(queue)
@@ -209,14 +208,14 @@ class _Run:
         saturations = {p.name: counts[row] for row, p in enumerate(populations, start=1)} if self.done else {}
         return Taps(messages, self.logits(), saturations)
 
-    def _queue(self, x: Iterable[NDArray]) -> Iterator[tuple[int, NDArray]]:
+    def _queue(self, x: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         index = 0
         for part in x:
             for block in blocks(np.asarray(part), self.block):
                 yield index, block
                 index += 1
 
-    def _work(self, queue: Iterator[tuple[int, NDArray]]) -> None:
+    def _work(self, queue: Iterator[tuple[int, np.ndarray]]) -> None:
         workspace = Workspace(self.program, self.plan, self.path, self.block, self.event_share)
         try:
             while (taken := self._take(queue)) is not None:
@@ -229,7 +228,7 @@ class _Run:
             self.failed = True
             raise
 
-    def _take(self, queue: Iterator[tuple[int, NDArray]]) -> tuple[int, NDArray] | None:
+    def _take(self, queue: Iterator[tuple[int, np.ndarray]]) -> tuple[int, np.ndarray] | None:
         with self.lock:
             return None if self.failed else next(queue, None)
 
@@ -238,7 +237,7 @@ class _Run:
             with self.lock:
                 self.progress(samples)
 
-    def _messages(self, workspace: Workspace, samples: int) -> dict[str, NDArray]:
+    def _messages(self, workspace: Workspace, samples: int) -> dict[str, np.ndarray]:
         steps = self.program.time_steps
         return {
             p.name: np.broadcast_to(workspace.messages(p.name)[:samples].astype(np.int32), (samples, steps, *p.shape))
@@ -246,7 +245,7 @@ class _Run:
         }
 
 
-def _checked_labels(program: Program, labels: NDArray) -> NDArray:
+def _checked_labels(program: Program, labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(f"labels must be one integer per sample (got {labels.dtype} {labels.shape})")
@@ -257,7 +256,7 @@ def _checked_labels(program: Program, labels: NDArray) -> NDArray:
     return labels
 
 
-def _accuracy(predictions: Integers, labels: NDArray) -> float:
+def _accuracy(predictions: Integers, labels: np.ndarray) -> float:
     if len(labels) != len(predictions):
         raise InputError(f"{len(labels)} labels for {len(predictions)} samples")
     return float(np.mean(predictions == labels)) if len(labels) else 0.0

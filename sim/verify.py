@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from .encoder import blocks
 from .errors import HmdfError
@@ -62,7 +61,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 def compare(
     program: Program,
-    messages: NDArray,
+    messages: np.ndarray,
     executors: Sequence[Executor],
     against: Executor | None = None,
     block: int = 16,
@@ -98,7 +97,7 @@ def compare(
     ]
 
 
-def _pairs(program: Program, name: str, expected: Taps, got: Taps) -> Iterator[tuple[str, NDArray, NDArray]]:
+def _pairs(program: Program, name: str, expected: Taps, got: Taps) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """(population, expected, got) as (N, T, ...) arrays in node order; the logits last, shown at the last step."""
     for population in program.populations:
         right, other = expected.messages[population.name], got.messages.get(population.name)
@@ -111,7 +110,7 @@ def _pairs(program: Program, name: str, expected: Taps, got: Taps) -> Iterator[t
     yield READOUT, expected.logits[:, None], got.logits[:, None]
 
 
-def _first_mismatch(program: Program, pairs: list[tuple[str, NDArray, NDArray]], start: int) -> Difference | None:
+def _first_mismatch(program: Program, pairs: list[tuple[str, np.ndarray, np.ndarray]], start: int) -> Difference | None:
     """The first of a block whose first sample is number `start`."""
     found: Difference | None = None
     for name, expected, got in pairs:

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from hmdf.train.data import Dataset
     from hmdf.train.data.folds import Fold
     from hmdf.train.networks import NetworkSpec
-    from hmdf.train.progress import EpochMetrics
 
 TABLE = "{:>5}  {:>10}  {:>9}  {:>9}  {:>8}  {:>13}  {:>7}"
 TITLES = ("epoch", "train loss", "train acc", "test loss", "test acc", "learning rate", "seconds")
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-class SpikeBits(click.ParamType):
+
+class SpikeBits(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """1..8, or ``float`` for unquantised spikes."""
 
     name = "1..8|float"
@@ -42,7 +43,7 @@ class SpikeBits(click.ParamType):
         return int(value)
 
 
-class FoldText(click.ParamType):
+class FoldText(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """K/N: number K of N folds."""
 
     name = "K/N"
@@ -57,10 +58,10 @@ class FoldText(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-def _options(*options: Callable) -> Callable:
+def _options(*options: Decorator) -> Decorator:
     """Several click options as one decorator, shown in this order."""
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             command = option(command)
         return command
@@ -68,11 +69,11 @@ def _options(*options: Callable) -> Callable:
     return decorate
 
 
-def _choice(name: str, choices: str, default: str | None, text: str = "") -> Callable:
+def _choice(name: str, choices: str, default: str | None, text: str = "") -> Decorator:
     return click.option(name, type=click.Choice(choices.split()), default=default, show_default=True, help=text)
 
 
-def _number(name: str, kind: click.ParamType, default: float | None, text: str = "") -> Callable:
+def _number(name: str, kind: click.ParamType[Any], default: float | None, text: str = "") -> Decorator:
     return click.option(name, type=kind, default=default, show_default=True, help=text)
 
 
@@ -146,7 +147,7 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.pass_context
 def train_command(
-    ctx: click.Context, data: str | None, data_root: Path | None, fold: Fold | None, config: str | None,
+    ctx: click.Context, /, data: str | None, data_root: Path | None, fold: Fold | None, config: str | None,
     threads: int | None, tensorboard: bool, resume: bool, out: Path, **options: Any,
 ) -> None:  # fmt: skip
     """Train a network and write OUT/model.pt, OUT/resume.pt and OUT/metrics.csv."""

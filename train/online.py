@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .errors import ModelError, TrainingError
 from .neurons import MembraneNeuron, Neuron, reset, set_online, set_step, temporal_modules
@@ -120,7 +121,7 @@ def find_divergence(model: nn.Module, x: Tensor, time_steps: int) -> TrainingErr
 
         handles.append(module.register_forward_hook(check))
 
-    handles: list = []
+    handles: list[RemovableHandle] = []
     for name, module in model.named_modules():
         if not list(module.children()) or isinstance(module, Neuron):
             watch(name, module)

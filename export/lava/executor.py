@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hmdf.sim.errors import HmdfError
 from hmdf.sim.executor import Taps, check_messages
@@ -45,7 +44,7 @@ class Lava:
     def __init__(self, python: str = sys.executable, time_limit: float = 3600.0, lava_conv: bool = False) -> None:
         self.python, self.time_limit, self.lava_conv = python, time_limit, lava_conv
 
-    def run(self, program: Program, messages: NDArray) -> Taps:
+    def run(self, program: Program, messages: np.ndarray) -> Taps:
         """All samples back to back in one run.
 
         Args:
@@ -66,7 +65,7 @@ class Lava:
 
 def run_bundle(
     bundle: Path,
-    messages: NDArray,
+    messages: np.ndarray,
     *,
     python: str = sys.executable,
     time_limit: float = 3600.0,

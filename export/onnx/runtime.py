@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hmdf.extras import require
 from hmdf.sim.contract import INPUT
@@ -32,7 +31,7 @@ class OnnxRuntime:
         self.threads = threads
         self._program: Program | None = None
 
-    def run(self, program: Program, messages: NDArray) -> Taps:
+    def run(self, program: Program, messages: np.ndarray) -> Taps:
         """Run N samples through all T steps.
 
         Args:

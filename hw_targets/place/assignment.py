@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from hmdf.sim.program import Program
 
-from ..target import Target
-from .partition import RESOURCES, Ints, Limit, Partition, limits_of, whole
+from ..schema import Target
+from .layers import Ints
+from .partition import RESOURCES, Limit, Partition, limits_of, whole
 
 Needs = NDArray[np.int64]
 """What each slice takes, (slices, RESOURCES); memory in bits."""

@@ -17,8 +17,8 @@ from hmdf.sim.program import Program
 from ..events import EventCounts, checked
 from ..schema import PURPOSES, Target
 from .assignment import LowerBound, Needs, lower_bound, needs_of, pack
-from .layers import READOUT
-from .partition import RESOURCES, Cut, Ints, Partition, overlaps, partition
+from .layers import READOUT, Ints
+from .partition import RESOURCES, Cut, Partition, overlaps, partition
 from .placement import Traffic, coordinates, mesh_of, place
 
 
@@ -235,7 +235,7 @@ def _travel(
         ends.append(np.abs(start - axis[traffic.destination]))
     names = [INPUT, *(cut.layer.name for cut in cuts)]
 
-    def by_layer(weight: NDArray) -> NDArray:
+    def by_layer(weight: np.ndarray) -> np.ndarray:
         return np.bincount(links.layer + 1, weight, minlength=len(names))
 
     sums = [by_layer(links.messages), *(by_layer(links.messages * end) for end in ends)]

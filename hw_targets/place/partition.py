@@ -287,7 +287,7 @@ def _block_sizes(size: int) -> list[int]:
     return sorted({-(-size // blocks) for blocks in range(1, size + 1)}, reverse=True)
 
 
-def _outer(channels: NDArray, rows: NDArray, columns: NDArray) -> Grid:
+def _outer(channels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Grid:
     return channels[:, None, None].astype(np.int64) * rows[None, :, None] * columns[None, None, :]
 
 

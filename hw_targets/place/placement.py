@@ -129,7 +129,7 @@ def _swapped(
 
 
 def _outside_cost(
-    mesh: Mesh, places: Ints, chip: int, links: Traffic, weights: tuple[int, int], inside: tuple[NDArray, NDArray]
+    mesh: Mesh, places: Ints, chip: int, links: Traffic, weights: tuple[int, int], inside: tuple[np.ndarray, np.ndarray]
 ) -> NDArray[np.float64]:
     """What the links to other chips and the input cost each core of a chip at each place, (core, place)."""
     size, first = mesh.places, chip * mesh.places

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract import Conv2d, Linear, Pool, Synapse
 from ..program import Program
 from .layout import Layout, padded
 
 
-def pixel_classes(program: Program, layout: Layout, name: str) -> tuple[NDArray, int]:
+def pixel_classes(program: Program, layout: Layout, name: str) -> tuple[np.ndarray, int]:
     """Pixels by what a message there causes: the same at every pixel of a class. (H*W,) and their number."""
     rows, columns = _axis_classes(program, layout, name, 0), _axis_classes(program, layout, name, 1)
     row_classes, column_classes = int(rows.max()) + 1, int(columns.max()) + 1
     return (rows[:, None] * column_classes + columns[None, :]).reshape(-1), row_classes * column_classes
 
 
-def fanout_by_class(program: Program, layout: Layout, synapse: Synapse, classes: NDArray) -> NDArray:
+def fanout_by_class(program: Program, layout: Layout, synapse: Synapse, classes: np.ndarray) -> np.ndarray:
     """Operations per message of the synapse's source, (classes, channels rounded up)."""
     representatives = np.unique(classes, return_index=True)[1]
     channels = layout.shapes[synapse.source][0]
@@ -25,7 +24,7 @@ def fanout_by_class(program: Program, layout: Layout, synapse: Synapse, classes:
     return padded(per_message.T, layout.buffers[synapse.source]["pixel"])
 
 
-def _axis_classes(program: Program, layout: Layout, name: str, axis: int) -> NDArray:
+def _axis_classes(program: Program, layout: Layout, name: str, axis: int) -> np.ndarray:
     """Rows (axis 0) or columns (axis 1) of a population by the kernel taps that reach them, over its consumers."""
     size = layout.shapes[name][1 + axis]
     reached = [np.zeros((size, 1), dtype=np.int64)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract import INPUT, Conv2d, Message, Shape, Synapse
 from ..program import Program
@@ -43,9 +42,9 @@ class Concatenated:
 
     def __init__(self, dtype: type) -> None:
         self.dtype, self.size, self.alignment = dtype, 0, 64 // np.dtype(dtype).itemsize
-        self.parts: list[NDArray] = [np.zeros(0, dtype)]
+        self.parts: list[np.ndarray] = [np.zeros(0, dtype)]
 
-    def add(self, array: NDArray) -> int:
+    def add(self, array: np.ndarray) -> int:
         """Append an array, flattened, on a cache line of its own; returns its offset."""
         offset = rounded_up(self.size, self.alignment)
         if offset > self.size:
@@ -54,13 +53,13 @@ class Concatenated:
         self.size = offset + array.size
         return offset
 
-    def array(self) -> NDArray:
+    def array(self) -> np.ndarray:
         pool = aligned_zeros(self.size, self.dtype)
         np.concatenate(self.parts, out=pool)
         return pool
 
 
-def aligned_zeros(size: int, dtype: type) -> NDArray:
+def aligned_zeros(size: int, dtype: type) -> np.ndarray:
     """Zeros that start on a cache line."""
     raw = np.zeros(size * np.dtype(dtype).itemsize + 64, dtype=np.uint8)
     start = -raw.ctypes.data % 64
@@ -71,7 +70,7 @@ def rounded_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
-def padded(array: NDArray, columns: int) -> NDArray:
+def padded(array: np.ndarray, columns: int) -> np.ndarray:
     """A matrix with zeros added on its right."""
     return np.pad(array, ((0, 0), (0, columns - array.shape[1])))
 

@@ -76,7 +76,7 @@ def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: 
     return row | _weights(taps.reshape(-1, outputs), buffer["arena"] == 0, pools, narrow)
 
 
-def _patches(pixels: NDArray, runs: NDArray, run_length: int, pools: Pools) -> Row:
+def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools) -> Row:
     # Whole groups of pixels are computed at once: the table goes on with its last pixel.
     offsets = np.concatenate([pixels.reshape(-1), np.repeat(pixels.reshape(-1)[-1:], PIXELS)])
     row = {"kind": CONVOLUTION, "pixels": pools.offsets.add(offsets), "runs": pools.offsets.add(runs)}

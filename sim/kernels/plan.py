@@ -31,10 +31,10 @@ class Tables(NamedTuple):
         parameters, weights, offsets, fanouts, lookups: pools that the rows point into.
     """
 
-    buffers: NDArray
-    populations: NDArray
-    ports: NDArray
-    consumers: NDArray
+    buffers: np.ndarray
+    populations: np.ndarray
+    ports: np.ndarray
+    consumers: np.ndarray
     parameters: NDArray[np.int32]
     weights: NDArray[np.int8]
     offsets: NDArray[np.int64]
@@ -137,9 +137,7 @@ def _consumers(program: Program, layout: Layout, pools: Pools, name: str, row: R
     return found
 
 
-def _neuron_fields(
-    population: Population, layout: Layout, pools: Pools, proof: Ranges, narrow: Narrow | None
-) -> Row:
+def _neuron_fields(population: Population, layout: Layout, pools: Pools, proof: Ranges, narrow: Narrow | None) -> Row:
     channels, dynamics, proven = population.shape[0], population.dynamics, proof.populations[population.name]
     low, high = population.message.range
     row: Row = {"dynamics": NUMBERS[type(dynamics)], "states": len(dynamics.facts.states), "low": low, "high": high}
@@ -164,7 +162,7 @@ def _readout_row(program: Program, pools: Pools, proof: Ranges) -> Row:
     return row | {"bias": _parameter(np.zeros((1, 1), np.int32), program.classes, pools)}
 
 
-def _parameter(array: NDArray, channels: int, pools: Pools) -> tuple[int, int]:
+def _parameter(array: np.ndarray, channels: int, pools: Pools) -> tuple[int, int]:
     """A row of PARAMETER."""
     rows = padded(np.broadcast_to(array, (len(array), channels)), rounded_up(channels, OUTPUTS))
     return pools.parameters.add(rows), rows.shape[1] if len(array) > 1 else 0

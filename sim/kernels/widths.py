@@ -19,8 +19,9 @@ from ..contract import (
     Population,
     Synapse,
 )
+from ..contract.intervals import Interval
 from ..program import Program
-from ..ranges import Interval, PopulationRange, Ranges
+from ..ranges import PopulationRange, Ranges
 from .neurons import has_narrow_form
 
 LARGEST = (1 << 31) - 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..arithmetic import Integers
 from ..contract import INPUT
@@ -57,7 +56,7 @@ class Workspace:
             event_share=float(event_share),
         )
 
-    def run(self, messages: NDArray, counted: bool = True) -> tuple[Integers, Tally]:
+    def run(self, messages: np.ndarray, counted: bool = True) -> tuple[Integers, Tally]:
         """Logits (n, classes) and raw counts of n <= samples samples, messages (n, 1 or T, *input shape).
 
         Unless `counted`, spikes and SOPs are left 0.
@@ -82,7 +81,7 @@ class Workspace:
         )
         return logits + steps * program.readout.bias, Tally.of(spikes, saturations[:rows], sops)
 
-    def messages(self, name: str) -> NDArray:
+    def messages(self, name: str) -> np.ndarray:
         """View of the messages of a population, or "input": (samples, 1 or T, *shape), 1 where all steps are equal."""
         row = [INPUT, *(p.name for p in self.program.populations)].index(name)
         shape = self.program.shapes[name]
@@ -103,5 +102,5 @@ def addresses(arrays: Memory) -> Memory:
     return type(arrays)._make(map(_address, arrays))
 
 
-def _address(array: NDArray) -> int:
+def _address(array: np.ndarray) -> int:
     return array.ctypes.data

@@ -96,10 +96,10 @@ def choose(points: list[Point], limits: Wanted) -> Chosen:
     return Chosen(best, _reasons(points, fitting, allowed, best, limits))
 
 
-def preference(limits: Wanted) -> Callable[[Point], tuple]:
+def preference(limits: Wanted) -> Callable[[Point], tuple[object, ...]]:
     """The order of `choose` as a key for sorting, best first; whether the limits are kept is not asked."""
 
-    def order(point: Point) -> tuple:
+    def order(point: Point) -> tuple[object, ...]:
         costs, accuracy = tuple(_cost(figure, point) for figure in COSTS), -_accuracy(point)
         first = (costs, accuracy) if limits.min_accuracy is not None else (accuracy, costs)
         return (*first, point.target, point.setting)

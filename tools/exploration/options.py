@@ -9,7 +9,7 @@ MEMORY_UNITS = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 TIME_UNITS = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 
 
-class Quantity(click.ParamType):
+class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """A number with a unit, such as 20uJ or 1.5 MB, in the unit that counts 1."""
 
     def __init__(self, units: dict[str, float]) -> None:
@@ -25,7 +25,7 @@ class Quantity(click.ParamType):
         return number * self.units[unit]
 
 
-class Share(click.ParamType):
+class Share(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """97.5% or 0.975."""
 
     name = "PERCENT"

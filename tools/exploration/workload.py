@@ -56,7 +56,7 @@ class Workload:
     framed: bool
     preprocessing: Preprocessing
     metadata: Metadata
-    inputs: NDArray
+    inputs: np.ndarray
     labels: NDArray[np.int64]
     targets: dict[str, Target]
     chips: int
@@ -152,7 +152,7 @@ def _fingerprint(
     framed: bool,
     preprocessing: Preprocessing,
     metadata: Metadata,
-    calibration: NDArray,
+    calibration: np.ndarray,
     data: Dataset,
 ) -> str:
     """Digest of the samples and of a program: a changed network or compiler changes that program."""

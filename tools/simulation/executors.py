@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numpy.typing import NDArray
+import numpy as np
 
 from hmdf.sim.errors import Mismatch
 from hmdf.sim.executor import Executor
@@ -18,7 +18,7 @@ BLOCK, LAVA_BLOCK = 16, 64
 
 
 def verify(
-    program: Program, messages: NDArray, simulator: Simulator, names: list[str], lava_python: str | None = None
+    program: Program, messages: np.ndarray, simulator: Simulator, names: list[str], lava_python: str | None = None
 ) -> dict[str, Comparison]:
     """Compare the simulator with the reference, and every other executor with the reference (or else the simulator).
 

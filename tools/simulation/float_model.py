@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
@@ -38,7 +37,7 @@ def accuracies(module: nn.Module, feed: Feed, result: Result) -> Accuracy:
     )
 
 
-def _predictions(module: nn.Module, feed: Feed) -> NDArray:
+def _predictions(module: nn.Module, feed: Feed) -> np.ndarray:
     """The classes of the float network for the samples of a feed."""
     import torch
 
@@ -76,7 +75,7 @@ def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def _float_graph(program: Program, path: Path, trained: TrainedModel, x: NDArray) -> FoldedGraph:
+def _float_graph(program: Program, path: Path, trained: TrainedModel, x: np.ndarray) -> FoldedGraph:
     """The float network whose populations the program has; it may have more of them (its spikes in single bits)."""
     import torch
 

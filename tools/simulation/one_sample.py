@@ -23,7 +23,7 @@ MAP_STEPS = 16
 
 
 def one_sample(
-    program: Program, executor: Executor, data: Dataset | Pictures, messages: NDArray, index: int = 0
+    program: Program, executor: Executor, data: Dataset | Pictures, messages: np.ndarray, index: int = 0
 ) -> OneSample:
     """Picture, spikes of every population over time, and how the logits grow, for one sample.
 
@@ -44,7 +44,7 @@ def one_sample(
     )
 
 
-def _logits_by_step(program: Program, sent: dict[str, NDArray]) -> NDArray[np.float64]:
+def _logits_by_step(program: Program, sent: dict[str, np.ndarray]) -> NDArray[np.float64]:
     """(T, classes): the logits after each step, as real numbers."""
     head = program.by_name[program.readout.source]
     assert isinstance(head, Synapse)
@@ -52,7 +52,7 @@ def _logits_by_step(program: Program, sent: dict[str, NDArray]) -> NDArray[np.fl
     return gains.cumsum(axis=0) * program.readout.scale
 
 
-def _maps(name: str, messages: NDArray) -> SpikeMaps:
+def _maps(name: str, messages: np.ndarray) -> SpikeMaps:
     """Spikes (non-zero messages) of every step, and where they are: |message| summed over channels, per square."""
     maps = np.stack([_map(step) for step in np.abs(messages[:MAP_STEPS].astype(np.int64))])
     steps, height, width = maps.shape
@@ -60,7 +60,7 @@ def _maps(name: str, messages: NDArray) -> SpikeMaps:
     return SpikeMaps(name, spikes.tolist(), (steps, height, width), maps.ravel().tolist())
 
 
-def _map(values: NDArray) -> NDArray:
+def _map(values: np.ndarray) -> np.ndarray:
     """(C, H, W) to at most (MAP_PIXELS, MAP_PIXELS); features without a place are laid out row by row."""
     if values.ndim == 3 and values.shape[1] * values.shape[2] > 1:
         return _squares(values.sum(axis=0), MAP_PIXELS)
@@ -70,7 +70,7 @@ def _map(values: NDArray) -> NDArray:
     return _squares(np.pad(flat, (0, rows * side - len(flat))).reshape(rows, side), MAP_PIXELS)
 
 
-def _squares(plane: NDArray, longest: int) -> NDArray:
+def _squares(plane: np.ndarray, longest: int) -> np.ndarray:
     """Sums over squares, as small as keeps the longest side within `longest`."""
     size = ceil(max(plane.shape) / longest)
     height, width = (-(-extent // size) for extent in plane.shape)
@@ -78,7 +78,7 @@ def _squares(plane: NDArray, longest: int) -> NDArray:
     return padded.reshape(height, size, width, size).sum(axis=(1, 3))
 
 
-def picture(raw: NDArray) -> Picture | None:
+def picture(raw: np.ndarray) -> Picture | None:
     """A raw sample as 8-bit pixels: grey, RGB, or events (red: first polarity, blue: second, summed over frames).
 
     None for a sample that is no picture.

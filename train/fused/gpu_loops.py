@@ -11,7 +11,7 @@ NAN = tl.constexpr(tl.PropagateNan.ALL)
 
 
 @triton.jit
-def fire(  # type: ignore[no-untyped-def]
+def fire(
     current, v, leak, theta, lsb, spikes, v_new, fired, elements,
     TOP: tl.constexpr, HAS_V: tl.constexpr, MEMBRANE: tl.constexpr, DIFFERENTIATED: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -34,7 +34,7 @@ def fire(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def fire_backward(  # type: ignore[no-untyped-def]
+def fire_backward(
     grad, fired, v, grad_current, sums, elements, HAS_V: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0)

@@ -51,7 +51,7 @@ def _import_var_model() -> None:
             options["unsafe_hash"] = True
         return original(cls, **options)
 
-    dataclasses.dataclass = hashable  # type: ignore[assignment]
+    dataclasses.dataclass = hashable
     try:
         importlib.import_module("lava.magma.compiler.var_model")
     finally:

@@ -8,6 +8,7 @@ import resource
 import tempfile
 import traceback
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lava.magma.core.run_conditions import RunSteps
@@ -54,7 +55,7 @@ def simulate(folder: Path, *, messages: Path, output: Path, taps: bool, lava_con
     network.base.stop()
 
 
-def _check(messages: Path, graph: dict) -> int:
+def _check(messages: Path, graph: dict[str, Any]) -> int:
     """The number of samples in the file, if it fits."""
     try:
         array = np.load(messages, mmap_mode="r", allow_pickle=False)
@@ -70,7 +71,7 @@ def _check(messages: Path, graph: dict) -> int:
     return len(array)
 
 
-def _files(scratch: Path, graph: dict, samples: int, taps: bool) -> dict[str, Path]:
+def _files(scratch: Path, graph: dict[str, Any], samples: int, taps: bool) -> dict[str, Path]:
     """Zero-filled .npy files, by their names in the result: the processes map them into memory and fill them."""
     steps = graph["time_steps"]
     shapes: dict[str, tuple[int, ...]] = {"logits": (samples, graph["classes"])}
