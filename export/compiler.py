@@ -10,7 +10,6 @@ from math import inf, isfinite
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hmdf.hw_targets.judge.fit import check
@@ -81,7 +80,7 @@ def compile(
     *,
     target: str | Target = "generic",
     chips: int = 1,
-    calibration: NDArray | Tensor | None = None,
+    calibration: np.ndarray | Tensor | None = None,
     preprocessing: Preprocessing = IDENTITY,
     config: Config | None = None,
     metadata: Metadata | None = None,
@@ -176,7 +175,7 @@ def _message_bits(carried: int) -> int:
 
 def _example(
     example_input: Tensor | tuple[Tensor, ...], steps: int
-) -> tuple[Tensor | tuple[Tensor, ...], NDArray, bool]:
+) -> tuple[Tensor | tuple[Tensor, ...], np.ndarray, bool]:
     """(input of one time-step, the whole input with channels stacked, whether it comes as frames)."""
     parts = example_input if isinstance(example_input, tuple) else (example_input,)
     framed = parts[0].dim() in (3, 5)
@@ -188,7 +187,7 @@ def _example(
     return (one_step if isinstance(example_input, tuple) else one_step[0]), stacked, framed
 
 
-def _checked(samples: NDArray, folded: FoldedGraph, framed: bool) -> NDArray:
+def _checked(samples: np.ndarray, folded: FoldedGraph, framed: bool) -> np.ndarray:
     wanted = (folded.time_steps, *folded.input_shape) if framed else folded.input_shape
     if samples.shape[1:] != wanted or not len(samples):
         extents = ", ".join(map(str, wanted))

@@ -39,7 +39,7 @@ def sources() -> Sources:
 
 
 def module_of(path: str) -> str:
-    """ "sim/kernels/plan.py" -> "hmdf.sim.kernels.plan". """
+    """ "sim/kernels/plan.py" -> "hmdf.sim.kernels.plan"."""
     parts = Path(path).with_suffix("").parts
     parts = parts[:-1] if parts[-1] == "__init__" else parts
     return ".".join(parts if parts[0] == "hmdf" else ("hmdf", *parts))

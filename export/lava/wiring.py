@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from hmdf.sim.arithmetic import integer_range
 from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
@@ -36,7 +35,7 @@ class Wiring:
     """
 
     processes: list[dict[str, Any]] = field(default_factory=list)
-    arrays: dict[str, NDArray] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
     latency: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, kind: str, latency: int, **entry: Any) -> None:
@@ -156,7 +155,7 @@ def _add_population(wiring: Wiring, node: Population) -> None:
     if node.gate is not None:
         gate = {"source": wiring.delayed(node.gate.source, latency), "shift": node.gate.shift}
         wiring.arrays[f"{node.name}/gate_bias"] = node.gate.bias
-    arrays: dict[str, NDArray] = {}
+    arrays: dict[str, np.ndarray] = {}
     numbers: dict[str, int] = {}
     for name in node.dynamics.__struct_fields__:
         value = getattr(node.dynamics, name)

@@ -178,7 +178,7 @@ class _Body:
         self.program = program
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
-        self.per_step: dict[str, NDArray] = {"step/index": np.arange(program.time_steps, dtype=np.int64)}
+        self.per_step: dict[str, np.ndarray] = {"step/index": np.arange(program.time_steps, dtype=np.int64)}
         self.states: dict[str, _State] = {}
         self.values = {INPUT: "input/step" if program.input.timing == "frames" else tap_name(INPUT)}
         for node in program.nodes:
@@ -275,7 +275,7 @@ class _Body:
         limits = {"state_min": -state, "state_max": state - 1, "message_min": low, "message_max": high}
         return {name: limits[name] for name in wanted}
 
-    def _parameter(self, name: str, array: NDArray, rank: int, kind: type[np.integer] = np.int64) -> str:
+    def _parameter(self, name: str, array: np.ndarray, rank: int, kind: type[np.integer] = np.int64) -> str:
         """A (T or 1, C or 1) parameter, shaped to broadcast over (N, C, ...)."""
         rows = array.astype(kind).reshape(*array.shape, *(1,) * (rank - 1))
         if len(rows) == 1:
@@ -283,7 +283,7 @@ class _Body:
         self.per_step[name] = rows
         return f"{name}.now"
 
-    def _constant(self, name: str, array: NDArray) -> str:
+    def _constant(self, name: str, array: np.ndarray) -> str:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
@@ -354,5 +354,5 @@ def _check_current(program: Program, population: Population) -> None:
         )
 
 
-def _magnitude(array: NDArray) -> int:
+def _magnitude(array: np.ndarray) -> int:
     return int(np.abs(array.astype(np.int64)).max())

@@ -8,7 +8,6 @@ from math import prod
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hmdf.sim.contract import WeightedOp
 
@@ -43,7 +42,7 @@ class Statistics:
 
 
 def calibrate(
-    graph: FoldedGraph, x: NDArray, batch: int = 16, progress: Callable[[int, int], None] | None = None
+    graph: FoldedGraph, x: np.ndarray, batch: int = 16, progress: Callable[[int, int], None] | None = None
 ) -> Statistics:
     """Run normalised samples (N, *input shape) or (N, T, *input shape) through the folded network in float32.
 
@@ -59,7 +58,7 @@ def calibrate(
     }
     rng = np.random.default_rng(0)
 
-    def observe(name: str, _t: int, message: NDArray) -> None:
+    def observe(name: str, _t: int, message: np.ndarray) -> None:
         statistics.low[name] = min(statistics.low.get(name, np.inf), float(message.min()))
         statistics.high[name] = max(statistics.high.get(name, -np.inf), float(message.max()))
         if name in unquantised:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from hmdf.hw_targets.judge.serializable import is_local, obstacle
 from hmdf.sim.contract import (
@@ -100,7 +99,7 @@ def _table(population: Population, group: range, name: str) -> list[Node]:
 
 
 def _population(
-    origin: Population, name: str, copies: int, sources: tuple[str, ...], bias: NDArray, table: NDArray | None
+    origin: Population, name: str, copies: int, sources: tuple[str, ...], bias: np.ndarray, table: np.ndarray | None
 ) -> Population:
     return Population(
         name=name,
@@ -141,7 +140,7 @@ def _rejoined(source: Population, name: str) -> Synapse:
     return _one_to_one(name, f"{source.name}.bits", source.shape, (1 << np.arange(source.message.bits))[None])
 
 
-def _one_to_one(name: str, source: str, shape: tuple[int, ...], block: NDArray) -> Synapse:
+def _one_to_one(name: str, source: str, shape: tuple[int, ...], block: np.ndarray) -> Synapse:
     """Every channel of a population of `shape` by the same small matrix, (outputs, inputs) per channel."""
     channels = shape[0]
     op: Op = Linear(*_narrowest(np.kron(np.eye(channels, dtype=np.int64), block)))
@@ -150,7 +149,7 @@ def _one_to_one(name: str, source: str, shape: tuple[int, ...], block: NDArray) 
     return Synapse(name, source, op)
 
 
-def _narrowest(weight: NDArray) -> tuple[NDArray, int]:
+def _narrowest(weight: np.ndarray) -> tuple[np.ndarray, int]:
     """A weight with the fewest bits that hold it; 1 bit has no zero."""
     width = 8
     for bits, (low, high) in reversed(WEIGHT_RANGES.items()):

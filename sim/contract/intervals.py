@@ -83,6 +83,4 @@ def weighted(weight: NDArray[np.int8], source: Bounds) -> Bounds:
     # Float64 products are exact here (sums below 2^53, see ops.base.dot) and use BLAS.
     rising, falling = positive.T.astype(np.float64), negative.T.astype(np.float64)
     low, high = source.low.astype(np.float64), source.high.astype(np.float64)
-    return Bounds(
-        (low @ rising + high @ falling).astype(np.int64), (high @ rising + low @ falling).astype(np.int64)
-    )
+    return Bounds((low @ rising + high @ falling).astype(np.int64), (high @ rising + low @ falling).astype(np.int64))

@@ -52,7 +52,9 @@ def passes(**config: bool) -> dict[str, str]:
 
 
 def test_trace_has_the_layers_as_they_are_written():
-    assert passes()["trace"] == """\
+    assert (
+        passes()["trace"]
+        == """\
 layers: 2 steps, the logits are head
 input 1x2x2 = input
 conv 2x2x2 = conv2d(input), ternary weights 2x1x1x1 [1; -1], scale 4, bias 0
@@ -63,6 +65,7 @@ pool 2x1x1 = sum_pool(fire), kernel 2x2, stride 2x2, factor 0.25
 flat 2 = flatten(pool)
 head 2 = linear(flat), real weights 2x2 [1 -1; 0.5 0], scale 1, bias [0.25 0]
 """
+    )
 
 
 def test_fold_turns_both_normalisations_into_gain_bias_and_leak():
@@ -70,7 +73,9 @@ def test_fold_turns_both_normalisations_into_gain_bias_and_leak():
 
     The current becomes a (0.25 * 4 conv + h) - o with h = -1 and 1, the leak a lambda; the threshold stays.
     """
-    assert passes()["fold"] == """\
+    assert (
+        passes()["fold"]
+        == """\
 folded: 2 steps, input 1x2x2
 conv 2x2x2 = conv2d(input), ternary weights 2x1x1x1 [1; -1]
 fire 2x2x2:
@@ -83,11 +88,14 @@ pool 2x1x1:
 head 2 = linear(pool), real weights 2x2 [1 -1; 0.5 0]
 logits = sum over t of (head + [0.25 0])
 """
+    )
 
 
 def test_merge_pools_repeats_the_weights_of_the_reader():
     """The pool's sum over 2 x 2 goes into the classifier, its factor 1/4 to where the classifier is read."""
-    assert passes(merge_pools=True)["merge_pools"] == """\
+    assert (
+        passes(merge_pools=True)["merge_pools"]
+        == """\
 folded: 2 steps, input 1x2x2
 conv 2x2x2 = conv2d(input), ternary weights 2x1x1x1 [1; -1]
 fire 2x2x2:
@@ -96,6 +104,7 @@ fire 2x2x2:
 head 2 = linear(fire), real weights 2x8 [1 1 1 1 -1 -1 -1 -1; 0.5 0.5 0.5 0.5 0 0 0 0]
 logits = sum over t of (0.25 * head + [0.25 0])
 """
+    )
 
 
 def test_quantize_gives_every_value_an_integer_and_a_unit():
@@ -105,7 +114,9 @@ def test_quantize_gives_every_value_an_integer_and_a_unit():
     -> 0.75 * 4 / 127 * 8192 = 193.5 = 6192 / 2^5. The pool is lossless: 4 spikes of 0..3 need 4 bits, and a quarter of
     their LSB. The classifier's 1 -> 127; its bias 0.25 is 254 of its unit, 0.125 / 127.
     """
-    assert passes()["quantize"] == """\
+    assert (
+        passes()["quantize"]
+        == """\
 program: 2 steps, 24-bit states, 24-bit accumulators
 input 1x2x2, constant: sends s8, LSB 0.0314961
 conv 2x2x2 = conv2d(input), ternary weights 2x1x1x1 [1; -1]
@@ -119,6 +130,7 @@ pool 2x1x1: sends u4, LSB 0.125
 head 2 = linear(pool), 8-bit weights 2x2 [127 -127; 64 0]
 logits = sum over t of (head + [254 0]), LSB 0.000984252
 """
+    )
 
 
 def test_serialize_sends_every_bit_as_a_message_of_its_own():

@@ -51,7 +51,9 @@ def test_a_network_with_a_gate_reads_like_its_equations():
         ),
         readout=Readout("head", np.array([1, 2, 3]), 0.125),
     )
-    assert listing(program) == """\
+    assert (
+        listing(program)
+        == """\
 program: 2 steps, 24-bit states, 20-bit accumulators
 input 2x4x4, constant: sends s8, LSB 0.5
 window 2x1x1 = sum_pool(input), kernel 4x4, stride 4x4
@@ -68,6 +70,7 @@ act 2x4x4: sends u4, LSB 0.25
 head 3 = linear(act), 1-bit weights 3x32
 logits = sum over t of (head + [1 2 3]), LSB 0.125
 """
+    )
     assert str(program) == listing(program)
 
 

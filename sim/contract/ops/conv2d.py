@@ -38,9 +38,7 @@ class Conv2d(WeightedOp, tag="conv2d"):
         channels_out, channels_in = self.weight.shape[:2]
         groups = self.groups
         if groups < 1 or source[0] % groups or channels_out % groups or channels_in != source[0] // groups:
-            raise ProgramError(
-                f"a weight of {self.weight.shape} in {groups} groups does not fit {source[0]} channels"
-            )
+            raise ProgramError(f"a weight of {self.weight.shape} in {groups} groups does not fit {source[0]} channels")
         return (channels_out, *extents)
 
     def accumulate(self, source: Integers) -> Integers:
