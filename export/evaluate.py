@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,7 +15,7 @@ from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, Op, SumPool, W
 
 from .graph import Array, Fired, FoldedGraph, FoldedPopulation, FoldedSynapse
 
-Observer = Callable[[str, int, NDArray], NDArray | None]
+Observer = Callable[[str, int, np.ndarray], np.ndarray | None]
 """Called with (population, time-step, its messages (N, *shape)); what it gives back is sent instead of them."""
 
 

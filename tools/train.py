@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hmdf.tools.console import console as make_console
 from hmdf.tools.console import run_cli
+from hmdf.train.progress import EpochMetrics, TensorBoardLog
 from hmdf.train.progress import Progress as Reporting
 
 if TYPE_CHECKING:
@@ -164,7 +165,6 @@ def train_command(
     import torch
 
     from hmdf.train.networks import NetworkSpec
-    from hmdf.train.progress import TensorBoardLog
     from hmdf.train.trainer import train
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its notes would break up the table

@@ -108,6 +108,7 @@ class Field(NamedTuple):
     kind: Kind
     value: Any
 
+
 @cache
 def kinds_of(struct: type[msgspec.Struct]) -> dict[str, Kind]:
     """The typed fields of a struct, in order."""
