@@ -1,6 +1,8 @@
 """What the documents state with numbers is what the code does."""
 
 import re
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,23 @@ def test_the_neuron_computed_by_hand():
         reference.step(population, t, arrived, neurons)
         assert neurons.state["v"].item() == column["v"][t]
         assert column["m"][t] == column["I"][t] + column["leaked"][t]
+
+
+def test_the_equations_of_the_papers_are_where_the_architecture_says():
+    """Every `file.py:name` of the table exists, and its file names the equation."""
+    document = (ROOT / "docs" / "architecture.md").read_text()
+    section = document.split("\n## The equations of the papers\n")[1].split("\n## ")[0]
+    table = [line.strip("|").split("|") for line in section.splitlines() if re.match(r"\| (LM-H )?(eq|fig)\.", line)]
+    equations = [row[0].partition(":")[0].strip() for row in table]
+    assert equations == ["eq. 3", "eq. 4", "eq. 5", "eq. 6", "eq. 7", "eq. 8, 9", "fig. 2a", "LM-H eq. 4, 7"]
+    for equation, row in zip(equations, table, strict=True):
+        places = re.findall(r"`([\w/]+)\.py:([\w.]+)`", "|".join(row[1:]))
+        assert places, equation
+        kind, number = re.fullmatch(r".*(eq|fig)\. (?:.* )?(\w+)", equation).groups()
+        for path, name in places:
+            assert attrgetter(name)(import_module("hmdf." + path.replace("/", "."))), (path, name)
+            text = (ROOT / f"{path}.py").read_text()
+            assert re.search(rf"{kind}\..{{0,12}}\b{number}\b", text), f"{path}.py does not name {equation}"
 
 
 def test_links_between_documents_lead_somewhere():

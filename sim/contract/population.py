@@ -23,6 +23,8 @@ class Port(Contract):
 class Gate(Contract):
     """Scales the current by one message per channel: I = rshift(I * gate[c], shift) + bias[t,c].
 
+    That is channel attention (HM-DF eq. 8, 9).
+
     `source`: a population of shape (C,) or (C, 1, 1). `bias`: what the gate must not scale.
     """
 

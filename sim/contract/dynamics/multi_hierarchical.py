@@ -1,4 +1,4 @@
-"""The learnable multi-hierarchical neuron (LM-H, ICLR 2024): a dendrite and a soma, coupled, with binary spikes."""
+"""The learnable multi-hierarchical neuron (LM-H, eq. 4 and 7): a dendrite and a soma, coupled, with binary spikes."""
 
 from __future__ import annotations
 
