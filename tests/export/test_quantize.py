@@ -8,7 +8,7 @@ from torch import nn
 
 import hmdf
 from hmdf.export.config import Config, ConfigError, load_config
-from hmdf.export.errors import CompileError
+from hmdf.export.errors import CompileError, NarrowAccumulators
 from hmdf.export.evaluate import evaluate
 from hmdf.export.integers import largest_shift
 from hmdf.export.passes.calibrate import best_lsb
@@ -176,8 +176,9 @@ def test_an_accumulator_that_no_width_makes_safe_is_refused():
 
     capabilities = msgspec.structs.replace(narrow.capabilities, accumulator_bits=8)
     target = msgspec.structs.replace(narrow, capabilities=capabilities)
-    with pytest.raises(CompileError) as caught:
+    with pytest.raises(NarrowAccumulators) as caught:
         compiled(module, x, target=target)
+    assert {finding.resource for finding in caught.value.findings} >= {"accumulator_bits"}
     text = str(caught.value)
     assert "stem" in text or "conv" in text
     assert "cannot be proven safe" in text
