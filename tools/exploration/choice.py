@@ -34,8 +34,8 @@ class Wanted(WantedLimits, frozen=True):
 
     def allow(self, point: Point) -> bool:
         """Whether a point keeps all limits; a figure that is not known keeps none."""
-        for name, figure in _LIMITED.items():
-            limit, value = getattr(self, name), figure.of(point)
+        for name, criterion in _LIMITED.items():
+            limit, value = getattr(self, name), criterion.of(point)
             if limit is not None and (value is None or value > limit):
                 return False
         return self.min_accuracy is None or (point.accuracy is not None and point.accuracy >= self.min_accuracy)
@@ -68,7 +68,7 @@ def front(points: list[Point], costs: tuple[Criterion, ...] = FRONT) -> set[str]
     A point beats another when it is no worse in accuracy and in every cost, and better in one. An unknown cost is
     worse than any known one.
     """
-    rows = {p.key: (p.target, (-_accuracy(p), *(_cost(figure, p) for figure in costs))) for p in points if p.fits}
+    rows = {p.key: (p.target, (-_accuracy(p), *(_cost(criterion, p) for criterion in costs))) for p in points if p.fits}
 
     def beaten(key: str) -> bool:
         target, mine = rows[key]
@@ -100,7 +100,7 @@ def preference(limits: Wanted) -> Callable[[Point], tuple[object, ...]]:
     """The order of `choose` as a key for sorting, best first; whether the limits are kept is not asked."""
 
     def order(point: Point) -> tuple[object, ...]:
-        costs, accuracy = tuple(_cost(figure, point) for figure in COSTS), -_accuracy(point)
+        costs, accuracy = tuple(_cost(criterion, point) for criterion in COSTS), -_accuracy(point)
         first = (costs, accuracy) if limits.min_accuracy is not None else (accuracy, costs)
         return (*first, point.target, point.setting)
 
@@ -114,8 +114,8 @@ def preferred(points: list[Point], limits: Wanted) -> Point:
 
 def summary(point: Point) -> str:
     """A point in one line."""
-    known = [(figure, figure.of(point)) for figure in COSTS]
-    costs = [f"{figure.name} {figure.text(value)}" for figure, value in known if value is not None]
+    known = [(criterion, criterion.of(point)) for criterion in COSTS]
+    costs = [f"{criterion.name} {criterion.text(value)}" for criterion, value in known if value is not None]
     accuracy = f"accuracy {percent(_accuracy(point))} ({point.correct} of {point.samples})"
     return f"{describe(point.setting)} on {point.target}: {', '.join([accuracy, *costs])}"
 
@@ -136,8 +136,8 @@ def _accuracy(point: Point) -> float:
     return 0.0 if point.accuracy is None else point.accuracy
 
 
-def _cost(figure: Criterion, point: Point) -> float:
-    value = figure.of(point)
+def _cost(criterion: Criterion, point: Point) -> float:
+    value = criterion.of(point)
     return inf if value is None else float(value)
 
 
@@ -149,7 +149,7 @@ def _reasons(points: list[Point], fitting: list[Point], allowed: list[Point], be
     if limits.given:
         kept = ", ".join(limits.text(name) for name in limits.given)
         count += f", {len(allowed)} of them {'keeps' if len(allowed) == 1 else 'keep'} {kept}"
-    decisive = next((figure.name for figure in COSTS if figure.of(best) is not None), "cost")
+    decisive = next((criterion.name for criterion in COSTS if criterion.of(best) is not None), "cost")
     if limits.min_accuracy is not None:
         lines = [f"{count}; of these it has the least {decisive}"]
     else:
@@ -241,8 +241,10 @@ def _nearest(fitting: list[Point], name: str) -> str:
     """The point that comes closest to a limit."""
     if name == "min_accuracy":
         return f"the highest is {summary(preferred(fitting, Wanted()))}"
-    figure = _LIMITED[name]
-    known = [p for p in fitting if figure.of(p) is not None]
+    criterion = _LIMITED[name]
+    known = [p for p in fitting if criterion.of(p) is not None]
     if not known:
-        return f"no target says what its {figure.name} is"
-    return f"the least is {summary(min(known, key=lambda p: (_cost(figure, p), -_accuracy(p), p.target, p.setting)))}"
+        return f"no target says what its {criterion.name} is"
+    return (
+        f"the least is {summary(min(known, key=lambda p: (_cost(criterion, p), -_accuracy(p), p.target, p.setting)))}"
+    )
