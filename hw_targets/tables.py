@@ -19,7 +19,7 @@ _LIST = re.compile(r"(<!-- chips -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def page(target: Target) -> str:
     """About a target; every number with status, source and note; then what the source keys stand for."""
-    rows = [f"| `{f.key}` | {_value(f)} | {f.status} | {f.source} | {f.note} |" for f in target.facts]
+    rows = [f"| `{f.key}` | {value_text(f)} | {f.status} | {f.source} | {f.note} |" for f in target.facts]
     head = ["| key | value | status | source | note |", "|---|---|---|---|---|"]
     sources = [_item(f"* **{key}**: {text}") for key, text in target.sources.items()]
     file = f"`hw_targets/chips/{target.name}.toml`"
@@ -45,12 +45,13 @@ def _item(text: str) -> str:
     return textwrap.fill(text, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def _value(fact: Fact) -> str:
+def value_text(fact: Fact, dash: str = "-") -> str:
+    """The value of a fact: low - typical - high of a cost, names of a list, in brackets what else it may be."""
     unit = f" {fact.unit}" if fact.unit else ""
     if isinstance(fact.value, dict):
         low, typical, high = (fact.value[k] for k in ("low", "typical", "high"))
-        return f"{typical:g}{unit}" if low == high else f"{low:g} - {typical:g} - {high:g}{unit}"
-    bounds = f" ({_plain(fact.low)} - {_plain(fact.high)})" if fact.low is not None else ""
+        return f"{typical:g}{unit}" if low == high else f"{low:g} {dash} {typical:g} {dash} {high:g}{unit}"
+    bounds = f" ({_plain(fact.low)} {dash} {_plain(fact.high)})" if fact.low is not None else ""
     return _plain(fact.value) + unit + bounds
 
 

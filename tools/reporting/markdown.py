@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 
 from hmdf.hw_targets.schema import Cost, triple
+from hmdf.hw_targets.tables import value_text
 
 from ..documents.report import Report
 from ..documents.run import NoiseRow
 from ..text import COUNTED_BY, Style, count, decibel, duration, energy, percent, size
 from .html.layer_charts import EVENTS
-from .html.sources import fact_value
 
 ANNS = ("8-bit", "int8"), ("fp32", "fp32")
 
@@ -169,7 +169,7 @@ def _constants(report: Report) -> list[str]:
     rows = [
         [
             _code(f.key),
-            _safe(fact_value(f)),
+            _safe(value_text(f, "–")),
             f.status,
             _safe(sources.get(f.source, f.source)),
             _safe(f.note),

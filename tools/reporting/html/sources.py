@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from hmdf.hw_targets.schema import Fact
+from hmdf.hw_targets.tables import value_text
 
 from ...documents.report import Report
 from ...text import count, number, percent, size
@@ -111,25 +111,7 @@ def _fact(fact: Fact, sources: dict[str, str]) -> Markup:
     status = el("span", fact.status, cls=f"status {fact.status}")
     source = el("small", "Source: ", sources.get(fact.source, fact.source))
     note = el("small", fact.note) if fact.note else None
-    return el("li", el("code", fact.key), el("b", fact_value(fact)), status, el("div", note, source))
-
-
-def fact_value(fact: Fact) -> str:
-    """The value as text: low – typical – high of a cost, names of a list."""
-    unit = f" {fact.unit}" if fact.unit else ""
-    value = fact.value
-    if isinstance(value, dict):
-        low, typical, high = (value[key] for key in ("low", "typical", "high"))
-        return f"{typical:g}{unit}" if low == high else f"{low:g} – {typical:g} – {high:g}{unit}"
-    return _plain(value) + unit
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain(v) for v in value)
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("_", " ")
+    return el("li", el("code", fact.key), el("b", value_text(fact, "–")), status, el("div", note, source))
 
 
 def glossary() -> Markup:
