@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.resources
 import os
 import re
 from collections.abc import Iterator
 from html import unescape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are not in docs/, and one by module."""
     for source, place in (PAGES | {name: name for name in COPIED}).items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
-    font = importlib.resources.files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf"
+    package = find_spec("ziamath")
+    assert package is not None
+    assert package.origin is not None
+    font = Path(package.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
     files.append(File.generated(config, "math.ttf", abs_src_path=str(font)))
     for module in _modules():
         files.append(File.generated(config, _page(module), content=f"::: {module}\n"))

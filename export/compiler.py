@@ -43,7 +43,7 @@ Watch = Callable[[Pass, LayerGraph | FoldedGraph | Program], None]
 class Compilation:
     """A program with everything that was learned on the way.
 
-    Fields:
+    Attributes:
         program: the integers.
         folded: the float network that the program is measured against.
         findings: what the compiler changed (notes), then every reason why the target cannot hold it (errors).

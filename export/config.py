@@ -17,7 +17,7 @@ class ConfigError(HmdfError):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Widths of the integers. The compiler lowers what it cannot prove safe, and says so.
 
-    Fields:
+    Attributes:
         message_bits: signed currents between populations (residual stream, pooled features), 2..16.
         input_bits: messages of the input, 2..16.
         spike_bits: graded spikes of populations that training did not quantise, 1..8.

@@ -21,7 +21,7 @@ from .graph import Array, FoldedGraph, FoldedPopulation
 class Fidelity:
     """Signal-to-quantization-noise ratios of one population, in dB: 10 log10(mean signal^2 / mean error^2).
 
-    Fields:
+    Attributes:
         bits, lsb: of the population's message.
         sqnr: of its messages against the folded float network, so with the noise of all layers before it.
         own_sqnr: the noise it adds itself: the float layer is given the integers that the program's layer was given.

@@ -58,7 +58,7 @@ class Fitted(NamedTuple):
 class Settled:
     """What is settled: all weights; in topological order, the messages; and what is measured and asked for.
 
-    Fields:
+    Attributes:
         synapses: by name, with integer weights.
         weight_scales: real value of one unit of a synapse's weights, (1,) or (C_out,).
         messages: of the input and of the populations so far.

@@ -17,7 +17,7 @@ from hmdf.sim.program import Program
 class EventCounts(msgspec.Struct, frozen=True, eq=False):
     """Events of each sample, summed over its time-steps.
 
-    Fields:
+    Attributes:
         measured: whether it was counted on samples, or assumed.
         messages: by population and "input", non-zero messages sent, float64 (N,).
         sops: by synapse, synaptic operations of spikes, float64 (N,).

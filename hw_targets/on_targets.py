@@ -20,7 +20,7 @@ from .schema import Target
 class OnTarget(msgspec.Struct, frozen=True):
     """A program on one target.
 
-    Fields:
+    Attributes:
         findings: empty when it fits on `chips` chips.
         mapping, estimate: None when some layer fits no core at all. With other findings they say what it would cost
             if those were fixed, and must be shown as such.

@@ -16,7 +16,7 @@ PURPOSES: tuple[Purpose, ...] = ("weights", "state", "accumulators", "parameters
 class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the chip's neurons, synapses and messages can do.
 
-    Fields:
+    Attributes:
         state_bits, accumulator_bits: width of a membrane and of a synaptic accumulator, signed.
         message_bits: most bits of a message between cores; 1 = binary spikes only.
         signed_messages: whether a message may be negative.
@@ -74,7 +74,7 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ChipLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one chip; None = no limit is known.
 
-    Fields:
+    Attributes:
         cores: cores of one chip.
         neurons_per_core: neurons (each with one message per step) of one core.
         input_axons_per_core: different source neurons that one core can listen to.

@@ -31,7 +31,7 @@ from .program import Program
 class PopulationCounts(msgspec.Struct, frozen=True, eq=False):
     """Totals over all samples, per time-step.
 
-    Fields:
+    Attributes:
         neurons: per sample.
         spikes: int64 (T,), non-zero messages.
         state_saturations, message_saturations: int64 (T,), clamps that changed a value.
@@ -53,7 +53,7 @@ class PopulationCounts(msgspec.Struct, frozen=True, eq=False):
 class SynapseCounts(msgspec.Struct, frozen=True, eq=False):
     """Operations of one synapse.
 
-    Fields:
+    Attributes:
         carries_spikes: whether it is counted in SOPs or in MACs; the other one is 0.
         sops: int64 (T,), total over all samples.
         sops_per_sample: int64 (N,), over all steps.
@@ -96,7 +96,7 @@ class Counters(msgspec.Struct, frozen=True, eq=False):
 class Tally(msgspec.Struct, frozen=True, eq=False):
     """Raw counts of one block of n samples, int64; rows of populations are the input, then all in order.
 
-    Fields:
+    Attributes:
         spikes_by_step, spikes_by_sample: (1 + P, T) and (1 + P, n).
         saturations: (1 + P, T, 2), state and message.
         sops_by_step, sops_by_sample: (synapses, T) and (synapses, n); 0 where no spikes are carried.

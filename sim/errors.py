@@ -2,7 +2,7 @@
 
 
 class HmdfError(Exception):
-    """Something a user can mend; the message says what is wrong, where, and what to do."""
+    """Something a user can fix; the message says what is wrong, where, and what to do."""
 
     exit_code = 3
 

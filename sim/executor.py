@@ -15,7 +15,7 @@ from .program import Program
 class Taps(msgspec.Struct, frozen=True, eq=False):
     """Everything that executors must agree on.
 
-    Fields:
+    Attributes:
         messages: by population, integers of shape (N, T, *population shape).
         logits: int64 (N, classes).
         saturations: by population, int64 (2,): clamps that changed a value, of the state and of the message.

@@ -13,7 +13,7 @@ JSON_NAMES = {"where": "node", "problem": "message"}
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True, rename=JSON_NAMES):
     """One problem (`error`) or remark (`note`).
 
-    Fields:
+    Attributes:
         where: synapse, population, "input", "readout", "program", a module path, or what was asked for.
         problem: what is wrong, with the numbers.
         fix: the smallest change that helps, and its cost.

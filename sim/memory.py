@@ -16,7 +16,7 @@ _CONVENTIONAL_BITS = {1: 2, 2: 3, 4: 32, 8: 32}
 class Memory(msgspec.Struct, frozen=True):
     """Bytes of a program.
 
-    Fields:
+    Attributes:
         weight_bytes: weights at their true width (1 bit; 5 ternary weights per byte; 4 or 8 bits).
         parameter_bytes: multipliers and leaks at 2 bytes, biases, thresholds and tables at 4.
         state_bytes: `state_bits` per state and neuron; a byte holds 8 bits.

@@ -103,7 +103,7 @@ def _table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]], nu
 class LabelledArray(msgspec.Struct, frozen=True, eq=False):
     """Integers whose axes have names.
 
-    Fields:
+    Attributes:
         values: as NumPy has them; `np.asarray` of this object is the same.
         dims: a name per axis, such as ("sample", "time_step", "channel", "y", "x").
     """

@@ -92,7 +92,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Program(Contract, dict=True, weakref=True):
     """A network as integers: what is proven, stored, simulated and deployed.
 
-    Fields:
+    Attributes:
         time_steps: T, the steps every sample takes.
         state_bits: S, width of membranes and currents.
         accumulator_bits: A, width within which every synapse's accumulator is proven to stay.

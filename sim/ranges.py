@@ -26,7 +26,7 @@ from .program import Program
 class PopulationRange(msgspec.Struct, frozen=True):
     """Registers of one population.
 
-    Fields:
+    Attributes:
         products: per port, multiplier * input before its shift.
         current: I before it is limited to the state range.
         membrane: the widest of its states before they are limited; None for dynamics without state.

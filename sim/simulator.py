@@ -31,7 +31,7 @@ MAX_BLOCK = 32
 class Result(msgspec.Struct, frozen=True, eq=False):
     """Outcome of a simulation.
 
-    Fields:
+    Attributes:
         logits: int64 (N, classes); times `program.readout.scale` for real values.
         predictions: (N,), the first index of the largest logit.
         counters: see counters.py; of no samples where they were not wanted.

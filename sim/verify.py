@@ -20,7 +20,7 @@ READOUT = "readout"
 class Difference(msgspec.Struct, frozen=True):
     """One integer on which an executor differs.
 
-    Fields:
+    Attributes:
         population: its name, or "readout" for a logit.
         position: (y, x), empty where a population has no positions.
     """
@@ -44,7 +44,7 @@ class Difference(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """Comparison of one executor with the one that is right.
 
-    Fields:
+    Attributes:
         compared: number of integers.
         populations: number of populations whose messages were compared.
         first_mismatch: the earliest in time-step, then node order, then sample, channel, position: the cause, as far

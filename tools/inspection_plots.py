@@ -32,7 +32,7 @@ def draw(
     untrained: Sequence[GradientComparison],
     folder: Path,
 ) -> list[Path]:
-    """Write the plots; gives their paths.
+    """Write the plots; returns their paths.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.

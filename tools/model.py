@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class TrainedModel:
     """A network with what is known about it.
 
-    Fields:
+    Attributes:
         network: name of the architecture, or of its factory.
         data_set: what it was trained on; "" when the file does not say.
         preprocessing, input_shape: None when the file does not say; (C, H, W) of one time-step.

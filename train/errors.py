@@ -1,4 +1,4 @@
-"""Errors of the training room. Each message is one line: what is wrong, where, and what to do.
+"""Errors of training. Each message is one line: what is wrong, where, and what to do.
 
 ``exit_code`` is what a command line ends with.
 """

@@ -116,7 +116,7 @@ def runs_of(rows: str, seeds: int) -> list[Run]:
 
 
 def run_all(out: Path, wanted: list[Run], jobs: int, stop_at: float) -> list[str]:
-    """Run what is wanted, `jobs` at a time, beginning none after `stop_at`; gives the names of those that failed."""
+    """Run what is wanted, `jobs` at a time, beginning none after `stop_at`; returns the names of those that failed."""
     # so that the processes end with this one
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     queue, running, failed = list(wanted), dict[Run, Child](), []

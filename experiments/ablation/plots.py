@@ -36,7 +36,7 @@ Records = Mapping[str, Mapping[int, Record]]
 
 
 def draw(found: Records, columns: Mapping[str, Column], folder: Path) -> list[Path]:
-    """Write the plots for which there are runs; gives their paths."""
+    """Write the plots for which there are runs; returns their paths."""
     paths: list[Path] = []
     with style():
         shown = [row for row in FIGURE_3 if row in found]

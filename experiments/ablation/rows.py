@@ -46,7 +46,7 @@ ROWS = {
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every row gets; `samples`, `test_samples` and `integer_samples` are the first ones, all for None.
 
-    Fields:
+    Attributes:
         test_samples: that the float network is tested on.
         integer_samples: of these, that the integer program runs.
         pixels: shrink all images to this many a side, a divisor of theirs; None for none.
@@ -82,7 +82,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Record(msgspec.Struct, frozen=True):
     """A finished run.
 
-    Fields:
+    Attributes:
         float_accuracy: of the trained network, on `test_samples`.
         integer_accuracy: of its integer program, on `integer_samples`.
         sops, macs: per sample, as counted; `hm_df_sops` as HM-DF counts them, `conventional_sops` as Spikformer does

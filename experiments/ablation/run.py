@@ -156,7 +156,7 @@ class Meter(Progress):
 
 
 def reset_peak() -> int:
-    """Let the peak of resident memory begin anew; gives what is resident now."""
+    """Let the peak of resident memory begin anew; returns what is resident now."""
     RESET_PEAK.write_text("5")
     return peak_memory()
 

@@ -28,7 +28,7 @@ MAX_PORTS = 32
 class Wiring:
     """What a bundle stores.
 
-    Fields:
+    Attributes:
         processes: JSON entries in topological order, the source first; `kind` tells how network.py builds one.
         arrays: by "PROCESS/PARAMETER"; int8 weights, int32 indices, int64 parameters.
         latency: by process, the number of connections and delays between the input and it.

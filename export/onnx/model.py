@@ -167,7 +167,7 @@ class _State(msgspec.Struct, frozen=True):
 class _Body:
     """The network at one time-step: a node per synapse and population, named as in the program.
 
-    Fields:
+    Attributes:
         nodes: in the program's order, the read-out last.
         constants: initializers of the body (weights, parameters that are the same at every step).
         per_step: arrays (T, ...) that Scan hands to the body row by row.

@@ -23,7 +23,7 @@ VALUES_KEPT = 100_000
 class Statistics:
     """Of the folded float network on the calibration samples.
 
-    Fields:
+    Attributes:
         input_low, input_high: smallest and largest input value.
         integral: whether every input value is an integer (event counts).
         low, high: by population, the smallest and largest message value.

@@ -30,7 +30,7 @@ class Refused(Exception):  # noqa: N818 - what happened to the call
 class Call:
     """A node of the graph.
 
-    Fields:
+    Attributes:
         layers: the layer that computes each node before it; nodes that were refused are missing.
         taken: how often each name of a layer was asked for.
     """

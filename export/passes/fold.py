@@ -98,7 +98,7 @@ class _Current:
 class _Folded:
     """The canonical form so far.
 
-    Fields:
+    Attributes:
         names: that nodes have or will have.
         currents: what each layer computes.
         populations: names of what sends messages.

@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 class ChipEdge(msgspec.Struct, frozen=True, eq=False):
     """How messages of one source reach the neurons of a layer.
 
-    Fields:
+    Attributes:
         name: the synapse, or the source itself for messages taken in without weights.
         source, source_shape: the sending layer, or "input".
         weighted: whether weights are stored; a pool or a direct port stores ones.
@@ -68,7 +68,7 @@ class ChipEdge(msgspec.Struct, frozen=True, eq=False):
 class ChipLayer(msgspec.Struct, frozen=True, eq=False):
     """Neurons that take in the same edges.
 
-    Fields:
+    Attributes:
         name: of the population, or "readout".
         shape: (C, H, W).
         edges: everything it listens to.

@@ -25,7 +25,7 @@ from .placement import Traffic, coordinates, mesh_of, place
 class Slice(msgspec.Struct, frozen=True):
     """A block of one layer on one core: channels, rows and columns as [first, last).
 
-    Fields:
+    Attributes:
         input_axons, output_axons: different source neurons that it listens to; pairs of (neuron, core it sends to).
         fan_in, fan_out: most synapses that end in, and that start at, one neuron of the layer.
         messages_out: deliveries per sample, a message counted once for each core it goes to.
@@ -49,7 +49,7 @@ class Slice(msgspec.Struct, frozen=True):
 class CoreUse(msgspec.Struct, frozen=True):
     """One core: its place, what its slices take of it, and its traffic.
 
-    Fields:
+    Attributes:
         chip, x, y: chip number and tile of the mesh.
         bytes: by purpose.
         memory_use: bytes / limit of its fullest memory, 0 without a limit.
@@ -73,7 +73,7 @@ class CoreUse(msgspec.Struct, frozen=True):
 class Travel(msgspec.Struct, frozen=True):
     """Messages of one layer (or of the input) per sample.
 
-    Fields:
+    Attributes:
         messages: sent; each is one spike, or one message of a dense current.
         deliveries: messages times destination cores.
         hops_x, hops_y, chip_crossings: mesh links, and borders of chips, summed over deliveries.
@@ -91,7 +91,7 @@ class Travel(msgspec.Struct, frozen=True):
 class Mapping(msgspec.Struct, frozen=True):
     """A program on a chip; plain data, ready for JSON.
 
-    Fields:
+    Attributes:
         cores: that hold a slice.
         chips: that they lie on.
         ratio: cores / lower_bound.cores, 1 is optimal.

@@ -30,7 +30,7 @@ RESOURCES = ("neurons", "input_axons", "output_axons", *PURPOSES)
 class Cut(msgspec.Struct, frozen=True, eq=False):
     """A layer in slices.
 
-    Fields:
+    Attributes:
         bounds: of its blocks.
         needs: by resource, what every slice takes; memory in bits.
     """

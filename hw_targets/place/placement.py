@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 class Mesh(msgspec.Struct, frozen=True, eq=False):
     """Places of cores, chips side by side in x.
 
-    Fields:
+    Attributes:
         x, y: of each place of one chip, in an order in which neighbours are close (a snake through the tiles).
         width: tiles of one chip in x.
         assumed: the target does not say how its cores are arranged, so they are taken as a square.

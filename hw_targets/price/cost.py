@@ -30,7 +30,7 @@ STATUS_ORDER: tuple[Status, ...] = ("published", "derived", "estimate")
 class EnergyRow(msgspec.Struct, frozen=True):
     """One kind of event at one node: count x constant = energy.
 
-    Fields:
+    Attributes:
         node: synapse, population, "input", "readout" or "chip".
         constant: the target's constant, such as "synaptic_op_energy".
         count: events per sample, mean over the samples; for static_power ns of all chips.
@@ -56,7 +56,7 @@ class Spread(msgspec.Struct, frozen=True):
 class Energy(msgspec.Struct, frozen=True):
     """pJ per sample.
 
-    Fields:
+    Attributes:
         rows: every event that the target knows the cost of.
         total: sum of the rows, None when the target knows no cost at all.
         by_node, by_constant: the same, summed.

@@ -40,7 +40,7 @@ def ann(program: Program, reference: Target) -> Ann:
 class SynapticOperations(msgspec.Struct, frozen=True):
     """NeuroBench's three counts, per sample.
 
-    Fields:
+    Attributes:
         Effective_MACs: of messages of more than one bit. Dense messages count every non-zero weight, zero messages
             included (an upper bound).
         Effective_ACs: of binary messages.
@@ -55,7 +55,7 @@ class SynapticOperations(msgspec.Struct, frozen=True):
 class NeuroBench(msgspec.Struct, frozen=True):
     """Metrics under the names of the NeuroBench community.
 
-    Fields:
+    Attributes:
         footprint: bytes of weights at their stored width and of the parameter tables.
         connection_sparsity: share of zero weights.
         activation_sparsity: share of zero messages of the neurons; populations that only pass a current on are none.

@@ -22,7 +22,7 @@ _EVENT_TIMES = ("synaptic_op_time", "mac_time", "port_time", "neuron_active_time
 class Timing(msgspec.Struct, frozen=True, eq=False):
     """ns. Layers work as a pipeline: each takes the messages of the step before.
 
-    Fields:
+    Attributes:
         step: the slowest core, the longest way of a message and the barrier; never less than the target's step.
         sample: from the first input to the last logit, (T + depth - 1) steps.
         period: between two samples in a stream, T steps.

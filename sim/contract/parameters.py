@@ -27,7 +27,7 @@ LARGEST_SHIFT = 47
 class Parameter(msgspec.Struct, frozen=True):
     """An array of shape (T or 1, C or 1): signed integers, per time-step and channel or not.
 
-    Fields:
+    Attributes:
         bits: width in the file and in an executor, 16 or 32.
         state_wide: a chip holds it in a register of the state's width, not in `bits`.
         within_state: its values must lie in the state range.

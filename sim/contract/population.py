@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 class Population(Contract, tag="population"):
     """Neurons of one kind.
 
-    Fields:
+    Attributes:
         shape: (C, H, W) or (F,).
         ports: summed; each source has the population's shape.
         bias: added to the sum of the ports.

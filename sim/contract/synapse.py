@@ -10,7 +10,7 @@ from .struct import Array, Contract, Shape, check_name
 class Synapse(Contract, tag="synapse"):
     """Turns the message of `source` into an exact integer accumulator.
 
-    Fields:
+    Attributes:
         name: unique among the nodes.
         source: a population, or "input".
         op: the connection pattern with its geometry and weights.

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 class Layout(NamedTuple):
     """Where the messages of a Program are.
 
-    Fields:
+    Attributes:
         shapes: (C, H, W) by name of a node, features as (F, 1, 1).
         buffers: rows of records.BUFFER by name of a source: the input, then the populations in order.
         numbers: of a source's row.

@@ -60,7 +60,7 @@ class Scratch(NamedTuple):
 class Outcome(NamedTuple):
     """What a block of n samples leaves besides its messages, flat.
 
-    Fields:
+    Attributes:
         logits: (n, classes).
         spikes: (1 + populations, n, T).
         saturations: (2 + populations, T, 2); the last row is the read-out's.

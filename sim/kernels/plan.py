@@ -24,7 +24,7 @@ from .widths import Narrow, narrow_readout, narrow_widths
 class Tables(NamedTuple):
     """A Program for the kernels; indices and offsets count elements.
 
-    Fields:
+    Attributes:
         buffers: BUFFER rows, the input first, then the populations in order.
         populations: POPULATION rows: the input, the populations, the read-out.
         ports, consumers: what the populations read, and which synapses are counted on what they send.
@@ -45,7 +45,7 @@ class Tables(NamedTuple):
 class Plan(NamedTuple):
     """The tables and the memory that one sample takes.
 
-    Fields:
+    Attributes:
         state_range: of the program.
         arena_sizes: elements per sample of the three arenas.
         patch_size: elements of the largest convolution's patch.

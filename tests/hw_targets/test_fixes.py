@@ -118,12 +118,12 @@ def test_fewer_message_bits(toy, toy_chip):
     chip = toy_chip(("message_bits = { value = 16", "message_bits = { value = 3"))
     findings = check(toy, chip)
     assert [f.where for f in findings] == [INPUT, "fire"]
-    mended = toy
+    fixed = toy
     for finding in findings:
         wide, bits = proposed(finding.fix, r"messages (\d) -> (\d) bits")
         assert (wide, bits) == (4, 3)
-        mended = with_message_bits(mended, finding.where, bits)
-    assert check(mended, chip) == []
+        fixed = with_message_bits(fixed, finding.where, bits)
+    assert check(fixed, chip) == []
 
 
 def test_narrower_messages_for_a_narrow_accumulator(toy, toy_chip):
@@ -147,9 +147,9 @@ def test_narrower_weights_for_too_few_cores():
     (finding,) = check(big, loihi2)
     assert (finding.resource, finding.needed, finding.available) == ("cores", 136, 128)
     bits, cores = proposed(finding.fix, r"or (\d)-bit weights: (\d+) cores")
-    mended = with_weight_bits(big, bits)
-    assert check(mended, loihi2) == []
-    assert map_program(mended, loihi2).cores == cores
+    fixed = with_weight_bits(big, bits)
+    assert check(fixed, loihi2) == []
+    assert map_program(fixed, loihi2).cores == cores
     # The next wider width would not do.
     assert bits == 1
     assert check(with_weight_bits(big, 2), loihi2) != []
@@ -196,9 +196,9 @@ def test_serialised_spikes(toy, toy_chip):
     )
     (finding,) = check(toy, chip)
     (neurons,) = proposed(finding.fix, r"serialise its spikes \(exact, --serialize-spikes\): (\d+) more binary neurons")
-    mended = serialize(toy)
-    assert check(mended, chip) == []
-    assert sum(s.neurons for s in map_program(mended, chip).slices) == 64 + 3 + neurons
+    fixed = serialize(toy)
+    assert check(fixed, chip) == []
+    assert sum(s.neurons for s in map_program(fixed, chip).slices) == 64 + 3 + neurons
 
 
 def test_groups_for_too_large_a_fan_in():

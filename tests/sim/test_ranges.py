@@ -13,7 +13,7 @@ from programs import random_messages, random_program
 
 
 def assert_inside(program: Program, messages: np.ndarray) -> int:
-    """Run `messages` and check every register against the proof; gives how many bounds were reached."""
+    """Run `messages` and check every register against the proof; returns how many bounds were reached."""
     proof, taps, reached = ranges.prove(program), reference.run(program, messages), 0
     for population in program.populations:
         proven, seen = proof.populations[population.name], taps.messages[population.name]

@@ -12,7 +12,7 @@ from hmdf.train.insight import GradientComparison, NeuronInsight
 class Inspection(msgspec.Struct, frozen=True):
     """What a model has learned and how it behaves on samples of the test split.
 
-    Fields:
+    Attributes:
         model, network, data, samples: the file, its network, what it was inspected on.
         mini_batches: samples in each mini-batch of the comparison of gradients.
         neurons: the layers of neurons, in the order in which the network calls them.

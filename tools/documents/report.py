@@ -38,7 +38,7 @@ class ProgramFacts(msgspec.Struct, frozen=True):
 class Held(msgspec.Struct, frozen=True):
     """A part of the network that is no node of the program: what it costs, and where it lies.
 
-    Fields:
+    Attributes:
         energy_pj: None where the target's mapping or costs are not known.
         cores: that hold a part of it.
         core_bytes: on all of them, by purpose; None for what is not held by cores.

@@ -13,7 +13,7 @@ from ..text import number, plural, significant
 class Criterion(msgspec.Struct, frozen=True):
     """One kind of cost: smaller is better.
 
-    Fields:
+    Attributes:
         of: the value of a point, None where it is not known.
         unit, divisor: how it is shown.
     """

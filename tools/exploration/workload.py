@@ -43,7 +43,7 @@ class Calibrated:
 class Workload:
     """Everything that measuring a setting needs; sent once to each worker.
 
-    Fields:
+    Attributes:
         networks: by treatment of pools.
         inputs: raw samples, (N, *shape) or (N, T, *shape); labels: (N,).
         targets: by name.

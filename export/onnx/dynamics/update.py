@@ -11,7 +11,7 @@ from hmdf.sim.contract.parameters import ShiftRange, kinds_of
 class Update(msgspec.Struct, frozen=True):
     """How one step of a dynamics is computed.
 
-    Fields:
+    Attributes:
         dynamics: the kind; its fields and states are the function's arguments.
         equation: shown as the function's documentation in viewers.
         body: from `current`, the arrays, the shifts and the states to `message`, and `v_next` of each state `v`.

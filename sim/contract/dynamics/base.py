@@ -16,7 +16,7 @@ from ..struct import Contract
 class Facts(msgspec.Struct, frozen=True):
     """What is true of a kind of neuron.
 
-    Fields:
+    Attributes:
         states: what a neuron keeps from step to step, in the order in which a step replaces them.
         leaks: fields by which a state multiplies itself from step to step.
         couplings: fields by which one state drives another.

@@ -68,7 +68,7 @@ class BaseOp(Contract):
 class WeightedOp(BaseOp):
     """An op with weights.
 
-    Fields:
+    Attributes:
         weight: int8 in a Program; real in the compiler until it is quantized. Its shape: see the op.
         weight_bits: 1 = {-1, +1}, 2 = ternary {-1, 0, +1}, 4 or 8 two's complement; 0 = real, not yet quantized.
     """

@@ -17,7 +17,7 @@ from .markup import Child, Markup, el, join
 class Bar(msgspec.Struct, frozen=True):
     """One row of a chart.
 
-    Fields:
+    Attributes:
         parts: (series, value) one after the other; series number the colours from 1.
         value: text at the end.
         whisker: low and high, drawn as a line over the bar.
