@@ -10,7 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hmdf.sim.contract import Conv2d, HybridFiring, Linear, ParallelFiring, Population, Relay, SumPool, Synapse
+from hmdf.sim.contract import (
+    Conv2d,
+    HybridFiring,
+    Linear,
+    ParallelFiring,
+    Population,
+    Relay,
+    SumPool,
+    Synapse,
+    WeightedOp,
+)
 from hmdf.sim.program import Program
 
 
@@ -31,9 +41,9 @@ def torch_network(program: Program, threads: int) -> Callable[[np.ndarray], np.n
     }
     weights = {}
     for synapse in program.synapses:
-        if synapse.weight is not None:
-            scale = np.asarray(folded.get(synapse.name, 1.0)).reshape(-1, *(1,) * (synapse.weight.ndim - 1))
-            weight = torch.from_numpy((synapse.weight * scale).astype(np.float32))
+        if isinstance(synapse.op, WeightedOp):
+            scale = np.asarray(folded.get(synapse.name, 1.0)).reshape(-1, *(1,) * (synapse.op.weight.ndim - 1))
+            weight = torch.from_numpy((synapse.op.weight * scale).astype(np.float32))
             weights[synapse.name] = weight.to(memory_format=torch.channels_last) if weight.ndim == 4 else weight
 
     def synapse_output(synapse: Synapse, x: torch.Tensor) -> torch.Tensor:
@@ -126,7 +136,7 @@ def quantised_convolutions(program: Program, threads: int) -> Callable[[np.ndarr
         constants.append(numpy_helper.from_array(np.asarray(value), name))
     for synapse in convolutions:
         assert isinstance(synapse.op, Conv2d)
-        constants.append(numpy_helper.from_array(np.asarray(synapse.weight), synapse.name))
+        constants.append(numpy_helper.from_array(np.asarray(synapse.op.weight), synapse.name))
         pads = [*synapse.op.padding, *synapse.op.padding]
         inputs = [x, "scale", "zero", synapse.name, "scale", "none", "wide", "zero"]
         nodes.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ProgramError
 from .ops import Op, WeightedOp
-from .struct import Array, Contract, Shape, check_name
+from .struct import Contract, Shape, check_name
 
 
 class Synapse(Contract, tag="synapse"):
@@ -27,14 +27,6 @@ class Synapse(Contract, tag="synapse"):
                 self.op.check()
             except ProgramError as error:
                 raise ProgramError(f"synapse '{self.name}': {error}") from None
-
-    @property
-    def weight(self) -> Array | None:
-        return self.op.weight if isinstance(self.op, WeightedOp) else None
-
-    @property
-    def weight_bits(self) -> int:
-        return self.op.weight_bits if isinstance(self.op, WeightedOp) else 0
 
     def output_shape(self, source: Shape) -> Shape:
         """Shape of the accumulator for a source of shape (C, H, W) or (F,).

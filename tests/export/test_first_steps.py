@@ -33,7 +33,7 @@ def assert_partial_sums(program, whole: Taps, logits: list[np.ndarray]) -> None:
     sent = whole.messages.get(synapse.source)
     if sent is None:
         return  # it reads the input itself
-    weight = synapse.weight.astype(np.int64)
+    weight = synapse.op.weight.astype(np.int64)
     flat = sent.reshape(len(sent), program.time_steps, -1).astype(np.int64)
     sums = np.cumsum(flat @ weight.T + program.readout.bias, axis=1)
     for k, got in enumerate(logits):

@@ -147,7 +147,7 @@ def test_message_bits_are_lowered_to_the_most_that_is_safe_and_it_is_said():
     assert f"{feeding.bits} bits instead of 16" in note.problem
     assert "'head'" in note.problem
     # One bit more could overflow: the worst case of the head's weights with the wider message.
-    reach = int(np.abs(program.by_name["head"].weight.astype(int)).sum(axis=1).max())
+    reach = int(np.abs(program.by_name["head"].op.weight.astype(int)).sum(axis=1).max())
     assert reach * 2 ** (feeding.bits - 1) < 2**23
     assert reach * 2**feeding.bits >= 2**23
     assert compilation.ranges.synapses["head"].bits <= 24
@@ -323,7 +323,7 @@ def test_a_classifier_with_a_scale_per_class_becomes_8_bit_and_it_is_said(scale_
     head = BinaryLinear(144, 3, scale_per=scale_per)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), HybridFiringNeuron(4, 2), nn.Flatten(), head)
     compilation = compiled(module.eval(), np.random.default_rng(1).normal(size=(8, 1, 8, 8)))
-    assert compilation.program.by_name["layer3"].weight_bits == bits
+    assert compilation.program.by_name["layer3"].op.weight_bits == bits
     notes = [note.problem for note in compilation.notes if note.where == "layer3"]
     said = "its 1-bit weights become 8-bit: their scale is one per class, and the read-out has one for all"
     assert notes == ([said] if bits == 8 else [])

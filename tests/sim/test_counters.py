@@ -49,16 +49,17 @@ def events(synapse: Synapse, shape: tuple[int, ...], messages: np.ndarray) -> in
     total = 0
     if isinstance(synapse.op, Linear):
         flat = messages.reshape(-1)
-        return sum(1 for o in range(len(synapse.weight)) for i in range(flat.size) if flat[i] and synapse.weight[o, i])
+        weight = synapse.op.weight
+        return sum(1 for o in range(len(weight)) for i in range(flat.size) if flat[i] and weight[o, i])
     op = synapse.op
     _, height, width = synapse.output_shape(shape)
     pool = isinstance(op, SumPool | MaxPool)
-    kernel = op.kernel if pool else synapse.weight.shape[2:]
+    kernel = op.kernel if pool else synapse.op.weight.shape[2:]
     dilation = (1, 1) if pool else op.dilation
-    outputs = shape[0] if pool else synapse.weight.shape[0]
+    outputs = shape[0] if pool else synapse.op.weight.shape[0]
     for o in range(outputs):
         inputs = [(o, None)] if pool else [
-            (i + o // (outputs // op.groups) * synapse.weight.shape[1], i) for i in range(synapse.weight.shape[1])
+            (i + o // (outputs // op.groups) * synapse.op.weight.shape[1], i) for i in range(synapse.op.weight.shape[1])
         ]  # fmt: skip
         for y, x, u, v, (channel, i) in (
             (y, x, u, v, pair)
@@ -71,7 +72,7 @@ def events(synapse: Synapse, shape: tuple[int, ...], messages: np.ndarray) -> in
             row = y * op.stride[0] + u * dilation[0] - op.padding[0]
             column = x * op.stride[1] + v * dilation[1] - op.padding[1]
             inside = 0 <= row < shape[1] and 0 <= column < shape[2]
-            weight = 1 if pool else synapse.weight[o, i, u, v]
+            weight = 1 if pool else synapse.op.weight[o, i, u, v]
             total += bool(inside and weight and messages[channel, row, column])
     return total
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from hmdf.sim import simulator as simulator_module
+from hmdf.sim.contract import WeightedOp
 from hmdf.sim.errors import HmdfError
 from hmdf.sim.executor import Taps
 from hmdf.sim.kernels.plan import build_plan
@@ -95,7 +96,7 @@ def test_a_planted_bit_in_a_kernels_weights_is_found(monkeypatch):
     assert compare(program, messages, [Simulator(1)])[0].bit_exact
     monkeypatch.setattr(simulator_module, "build_plan", planted)
     found = compare(program, messages, [Simulator(1)])[0].first_mismatch
-    weighted = {s.name for s in program.synapses if s.weight is not None}
+    weighted = {s.name for s in program.synapses if isinstance(s.op, WeightedOp)}
     reader = next(p.name for p in program.populations if any(port.source in weighted for port in p.ports))
     assert found.population == reader
     assert found.expected != found.got

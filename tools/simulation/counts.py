@@ -88,7 +88,7 @@ def _layer(program: Program, counters: Counters, proof: Ranges, node: Synapse | 
             name=node.name,
             shape=shape,
             kind=str(node.op.__struct_config__.tag),
-            bits=node.weight_bits,
+            bits=node.op.weight_bits if isinstance(node.op, WeightedOp) else 0,
             sops_per_sample=float(counts.sops_per_sample.mean()),
             macs_per_sample=counts.macs,
             conventional_sops_per_sample=counts.conventional_sops,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from math import prod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
+import msgspec
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -97,6 +98,9 @@ class WeightedOp(BaseOp):
             where = tuple(int(i) for i in np.argwhere(outside)[0])
             raise ProgramError(f"weight {weight[where]} at {where} is not a {bits}-bit weight")
         self._freeze("weight", weight)
+
+    def counting(self) -> Self:
+        return msgspec.structs.replace(self, weight=(self.weight != 0).astype(np.int8), weight_bits=2)
 
 
 class Window(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import prod
 from typing import ClassVar
 
-import msgspec
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -56,6 +55,3 @@ class ChannelConv(WeightedOp, tag="channel_conv"):
     def channels_read(self, source: Shape, outputs: int) -> tuple[Integers, Integers]:
         channels = np.arange(outputs)
         return np.maximum(channels - self.padding, 0), np.minimum(channels + self.padding + 1, source[0])
-
-    def counting(self) -> ChannelConv:
-        return msgspec.structs.replace(self, weight=(self.weight != 0).astype(np.int8), weight_bits=2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import prod
 from typing import ClassVar
 
-import msgspec
 import numpy as np
 
 from ...arithmetic import Integers
@@ -70,6 +69,3 @@ class Conv2d(WeightedOp, tag="conv2d"):
         reads = source[0] // self.groups
         first = np.arange(outputs) // (outputs // self.groups) * reads
         return first, first + reads
-
-    def counting(self) -> Conv2d:
-        return msgspec.structs.replace(self, weight=(self.weight != 0).astype(np.int8), weight_bits=2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import prod
 from typing import ClassVar
 
-import msgspec
 import numpy as np
 
 from ...arithmetic import Integers
@@ -40,6 +39,3 @@ class Linear(WeightedOp, tag="linear"):
 
     def channels_read(self, source: Shape, outputs: int) -> tuple[Integers, Integers]:
         return np.zeros(outputs, np.int64), np.full(outputs, source[0], np.int64)
-
-    def counting(self) -> Linear:
-        return msgspec.structs.replace(self, weight=(self.weight != 0).astype(np.int8), weight_bits=2)
