@@ -12,6 +12,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import torch
+from hypothesis import settings
+
+# The same examples in every run: what fails here fails everywhere.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 # Triton reads it when it is imported, which Lightning does: its kernels are interpreted where there is no GPU.
 if not torch.cuda.is_available():

@@ -138,7 +138,8 @@ def test_batch_norm(shape, mean, seed):
         (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
         outcomes.append([y.detach(), *gradients(norm, x), norm.running_mean, norm.running_var])
         assert norm.num_batches_tracked == 1
-    assert_alike(*outcomes, tolerance=1e-3)
+    # sums of 32-bit floats around a mean lose as many digits as the mean is larger than the deviations
+    assert_alike(*outcomes, tolerance=1e-3 * max(1, abs(mean) / 20))
 
 
 @pytest.mark.parametrize("change", [{}, {"neuron": "mpbn"}, {"name": "vgg13"}])
