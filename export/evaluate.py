@@ -16,7 +16,7 @@ from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, Op, SumPool, W
 from .graph import Array, Fired, FoldedGraph, FoldedPopulation, FoldedSynapse
 
 Observer = Callable[[str, int, np.ndarray], np.ndarray | None]
-"""Called with (population, time-step, its messages (N, *shape)); what it gives back is sent instead of them."""
+"""Called with (population, time-step, its messages (N, *shape)); what it returns is sent instead of them."""
 
 
 @dataclass(frozen=True)
