@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf, isfinite
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -152,8 +154,10 @@ def compile(
     return Compilation(program, folded, (*notes, *check(program, chip, chips)))
 
 
-compile_network = compile
-"""The name until 0.1; `compile` gave the program alone."""
+def compile_network(*arguments: Any, **options: Any) -> Compilation:
+    """`compile` under its former name; goes with version 0.3."""
+    warnings.warn("hmdf.compile_network is now hmdf.compile", DeprecationWarning, stacklevel=2)
+    return compile(*arguments, **options)
 
 
 def _with_widest_accumulators(target: Target) -> Target:

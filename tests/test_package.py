@@ -5,7 +5,7 @@ import subprocess
 import sys
 import venv
 import zipfile
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import hmdf
+from hmdf.sim.contract import Population
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hmdf"
@@ -84,6 +85,14 @@ def test_it_runs_a_program_without_torch(environment, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "bit exact: yes" in done.stdout
+
+
+def test_former_names_work_and_name_their_successor(monkeypatch):
+    monkeypatch.delitem(sys.modules, "hmdf.sim.nodes", raising=False)
+    with pytest.warns(DeprecationWarning, match=r"now hmdf\.sim\.contract"):
+        assert import_module("hmdf.sim.nodes").Population is Population
+    with pytest.warns(DeprecationWarning, match=r"now hmdf\.compile"), pytest.raises(TypeError, match="example_input"):
+        hmdf.compile_network(None)
 
 
 def test_type_checkers_see_the_names_that_python_loads():
