@@ -4,14 +4,20 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import Child
 from torch import nn
 
 from hmdf.train import checkpoint
+from hmdf.train.config import TrainingConfig
+from hmdf.train.data import load
 from hmdf.train.distributed import JointBatchNorm2d, join_batch_norms
+from hmdf.train.networks import NetworkSpec, build
+from hmdf.train.trainer import train
 
 MODES = {
     "random": {"backprop": "random"},
@@ -20,23 +26,15 @@ MODES = {
     # parts of two samples less one: the last mini-batch is divided unequally
     "uneven": {"backprop": "random", "batch_size": 17},
 }
-WORKER = """
-import sys
-from pathlib import Path
-import torch
-from hmdf.train.config import TrainingConfig
-from hmdf.train.data import load
-from hmdf.train.networks import NetworkSpec
-from hmdf.train.trainer import train
 
-torch.set_num_threads(1)
-devices, out = int(sys.argv[1]), Path(sys.argv[2])
-data = load(out / "set.npz", "train"), load(out / "set.npz", "test")
-spec = NetworkSpec("small", (1, 8, 8), 3, width=4, time_steps=3, neuron="mpbn", spike_bits=None)
-for name, options in eval(sys.argv[3]).items():
-    options = {"batch_size": 24, "epochs": 1, "learning_rate": 0.05, "devices": devices, **options}
-    train(spec, TrainingConfig(**options), *data, out=out / f"{name}-{devices}")
-"""
+
+def train_all(devices: int, out: Path) -> None:
+    torch.set_num_threads(1)
+    data = load(out / "set.npz", "train"), load(out / "set.npz", "test")
+    spec = NetworkSpec("small", (1, 8, 8), 3, width=4, time_steps=3, neuron="mpbn", spike_bits=None)
+    for name, options in MODES.items():
+        options = {"batch_size": 24, "epochs": 1, "learning_rate": 0.05, "devices": devices, **options}
+        train(spec, TrainingConfig(**options), *data, out=out / f"{name}-{devices}")
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +47,16 @@ def runs(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    processes = []
+    children = []
     for devices, rank in ((1, 0), (2, 0), (2, 1)):
         launched = {
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(devices), "RANK": str(rank),
             "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test",
         }  # fmt: skip
-        environment = {**os.environ, **(launched if devices > 1 else {})}
-        command = [sys.executable, "-c", WORKER, str(devices), str(folder), repr(MODES)]
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for process in processes:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+        children.append(Child(train_all, devices, folder, **(launched if devices > 1 else {})))
+    for child in children:
+        said = list(child.lines())
+        assert child.process.exitcode == 0, "\n".join(said)
     return folder
 
 
@@ -69,8 +65,6 @@ def test_two_processes_equal_one_with_the_joint_batch(runs, mode):
     one, two = (checkpoint.load(runs / f"{mode}-{devices}" / "model.pt") for devices in (1, 2))
     start = checkpoint.load(runs / f"{mode}-1" / "model.pt").network
     torch.manual_seed(0)
-    from hmdf.train.networks import build
-
     fresh = build(start).state_dict()
     for name, tensor in one.state.items():
         assert torch.allclose(tensor.double(), two.state[name].double(), atol=2e-4, rtol=2e-4), name

@@ -3,12 +3,12 @@
 import csv
 import dataclasses
 import shutil
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
+from processes import Child
 
 from hmdf.train import checkpoint, trainer
 from hmdf.train.config import TrainingConfig
@@ -18,54 +18,42 @@ from hmdf.train.networks import NetworkSpec
 from hmdf.train.progress import Progress
 from hmdf.train.trainer import train
 
-# Trains on digits, saving after every mini-batch, and prints a line for each.
-CHILD = """
-import sys
-from pathlib import Path
-import torch
-from hmdf.train.config import TrainingConfig
-from hmdf.train.data import load
-from hmdf.train.networks import NetworkSpec
-from hmdf.train.progress import Progress
-from hmdf.train.trainer import train
+SPEC = NetworkSpec("small", (1, 8, 8), 10, width=4)
+TRAIN, TEST = load("digits", "train"), load("digits", "test")
+CONFIG = TrainingConfig(epochs=1, batch_size=512)
+
 
 class Tell(Progress):
     def batch(self, epoch, samples, total, loss, accuracy):
         print(epoch, samples, flush=True)
 
-torch.set_num_threads(1)
-spec = NetworkSpec("small", (1, 8, 8), 10, width=4)
-config = TrainingConfig(epochs=3, batch_size=128, crop=1, mixup=0.5, seed=3, accumulate=2)
-train(spec, config, load("digits", "train"), load("digits", "test"), Path(sys.argv[1]), Tell(), True, 0.0)
-"""
+
+def train_slowly(out: Path) -> None:
+    """Trains on digits, saving after every mini-batch, and prints a line for each."""
+    torch.set_num_threads(1)
+    config = TrainingConfig(epochs=3, batch_size=256, crop=1, mixup=0.5, seed=3, accumulate=2)
+    train(SPEC, config, TRAIN, TEST, out, Tell(), True, 0.0)
 
 
-def start(out) -> subprocess.Popen:
-    command = [sys.executable, "-c", CHILD, str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def lines_of(process: subprocess.Popen, kill_after: int | None = None) -> list[str]:
+def lines_of(child: Child, kill_after: int | None = None) -> list[str]:
     """What the run prints; after ``kill_after`` lines it is killed, without a chance to put anything in order."""
-    assert process.stdout is not None
     lines = []
-    for line in process.stdout:
-        lines.append(line.strip())
+    for line in child.lines():
+        lines.append(line)
         if len(lines) == kill_after:
-            process.kill()
-    errors = process.stderr.read() if process.stderr else ""
-    assert process.wait(timeout=60) == (0 if kill_after is None else -9), errors
+            child.process.kill()
+    assert child.process.exitcode == (0 if kill_after is None else -9), lines[-20:]
     return lines
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
-    whole = start(tmp_path / "whole")
-    broken = [lines_of(start(tmp_path / "broken"), kills) for kills in (5, 9)]
-    broken.append(lines_of(start(tmp_path / "broken")))
+    whole = Child(train_slowly, tmp_path / "whole")
+    broken = [lines_of(Child(train_slowly, tmp_path / "broken"), kills) for kills in (3, 5)]
+    broken.append(lines_of(Child(train_slowly, tmp_path / "broken")))
     uninterrupted = lines_of(whole)
-    assert len(uninterrupted) == 3 * 12
-    assert len(broken[2]) < 3 * 12 - 5, "the run began anew instead of going on"
-    assert [part[0] == "1 128" for part in broken] == [True, False, False]
+    assert len(uninterrupted) == 3 * 6
+    assert len(broken[2]) < 3 * 6 - 3, "the run began anew instead of going on"
+    assert [part[0] == "1 256" for part in broken] == [True, False, False]
     for name in ("model.pt", "resume.pt"):
         one, other = (checkpoint.load(tmp_path / folder / name) for folder in ("whole", "broken"))
         assert all(torch.equal(tensor, other.state[key]) for key, tensor in one.state.items())
@@ -75,11 +63,6 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
     without_seconds = [[row.rpartition(",")[0] for row in table] for table in rows]
     assert without_seconds[0] == without_seconds[1]
     assert {path.name for path in (tmp_path / "broken").iterdir()} == {"model.pt", "resume.pt", "metrics.csv"}
-
-
-SPEC = NetworkSpec("small", (1, 8, 8), 10, width=4)
-TRAIN, TEST = load("digits", "train"), load("digits", "test")
-CONFIG = TrainingConfig(epochs=1, batch_size=512)
 
 
 def test_other_options_cannot_go_on(tmp_path):
