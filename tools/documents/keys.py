@@ -71,7 +71,7 @@ def _meaning(hint: Any, listed: str) -> tuple[str, str]:
 def _listed(kind: type[msgspec.Struct]) -> dict[str, str]:
     """What the docstring of a struct says of its fields."""
     found: dict[str, str] = {}
-    listed = (kind.__doc__ or "").partition("Fields:\n")[2]
+    listed = (kind.__doc__ or "").partition("Attributes:\n")[2]
     for names, text in re.findall(r"^ {8}([\w., ]+): (.*(?:\n {12,}.*)*)", listed, re.MULTILINE):
         meaning = re.sub(r"\bNone\b", "null", " ".join(text.split()))
         found |= dict.fromkeys(names.split(", "), meaning.rstrip(".").rstrip())
