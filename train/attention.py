@@ -7,7 +7,7 @@ from .errors import ModelError
 
 
 class SECA(nn.Module):
-    """Scale a current by an attention over its channels::
+    """Scale a current by an attention over its channels:
 
         g = sigmoid(conv1d(global_average_pool(P)))        shape (N, C, 1, 1)
         I' = g * I

@@ -191,7 +191,7 @@ class CurrentLayer(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation block on a real-valued residual stream (fig. 2f when act2 is parallel)::
+    """Pre-activation block on a real-valued residual stream (fig. 2f when act2 is parallel):
 
     h = layer1(act1(x));  y = layer2(act2(h)) + shortcut
 

@@ -115,7 +115,7 @@ class Optimiser:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan 2024) for matrices, in their own precision::
+    """Muon (Jordan 2024) for matrices, in their own precision:
 
         buffer = momentum buffer + (1 - momentum) gradient
         W = (1 - rate decay) W - rate sqrt(max(1, rows / columns)) orthogonal((1 - momentum) gradient + momentum buffer)

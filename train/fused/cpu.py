@@ -76,7 +76,7 @@ def fire(
     bits: int | None,
     membrane: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
-    """One step of HybridFiring (``membrane``) or ParallelFiring, detached from the step before: (spikes, new v)::
+    """One step of HybridFiring (``membrane``) or ParallelFiring, detached from the step before: (spikes, new v):
 
         m = leak v + current;  spikes = quantised ReLU(m - theta);  v = min(m, theta)
 
@@ -105,7 +105,7 @@ def fire_folded(current: Tensor, theta: Tensor, lsb: float, bits: int | None) ->
 
 
 def fire_binary(current: Tensor, v: Tensor | None, leak: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of LeakyIntegrateAndFire, detached from the step before: (spikes, new v)::
+    """One step of LeakyIntegrateAndFire, detached from the step before: (spikes, new v):
 
         m = leak v + current;  spikes = 1 if m >= theta else 0;  v = m - spikes theta
 

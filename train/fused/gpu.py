@@ -53,7 +53,7 @@ def fire(
     bits: int | None,
     membrane: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
-    """One step of HybridFiring (``membrane``) or ParallelFiring, detached from the step before: (spikes, new v)::
+    """One step of HybridFiring (``membrane``) or ParallelFiring, detached from the step before: (spikes, new v):
 
         m = leak v + current;  spikes = quantised ReLU(m - theta);  v = min(m, theta)
 

@@ -8,7 +8,7 @@ from .base import MembraneNeuron
 
 
 class HybridFiring(MembraneNeuron):
-    """HM-DF neuron (eq. 3, 5)::
+    """HM-DF neuron (eq. 3, 5):
 
         m_t  = lambda_t v_{t-1} + I_t
         m^_t = alpha_t m_t + beta_t BN_t(m_t)        with mpbn, else m^_t = m_t
