@@ -95,7 +95,7 @@ class ConcatLayer(Layer):
 
 @dataclass(frozen=True)
 class FlattenLayer(Layer):
-    """(C, H, W) -> (C*H*W,)."""
+    """(C, H, W) -> (C * H * W,)."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ Integers = NDArray[np.int64]
 
 
 def rshift(x: Integers, n: int) -> Integers:
-    """Divide by 2**n, round half up: floor((x + 2**(n-1)) / 2**n); x itself for n = 0.
+    """Divide by 2^n, round half up: floor((x + 2^(n-1)) / 2^n); x itself for n = 0.
 
-    The sum x + 2**(n-1) is never formed, so no int64 overflows: the rounded quotient is the
+    The sum x + 2^(n-1) is never formed, so no int64 overflows: the rounded quotient is the
     arithmetic shift plus the last bit shifted out.
 
     Args:

@@ -14,7 +14,7 @@ TEST_FOLDERS = ("test", "val")
 
 
 def load_folder(path: Path, split: str) -> Dataset:
-    """A folder of one's own: PATH/train/CLASS/*.png and PATH/test/..., or PATH/CLASS/*.png.
+    """A folder of one's own: `PATH/train/CLASS/*.png` and `PATH/test/...`, or `PATH/CLASS/*.png`.
 
     In the second form every fifth image of each class, in the order of the file names, is the test split. All images
     must have one size. Normalised by the statistics of the training images. Raises DataError naming the file.

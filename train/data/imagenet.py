@@ -21,7 +21,7 @@ CROP = {"train": 256, "test": 224, "all": 224}
 
 
 def load_imagenet(split: str, root: str | Path | None) -> Dataset:
-    """ROOT/imagenet/train/CLASS/*.JPEG and ROOT/imagenet/val/CLASS/*.JPEG; "test" is the validation split.
+    """`ROOT/imagenet/train/CLASS/*.JPEG` and `ROOT/imagenet/val/CLASS/*.JPEG`; "test" is the validation split.
 
     Images come with a shorter side of 256, cut to the central 256 x 256 ("train") or 224 x 224 ("test", "all").
     """

@@ -14,8 +14,11 @@ from .base import BaseDynamics, Facts
 class HybridFiring(BaseDynamics, tag="hybrid_firing"):
     """A leaky membrane that sends what lies above its threshold as a graded spike, and keeps the threshold.
 
-    m = clamp(rshift(leak * v, leak_shift) + I);  v <- min(m, threshold);
-    y = min(rshift(max(m - threshold, 0), spike_shift), 2^bits - 1).
+    At each step:
+
+        m = clamp(rshift(leak * v, leak_shift) + I)
+        y = min(rshift(max(m - threshold, 0), spike_shift), 2^bits - 1)
+        v <- min(m, threshold)
     """
 
     leak: Multiplier16

@@ -10,7 +10,14 @@ from .base import BaseDynamics, Facts
 
 
 class LeakyIntegrateAndFire(BaseDynamics, tag="leaky_integrate_and_fire"):
-    """m = clamp(rshift(leak * v, leak_shift) + I);  y = [m >= threshold];  v <- m - y * threshold (soft reset)."""
+    """A leaky membrane with binary spikes and a soft reset.
+
+    At each step:
+
+        m = clamp(rshift(leak * v, leak_shift) + I)
+        y = [m >= threshold]
+        v <- m - y * threshold
+    """
 
     leak: Multiplier16
     leak_shift: Shift

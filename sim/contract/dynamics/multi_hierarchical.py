@@ -10,10 +10,14 @@ from .base import BaseDynamics, Facts
 
 
 class MultiHierarchical(BaseDynamics, tag="multi_hierarchical"):
-    """Dendrite d and soma v.
+    """Dendrite d and soma v; the first line takes v of the step before, the second the new d.
 
-    d <- clamp(rshift(dendrite_leak*d, s) + rshift(dendrite_feedback*v, s) + I), with v of the step before;
-    m = clamp(rshift(soma_leak*v, s) + rshift(soma_drive*d, s));  y = [m >= threshold];  v <- m - y * threshold.
+    At each step:
+
+        d <- clamp(rshift(dendrite_leak * d, leak_shift) + rshift(dendrite_feedback * v, leak_shift) + I)
+        m = clamp(rshift(soma_leak * v, leak_shift) + rshift(soma_drive * d, leak_shift))
+        y = [m >= threshold]
+        v <- m - y * threshold
     """
 
     dendrite_leak: Multiplier16

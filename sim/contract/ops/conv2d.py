@@ -15,7 +15,7 @@ from .base import WeightedOp, Window, dot, window_fanout
 
 
 class Conv2d(WeightedOp, tag="conv2d"):
-    """acc[o,y,x] = sum_{i,u,v} w[o,i,u,v] * in[g(o)+i, y*stride+u*dilation-padding, ...].
+    """`acc[o,y,x] = sum_{i,u,v} w[o,i,u,v] * in[g(o)+i, y*stride+u*dilation-padding, ...]`.
 
     The weight is (C_out, C_in/groups, kh, kw); padding counts as message 0.
     """
