@@ -109,6 +109,7 @@ TRAINING_OPTIONS = _options(
     _number("--muon-weight-decay", click.FloatRange(0), 0.05),
     _number("--label-smoothing", click.FloatRange(0, 1, max_open=True), 0.0),
     _choice("--backprop", "random every stbp", "random"),
+    _choice("--loss", "step mean", "step", "Cross-entropy of each step, or of the mean over steps (with stbp)."),
     _number("--crop", click.IntRange(0), 0, "Augmentation: move images by up to this many pixels."),
     click.option("--resized-crop/--no-resized-crop", default=False, help="Augmentation: cut out a part of the image."),
     click.option("--flip/--no-flip", default=False, help="Augmentation: mirror left and right."),

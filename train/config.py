@@ -20,6 +20,7 @@ CONFIG_FOLDER = Path(__file__).with_name("configs")
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "backprop": ("random", "every", "stbp"),
+    "loss": ("step", "mean"),
     "optimizer": ("sgd", "muon"),
     "auto_augment": ("none", "cifar10", "imagenet", "svhn"),
     "precision": ("32-true", "bf16-mixed"),
@@ -67,6 +68,8 @@ class TrainingConfig:
         muon_weight_decay: of the weights that Muon updates.
         label_smoothing: of the cross-entropy.
         backprop: "random" (one time-step per mini-batch), "every" (all, online) or "stbp" (full unroll).
+        loss: the cross-entropy of each step's logits, averaged ("step"), or that of the logits' mean over the steps
+            ("mean", which needs every step before the first gradient: with "stbp" alone).
         crop: move each image by up to this many pixels in both directions; black comes in.
         resized_crop: cut 8 to 100 % of the image's area, scaled to the network's input.
         flip: mirror every second sample, left to right.
@@ -99,6 +102,7 @@ class TrainingConfig:
     muon_weight_decay: float = 0.05
     label_smoothing: float = 0.0
     backprop: Literal["random", "every", "stbp"] = "random"
+    loss: Literal["step", "mean"] = "step"
     crop: int = 0
     resized_crop: bool = False
     flip: bool = False
@@ -127,6 +131,8 @@ class TrainingConfig:
             if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value <= highest:
                 kind = "a whole number" if kinds is int else "a number"
                 raise ModelError(f"{option} must be {kind} within {lowest}..{highest} (got {value!r})")
+        if self.loss == "mean" and self.backprop != "stbp":
+            raise ModelError(f"loss 'mean' needs all steps' logits at once: backprop 'stbp' (got {self.backprop!r})")
         for option in ("flip", "resized_crop", "cuda_graphs"):
             if not isinstance(getattr(self, option), bool):
                 raise ModelError(f"{option} must be true or false (got {getattr(self, option)!r})")

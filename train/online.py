@@ -2,7 +2,8 @@
 
 * every: cross-entropy at each step, one backward pass per step, membranes detached: memory does not grow with T.
 * random: one step is drawn per mini-batch and only that step is differentiated ("random BP").
-* stbp: the whole unrolled graph is differentiated at once: memory grows with T; the baseline.
+* stbp: the whole unrolled graph is differentiated at once: memory grows with T; the baseline. Its loss may also be the
+  cross-entropy of the logits' mean over the steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,16 @@ from torch.utils.hooks import RemovableHandle
 from .errors import ModelError, TrainingError
 from .neurons import MembraneNeuron, Neuron, reset, set_online, set_step, temporal_modules
 
-__all__ = ["backward_every", "backward_random", "backward_stbp", "find_divergence", "frame_at", "run", "run_folded"]
+__all__ = [
+    "backward_every",
+    "backward_random",
+    "backward_stbp",
+    "backward_stbp_of_mean",
+    "find_divergence",
+    "frame_at",
+    "run",
+    "run_folded",
+]
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Backward = Callable[[Tensor], None]
@@ -102,9 +112,26 @@ def backward_stbp(
     model: nn.Module, x: Tensor, labels: Tensor, time_steps: int, criterion: Criterion, backward: Backward
 ) -> tuple[Tensor, Tensor]:
     """Accumulate the full gradient through time of the mean loss; returns (loss, logits summed over T), detached."""
+    return _unrolled(model, x, time_steps, lambda logits: _mean(criterion, logits, labels), backward)
+
+
+def backward_stbp_of_mean(
+    model: nn.Module, x: Tensor, labels: Tensor, time_steps: int, criterion: Criterion, backward: Backward
+) -> tuple[Tensor, Tensor]:
+    """The same for the loss of the logits' mean over the steps."""
+    return _unrolled(model, x, time_steps, lambda logits: criterion(logits.mean(0), labels), backward)
+
+
+def _mean(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
+    return torch.stack([criterion(step, labels) for step in logits]).mean()
+
+
+def _unrolled(
+    model: nn.Module, x: Tensor, time_steps: int, loss_of: Callable[[Tensor], Tensor], backward: Backward
+) -> tuple[Tensor, Tensor]:
     set_online(model, False)
     logits = run(model, x, time_steps)
-    loss = torch.stack([criterion(step, labels) for step in logits]).mean()
+    loss = loss_of(logits)
     backward(loss)
     reset(model)
     return loss.detach(), logits.detach().sum(0)

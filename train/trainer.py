@@ -29,7 +29,7 @@ from .errors import DataError, ModelError, TrainingError
 from .gradients import Gradients
 from .graphs import Graphs
 from .networks import NetworkSpec, build
-from .online import backward_every, backward_random, backward_stbp, find_divergence, run
+from .online import backward_every, backward_random, backward_stbp, backward_stbp_of_mean, find_divergence, run
 from .optimiser import Optimiser
 from .progress import EpochMetrics, Progress, write_metrics
 from .synapses import LowBit, quantised_once
@@ -45,8 +45,15 @@ GROWTH = 4.0
 """A real-valued weight whose norm has grown by this factor is worth a warning. Two runs of ResNet-18 that lost accuracy
 had a stem that grew from 17 to 116, and to 57 where others ended at 3 to 6."""
 TEST_BATCH = 256
-BACKWARD = {"random": backward_random, "every": backward_every, "stbp": backward_stbp}
+BACKWARD = {
+    ("random", "step"): backward_random,
+    ("every", "step"): backward_every,
+    ("stbp", "step"): backward_stbp,
+    ("stbp", "mean"): backward_stbp_of_mean,
+}
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
+DEFAULTS = dataclasses.asdict(TrainingConfig())
+"""What an option was before it existed."""
 FREE_TO_CHANGE = ("accelerator", "devices", "nodes", "test_every", "workers", "cuda_graphs")
 # The plan of a run, which may be made longer or shorter, slower, harder: it is the new one from there on.
 PLAN = ("epochs", "small_size", "small_epochs", "learning_rate", "muon_learning_rate", *AUGMENTATION)
@@ -251,7 +258,7 @@ class TrainingRun:
         def criterion(logits: Tensor, labels: Tensor) -> Tensor:
             return functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
 
-        through_time: Callable[..., tuple[Tensor, Tensor]] = BACKWARD[self.config.backprop]
+        through_time: Callable[..., tuple[Tensor, Tensor]] = BACKWARD[self.config.backprop, self.config.loss]
         return through_time(self.network, x, labels, when, criterion, lambda loss: (loss * share).backward())
 
     def _end_epoch(self) -> None:
@@ -384,7 +391,9 @@ class TrainingRun:
         pairs += [("training samples", len(self.train_data), (then.resume or {}).get("samples"))]
         pairs += [(key, value, then.network.to_dict()[key]) for key, value in now.network.to_dict().items()]
         fixed = now.training.keys() - {*FREE_TO_CHANGE, *PLAN}
-        pairs += [(key, now.training[key], then.training.get(key)) for key in now.training if key in fixed]
+        pairs += [
+            (key, now.training[key], then.training.get(key, DEFAULTS[key])) for key in now.training if key in fixed
+        ]
         for key, wanted, written in pairs:
             if wanted != written:
                 change = f"written with {key} = {written!r}, now it is {wanted!r}"

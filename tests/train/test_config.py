@@ -92,6 +92,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("[training]\nepochs = 2.5", r"epochs must be a whole number within 1\.\.inf \(got 2\.5\)"),
         ("[training]\nflip = 1", "flip must be true or false"),
         ('[training]\nbackprop = "all"', "backprop must be one of random, every, stbp"),
+        ('[training]\nloss = "mean"', "loss 'mean' needs all steps' logits at once"),
         ("[training]\nmixup = 2", r"mixup must be a number within 0\.0\.\.1\.0"),
         ("data = 3", "data must be the name of a data set"),
         ("network = 3", r"network must be a table"),

@@ -6,7 +6,15 @@ from torch.nn import functional
 from hmdf.train.errors import ModelError
 from hmdf.train.networks import NetworkSpec, build
 from hmdf.train.neurons import reset, set_online, set_step
-from hmdf.train.online import backward_every, backward_random, backward_stbp, find_divergence, run, run_folded
+from hmdf.train.online import (
+    backward_every,
+    backward_random,
+    backward_stbp,
+    backward_stbp_of_mean,
+    find_divergence,
+    run,
+    run_folded,
+)
 
 T = 3
 X = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -76,6 +84,19 @@ def test_stbp_differentiates_through_the_membranes():
     logits = run(model, X, T)
     functional.cross_entropy(logits.flatten(0, 1), LABELS.repeat(T)).backward()
     assert_same(full, gradients(model))
+
+
+def test_the_loss_of_the_mean_has_one_softmax_for_all_steps():
+    """d CE(mean_t z_t) / d z_t = (softmax(mean) - onehot) / (T N), the same at every step."""
+    network = build(NetworkSpec("small", (1, 8, 8), 10, width=4, time_steps=3))
+    x, labels = torch.rand(6, 1, 8, 8), torch.arange(6)
+    seen = []
+    network.classifier.register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs[0]))
+    loss, total = backward_stbp_of_mean(network, x, labels, 3, functional.cross_entropy, torch.Tensor.backward)
+    wanted = ((total / 3).softmax(1) - functional.one_hot(labels, 10)) / (3 * 6)
+    assert len(seen) == 3
+    assert all(torch.allclose(gradient, wanted, atol=1e-7) for gradient in seen)
+    assert torch.isclose(loss, functional.cross_entropy(total / 3, labels))
 
 
 def test_random_backprop_statistics():
