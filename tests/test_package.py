@@ -72,6 +72,11 @@ def test_the_wheel_has_every_file_of_the_package(wheel):
     assert "hmdf/py.typed" in source
 
 
+def test_wheel_and_citation_have_the_version(wheel):
+    assert wheel.name.startswith(f"hmdf-{hmdf.__version__}-")
+    assert f"\nversion: {hmdf.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
 def test_it_runs_a_program_without_torch(environment, tmp_path):
     python = environment / "bin" / "python"
     torch = subprocess.run([python, "-c", "import torch"], cwd=tmp_path, capture_output=True, text=True)
