@@ -35,7 +35,7 @@ INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Adds the API to the navigation, and blocks of ```math to Markdown."""
     assert config.nav is not None
-    config.nav.append({"API": _tree(_modules())})
+    config.nav.append({"API": [{"hmdf": _page("hmdf")}, *_tree(_modules())]})
     chips = next(entry["Chips"] for entry in config.nav if "Chips" in entry)
     chips += [f"chips/{path.name}" for path in sorted((ROOT / "docs" / "chips").glob("*.md"))]
     fence = {"name": "math", "class": "math", "format": _block}
@@ -52,6 +52,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     assert package.origin is not None
     font = Path(package.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
     files.append(File.generated(config, "math.ttf", abs_src_path=str(font)))
+    files.append(File.generated(config, _page("hmdf"), content=_public_names()))
     for module in _modules():
         files.append(File.generated(config, _page(module), content=f"::: {module}\n"))
     return files
@@ -76,6 +77,14 @@ def on_page_content(html: str, **_: Any) -> str:
 
 def _block(source: str, *_: Any, **__: Any) -> str:
     return convert(source, display="block")
+
+
+def _public_names() -> str:
+    """A page with the names of `hmdf` itself, each a link to where it is defined."""
+    tree = ast.parse((ROOT / "hmdf" / "__init__.py").read_text("utf-8"))
+    assigned = next(n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "_MODULES")
+    rows = [f"| `hmdf.{name}` | [{module}.{name}][] |" for name, module in ast.literal_eval(assigned).items()]
+    return "\n".join(["# hmdf", "", ast.get_docstring(tree) or "", "", "| name | defined in |", "|---|---|", *rows, ""])
 
 
 def _modules() -> list[str]:
