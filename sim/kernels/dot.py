@@ -4,8 +4,12 @@ One call makes the accumulators of a few pixels x 32 output channels, all held i
 contiguous runs of the source; per step of the loop, four bytes of every pixel's patch (four 8-bit or two 16-bit
 messages) are broadcast and meet the weights of 32 channels.
 
-`Vnni512` emits the processor's own dot-product instructions, through LLVM; `Portable` says the same in generic
-vector operations. A path is a type of its own, so that compiled code of both is kept on disk side by side.
+`Vnni512` and `Avx2` emit the processor's own instructions, through LLVM; `Portable` says the same in generic vector
+operations. A path is a type of its own, so that compiled code of each is kept on disk beside the others'.
+
+AVX2 has no dot product of bytes: `vpmaddubsw` makes 16-bit sums of two products. Where the messages and weights are so
+small that the sums of a whole run (a row of the kernel), or of a whole patch, fit 16 bits, they are added up there, in
+half the instructions, and widened once.
 """
 
 from __future__ import annotations
@@ -18,16 +22,19 @@ from llvmlite import ir
 from numba import types
 from numba.extending import overload
 
+from ..errors import InputError
 from .compiling import intrinsic
 from .lanes import VECTOR, WIDTH
 
-QUADS, PAIRS, BYTE_PAIRS = 1, 2, 3
+QUADS, PAIRS, BYTE_PAIRS, QUADS_OF_RUN, QUADS_OF_PATCH = 1, 2, 3, 4, 5
 """How a convolution's patch meets its weights: 4 unsigned bytes with 4 signed ones; 2 signed 16-bit with 2; 2 unsigned
-bytes, widened, with 2 signed 16-bit."""
+bytes, widened, with 2 signed 16-bit; as QUADS, in 16-bit sums that are widened after each run, or after the patch."""
 OUTPUTS = 32
 """Output channels of one call: two vectors."""
 ENVIRONMENT = "HMDF_KERNELS"
 _INT8, _INT16, _INT32, _INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+_LARGEST_16 = (1 << 15) - 1
+_BYTES_256, _SHORTS_256, _INTS_256 = ir.VectorType(_INT8, 32), ir.VectorType(_INT16, 16), ir.VectorType(_INT32, 8)
 
 
 class Vnni512(NamedTuple):
@@ -42,27 +49,84 @@ class Portable(NamedTuple):
     pixels: int = 2
 
 
-Path = Vnni512 | Portable
+class Avx2(NamedTuple):
+    """AVX2. The field is there because compiled code needs one."""
+
+    pixels: int = 6
+
+
+Path = Vnni512 | Avx2 | Portable
+PATHS: dict[str, tuple[Path, tuple[str, ...]]] = {
+    "vnni512": (Vnni512(), ("avx512vnni", "avx512bw")),
+    "avx2": (Avx2(), ("avx2",)),
+    "portable": (Portable(), ()),
+}
+"""By name, fastest first: the path, and what it needs of the processor."""
+
+
+def paths_here() -> list[str]:
+    """Names of the paths that this processor has, fastest first."""
+    features = llvm.get_host_cpu_features()
+    return [name for name, (_, needs) in PATHS.items() if all(features.get(need) for need in needs)]
 
 
 def choose_path() -> Path:
-    """The fastest path of this processor; `HMDF_KERNELS=portable` forces the other."""
-    wanted = os.environ.get(ENVIRONMENT, "")
-    if wanted == "portable":
-        return Portable()
-    features = llvm.get_host_cpu_features()
-    return Vnni512() if features.get("avx512vnni") and features.get("avx512bw") else Portable()
+    """The fastest path of this processor, or the one that the variable `HMDF_KERNELS` names.
+
+    Raises:
+        InputError: there is no path of that name, or this processor lacks it.
+    """
+    have, wanted = paths_here(), os.environ.get(ENVIRONMENT, "")
+    if wanted and wanted not in have:
+        reason = "this processor lacks it" if wanted in PATHS else "there is no such path"
+        raise InputError(f"{ENVIRONMENT}={wanted}: {reason}; here are {', '.join(have)}")
+    return PATHS[wanted or have[0]][0]
 
 
-def dot_kind(path: Path, bytes_: bool) -> int:
-    """How `path` handles a source of unsigned bytes, or else of 16-bit messages."""
+def dot_kind(path: Path, bytes_: bool, reach: int, run: int, runs: int) -> int:
+    """How `path` handles a source of unsigned bytes, or else of 16-bit messages.
+
+    Args:
+        reach: largest message times the largest magnitude of a weight.
+        run, runs: quads of a run, runs of a patch.
+    """
     if not bytes_:
         return PAIRS
-    return QUADS if isinstance(path, Vnni512) else BYTE_PAIRS
+    if isinstance(path, Vnni512):
+        return QUADS
+    if isinstance(path, Portable) or 2 * reach > _LARGEST_16:  # vpmaddubsw would saturate
+        return BYTE_PAIRS
+    if 2 * reach * run * runs <= _LARGEST_16:
+        return QUADS_OF_PATCH
+    return QUADS_OF_RUN if 2 * reach * run <= _LARGEST_16 else QUADS
 
 
 def _emit_quads(builder, accumulator, inputs, weights):
     return _call(builder, "llvm.x86.avx512.vpdpbusd.512", accumulator, inputs, weights)
+
+
+def _emit_quads_avx2(builder, accumulator, inputs, weights):
+    """A vector of ours as two of AVX2; inputs are the same in every lane."""
+    halves = []
+    for half in (0, 1):
+        lanes = ir.Constant(_INTS_256, list(range(8 * half, 8 * half + 8)))
+        low, high = (
+            builder.bitcast(builder.shuffle_vector(x, ir.Constant(VECTOR, ir.Undefined), lanes), _BYTES_256)
+            for x in (inputs, weights)
+        )
+        halves.append(_widened(builder, _products_of_quads(builder, low, high)))
+    both = builder.shuffle_vector(*halves, ir.Constant(VECTOR, list(range(WIDTH))))
+    return builder.add(accumulator, both)
+
+
+def _products_of_quads(builder, inputs, weights):
+    """Sums of two neighbouring products of unsigned with signed bytes, 16 bits each."""
+    return _intrinsic(builder, "llvm.x86.avx2.pmadd.ub.sw", _SHORTS_256, inputs, weights)
+
+
+def _widened(builder, sums):
+    """Sums of two neighbouring 16-bit integers."""
+    return _intrinsic(builder, "llvm.x86.avx2.pmadd.wd", _INTS_256, sums, ir.Constant(_SHORTS_256, [1] * 16))
 
 
 def _emit_pairs_vnni(builder, accumulator, inputs, weights):
@@ -84,9 +148,13 @@ def _emit_pairs(builder, accumulator, inputs, weights):
 
 
 def _call(builder, name, *vectors):
+    return _intrinsic(builder, name, VECTOR, *vectors)
+
+
+def _intrinsic(builder, name, result, *vectors):
     function = builder.module.globals.get(name)
     if function is None:
-        function = ir.Function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
+        function = ir.Function(builder.module, ir.FunctionType(result, [v.type for v in vectors]), name)
     return builder.call(function, vectors)
 
 
@@ -201,8 +269,104 @@ class _Loops:
         return self.builder.load(self.builder.gep(pointer, [index]))
 
 
+def _make_short_dot(pixels, whole_patch):
+    """As _make_dot for AVX2, for one half of a block's OUTPUTS, with 16-bit sums: of a run, or of the whole patch.
+
+    Two vectors of weights meet each pixel: with 6 pixels there are 12 sums, 2 weights, a message and a product, all of
+    AVX2's 16 registers.
+    """
+
+    @intrinsic
+    def dot(typing_context, source, offsets, runs, run_count, run_bytes, weights, accumulators, element_bytes):
+        def generate(context, builder, signature, args):
+            _ShortLoops(builder, pixels, whole_patch).generate(*args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 8), generate
+
+    return dot
+
+
+class _ShortLoops(_Loops):
+    """Two loops, over runs and over quads within a run. 16-bit sums are carried; `accumulators` begin as zeros."""
+
+    def __init__(self, builder, pixels, whole_patch):
+        super().__init__(builder, pixels, 2, _read_four_bytes, None, 4)
+        self.whole_patch = whole_patch
+
+    def generate(self, source, offsets, runs, run_count, run_bytes, weights, accumulators, element_bytes):
+        b, zero, none = self.builder, ir.Constant(_INT64, 0), ir.Constant(_SHORTS_256, [0] * 16)
+        entry = b.block
+        over_runs, over_quads, run_done, done = (b.append_basic_block(n) for n in ("runs", "quads", "run_done", "done"))
+        starts = [b.add(source, b.mul(self.int64_at(offsets, i), element_bytes)) for i in range(self.pixels)]
+        quads = b.udiv(run_bytes, ir.Constant(_INT64, 4))
+        places = [
+            b.inttoptr(b.add(accumulators, ir.Constant(_INT64, 4 * OUTPUTS * i + 32 * v)), _INTS_256.as_pointer())
+            for i in range(self.pixels)
+            for v in (0, 1)
+        ]
+        for place in places:
+            b.store(ir.Constant(_INTS_256, [0] * 8), place, align=4)
+        b.branch(over_runs)
+
+        b.position_at_end(over_runs)
+        run = self.phi(_INT64, entry, zero)
+        weight_of_run = self.phi(_INT64, entry, weights)
+        carried = [self.phi(_SHORTS_256, entry, none) for _ in places] if self.whole_patch else [none] * len(places)
+        offset = b.mul(self.int64_at(runs, run), element_bytes)
+        pointers = [b.inttoptr(b.add(start, offset), _INT8.as_pointer()) for start in starts]
+        b.branch(over_quads)
+
+        b.position_at_end(over_quads)
+        quad = self.phi(_INT64, over_runs, zero)
+        weight = self.phi(_INT64, over_runs, weight_of_run)
+        sums = [self.phi(_SHORTS_256, over_runs, value) for value in carried]
+        updated = self.update(pointers, quad, weight, sums)
+        following = [b.add(quad, ir.Constant(_INT64, 1)), b.add(weight, ir.Constant(_INT64, 4 * OUTPUTS)), *updated]
+        for phi, value in zip([quad, weight, *sums], following, strict=True):
+            phi.add_incoming(value, over_quads)
+        b.cbranch(b.icmp_signed("<", following[0], quads), over_quads, run_done)
+
+        b.position_at_end(run_done)
+        if not self.whole_patch:
+            self.add_to(places, updated)
+        next_run = b.add(run, ir.Constant(_INT64, 1))
+        run.add_incoming(next_run, run_done)
+        weight_of_run.add_incoming(following[1], run_done)
+        if self.whole_patch:
+            for phi, value in zip(carried, updated, strict=True):
+                phi.add_incoming(value, run_done)
+        b.cbranch(b.icmp_signed("<", next_run, run_count), over_runs, done)
+
+        b.position_at_end(done)
+        if self.whole_patch:
+            self.add_to(places, updated)
+
+    def update(self, pointers, quad, weight, sums):
+        b = self.builder
+        at = b.inttoptr(weight, _BYTES_256.as_pointer())
+        rows = [b.load(b.gep(at, [ir.Constant(_INT64, v)]), align=4) for v in (0, 1)]
+        updated = []
+        for i, pointer in enumerate(pointers):
+            scalar = _read_four_bytes(b, pointer, quad)
+            undefined = ir.Constant(_INTS_256, ir.Undefined)
+            first = b.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
+            inputs = b.bitcast(b.shuffle_vector(first, undefined, ir.Constant(_INTS_256, [0] * 8)), _BYTES_256)
+            updated += [b.add(sums[2 * i + v], _products_of_quads(b, inputs, rows[v])) for v in (0, 1)]
+        return updated
+
+    def add_to(self, places, sums):
+        for place, value in zip(places, sums, strict=True):
+            before = self.builder.load(place, align=4)
+            self.builder.store(self.builder.add(before, _widened(self.builder, value)), place, align=4)
+
+
 _quads_8, _quads_2 = (_make_dot(n, _read_four_bytes, _emit_quads, 4) for n in (8, 2))
 _pairs_8, _pairs_2 = (_make_dot(n, _read_four_bytes, _emit_pairs_vnni, 4) for n in (8, 2))
+_avx2_quads = _make_dot(2, _read_four_bytes, _emit_quads_avx2, 4)
+(_run_6, _run_2), (_patch_6, _patch_2) = (
+    [_make_short_dot(n, whole_patch) for n in (6, 2)] for whole_patch in (False, True)
+)
 _portable_pairs = _make_dot(2, _read_four_bytes, _emit_pairs, 4)
 _portable_byte_pairs = _make_dot(2, _read_two_bytes, _emit_pairs, 2)
 
@@ -236,6 +400,38 @@ def _dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, 
                     i += 2
 
         return on_vnni
+
+    if path.instance_class is Avx2:
+
+        def on_avx2(
+            path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, element_bytes
+        ):  # fmt: skip
+            i = 0
+            while i < pixels:
+                at, to = offsets + 8 * i, accumulators + 4 * OUTPUTS * i
+                if kind in (QUADS_OF_RUN, QUADS_OF_PATCH):
+                    for half in range(0, 2 * OUTPUTS + 1, 2 * OUTPUTS):
+                        row, place = weights + half, to + half
+                        if pixels - i > 2:
+                            if kind == QUADS_OF_PATCH:
+                                _patch_6(source, at, runs, run_count, run_bytes, row, place, element_bytes)
+                            else:
+                                _run_6(source, at, runs, run_count, run_bytes, row, place, element_bytes)
+                        elif kind == QUADS_OF_PATCH:
+                            _patch_2(source, at, runs, run_count, run_bytes, row, place, element_bytes)
+                        else:
+                            _run_2(source, at, runs, run_count, run_bytes, row, place, element_bytes)
+                    i += 6 if pixels - i > 2 else 2
+                else:
+                    if kind == QUADS:
+                        _avx2_quads(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
+                    elif kind == BYTE_PAIRS:
+                        _portable_byte_pairs(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
+                    else:
+                        _portable_pairs(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
+                    i += 2
+
+        return on_avx2
 
     def on_any(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, element_bytes):
         for i in range(0, pixels, 2):
@@ -361,17 +557,32 @@ def _quad_of_pairs(builder, quad, row, sums):
     return sums
 
 
+def _quad_of_bytes_avx2(builder, quad, row, sums):
+    inputs = _broadcast(builder, quad)
+    return [_emit_quads_avx2(builder, s, inputs, _row_at(builder, row, v)) for v, s in enumerate(sums)]
+
+
 _add_quads = _make_add_events(_quad_of_bytes)
+_add_quads_avx2 = _make_add_events(_quad_of_bytes_avx2)
 _add_pairs = _make_add_events(_quad_of_pairs)
 
 
-def add_events(path, events, count, weights, accumulators):
+def add_events(path, kind, events, count, weights, accumulators):
     """Accumulators of one pixel += the values of `count` events x their weights."""
     raise NotImplementedError("only compiled code calls this")
 
 
 @overload(add_events)
-def _overload_add_events(path, events, count, weights, accumulators):
+def _overload_add_events(path, kind, events, count, weights, accumulators):
     if path.instance_class is Vnni512:
-        return lambda path, events, count, weights, accumulators: _add_quads(events, count, weights, accumulators)
-    return lambda path, events, count, weights, accumulators: _add_pairs(events, count, weights, accumulators)
+        return lambda path, kind, events, count, weights, accumulators: _add_quads(events, count, weights, accumulators)
+    if path.instance_class is Portable:
+        return lambda path, kind, events, count, weights, accumulators: _add_pairs(events, count, weights, accumulators)
+
+    def on_avx2(path, kind, events, count, weights, accumulators):
+        if kind == BYTE_PAIRS:
+            _add_pairs(events, count, weights, accumulators)
+        else:
+            _add_quads_avx2(events, count, weights, accumulators)
+
+    return on_avx2

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import records as p
 from .compiling import kernel
-from .dot import OUTPUTS, QUADS, add_events
+from .dot import BYTE_PAIRS, OUTPUTS, add_events
 from .lanes import WIDTH, address, differs, load, splat, store, total
 from .pointers import int32s
 from .records import buffer_row, port_row
@@ -44,7 +44,7 @@ def port_with_events(population, model, arenas, sample, scratch):
 @kernel
 def quad_bytes(port):
     """Bytes of weights that a quad meets."""
-    return OUTPUTS * QUAD * (1 if port.dot == QUADS else 2)
+    return OUTPUTS * QUAD * (2 if port.dot == BYTE_PAIRS else 1)
 
 
 @kernel
@@ -102,4 +102,4 @@ def accumulate(path, port, model, tile, t, scratch):
             if first < last:
                 # The weights of the plane's quad 0, were it part of the run.
                 row = weights + (run * across - begin) * pixel_bytes
-                add_events(path, address(scratch.events, first), last - first, row, to)
+                add_events(path, port.dot, address(scratch.events, first), last - first, row, to)

@@ -28,12 +28,14 @@ class Layout(NamedTuple):
         shapes: (C, H, W) by name of a node, features as (F, 1, 1).
         buffers: rows of records.BUFFER by name of a source: the input, then the populations in order.
         numbers: of a source's row.
+        largest: message that a source can send.
         arena_sizes: elements per sample of the three arenas.
     """
 
     shapes: dict[str, Shape]
     buffers: dict[str, Row]
     numbers: dict[str, int]
+    largest: dict[str, int]
     arena_sizes: tuple[int, int, int]
 
 
@@ -103,7 +105,9 @@ def lay_out(program: Program) -> Layout:
         sizes[arena] += steps * plane
     for buffer in buffers.values():
         buffer["sample"] = sizes[buffer["arena"]]
-    return Layout(shapes, buffers, {name: i for i, name in enumerate(buffers)}, (sizes[0], sizes[1], sizes[2]))
+    numbers = {name: i for i, name in enumerate(buffers)}
+    largest = {name: program.message_of(name).range[1] for name in buffers}
+    return Layout(shapes, buffers, numbers, largest, (sizes[0], sizes[1], sizes[2]))
 
 
 def _steady(program: Program) -> dict[str, bool]:

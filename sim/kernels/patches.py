@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import ChannelConv, Conv2d, Linear, Op, SumPool, Synapse
-from .dot import OUTPUTS, QUADS, Path, dot_kind
+from .dot import BYTE_PAIRS, OUTPUTS, PAIRS, Path, dot_kind
 from .layout import Concatenated, Layout, Row, padded, rounded_up
 from .records import CHANNEL_CONVOLUTION, CONVOLUTION, MAX_POOL, SUM_POOL
 from .tiles import PIXELS
@@ -62,7 +62,7 @@ def _convolution(synapse: Synapse, op: Conv2d, layout: Layout, pools: Pools, nar
     runs = runs + np.arange(columns)[None, :] * op.dilation[1] * buffer["pixel"]
     row = _patches(pixels, runs, read * kernel_x // columns, pools)
     row |= {"group_inputs": read if op.groups > 1 else 0, "group_outputs": outputs // op.groups}
-    return row | _weights(taps.reshape(-1, outputs), buffer["arena"] == 0, pools, narrow)
+    return row | _weights(taps.reshape(-1, outputs), synapse.source, row, layout, pools, narrow)
 
 
 def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: bool) -> Row:
@@ -73,7 +73,7 @@ def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: 
     taps[:, :, :channels] = op.weight.reshape(outputs, channels, height, width).transpose(2, 3, 1, 0)
     row = _patches(np.zeros(1), np.arange(height) * buffer["row"], width * buffer["pixel"], pools)
     row |= {"group_inputs": 0, "group_outputs": outputs}
-    return row | _weights(taps.reshape(-1, outputs), buffer["arena"] == 0, pools, narrow)
+    return row | _weights(taps.reshape(-1, outputs), synapse.source, row, layout, pools, narrow)
 
 
 def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools) -> Row:
@@ -83,12 +83,14 @@ def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools
     return row | {"run_count": runs.size, "run_length": run_length}
 
 
-def _weights(taps: NDArray[np.int8], bytes_: bool, pools: Pools, narrow: bool) -> Row:
+def _weights(taps: NDArray[np.int8], source: str, patch: Row, layout: Layout, pools: Pools, narrow: bool) -> Row:
     """Weights (patch element, output); for narrow populations as dot.py reads them, in blocks of OUTPUTS."""
     if not narrow:
         return {"weight": pools.weights.add(taps), "weight_row": taps.shape[1]}
-    kind = dot_kind(pools.path, bytes_)
-    together, dtype = (4, np.int8) if kind == QUADS else (2, np.int16)
+    reach = layout.largest[source] * int(np.abs(taps.astype(np.int64)).max())
+    quads = patch["run_length"] // 4
+    kind = dot_kind(pools.path, layout.buffers[source]["arena"] == 0, reach, quads, patch["run_count"])
+    together, dtype = (2, np.int16) if kind in (PAIRS, BYTE_PAIRS) else (4, np.int8)
     blocks = rounded_up(taps.shape[1], OUTPUTS) // OUTPUTS
     apart = padded(taps, blocks * OUTPUTS).reshape(-1, together, blocks, OUTPUTS)
     packed = np.ascontiguousarray(apart.transpose(2, 0, 3, 1), dtype=dtype).view(np.int8)

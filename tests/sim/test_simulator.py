@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hmdf.sim import reference
-from hmdf.sim.contract import INPUT, Conv2d, Dynamics, HybridFiring, Linear, Message, Population, Port, Synapse
+from hmdf.sim.contract import INPUT, Conv2d, Dynamics, HybridFiring, Linear, Message, Population, Port, Relay, Synapse
 from hmdf.sim.errors import InputError
-from hmdf.sim.kernels import compiling, neurons
-from hmdf.sim.kernels.dot import ENVIRONMENT, Portable, choose_path
+from hmdf.sim.kernels import compiling, dot, neurons
+from hmdf.sim.kernels.dot import ENVIRONMENT, Portable, paths_here
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.kernels.workspace import Workspace
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
@@ -21,7 +21,7 @@ from hmdf.sim.simulator import Simulator, simulate
 from programs import random_messages, random_program
 
 SEEDS = range(120)  # more of them: make soak
-PATHS = ["portable"] if isinstance(choose_path(), Portable) else ["portable", ""]
+PATHS = paths_here()
 
 
 def features(program: Program) -> set[str]:
@@ -268,3 +268,37 @@ def test_an_error_in_a_thread_reaches_the_caller():
     x[333, 1, 2, 3] = np.nan
     with pytest.raises(InputError, match="channel 1"):
         simulate(conv_program(), x, threads=2)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"), [("sse2", "there is no such path"), ("vnni512", "this processor lacks it")]
+)
+def test_a_path_that_is_not_here_is_refused(monkeypatch, word, reason):
+    monkeypatch.setattr(dot.llvm, "get_host_cpu_features", dict)
+    monkeypatch.setenv(ENVIRONMENT, word)
+    with pytest.raises(InputError, match=f"{ENVIRONMENT}={word}: {reason}; here are portable"):
+        Simulator()
+
+
+@pytest.mark.parametrize(("bits", "weight", "quads"), [(4, 1, 1092), (4, 1, 1093), (8, 64, 1), (8, 65, 2), (7, 127, 3)])
+def test_sums_at_the_limit_of_16_bits(path, bits, weight, quads):
+    """Every message at its largest, every weight at an end: where a 16-bit sum just fits, or just does not."""
+    features = 4 * quads
+    weights = np.full((4, features), weight, np.int8)
+    weights[1], weights[2, ::2], weights[3, : features // 2] = -weight, -weight, -weight
+    one, zero = np.ones((1, 1), np.int16), np.zeros((1, 1), np.int32)
+    program = Program(
+        time_steps=1,
+        state_bits=32,
+        accumulator_bits=24,
+        input=Input((features,), Message(bits, False, 1.0), "constant", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            Synapse("sum", INPUT, Linear(weights, 8)),
+            Population("sent", (4,), (Port("sum", one, 6),), zero, Relay(), Message(16, True, 1.0)),
+            Synapse("head", "sent", Linear(np.eye(4, dtype=np.int8), 2)),
+        ),
+        readout=Readout("head", np.zeros(4, np.int64), 1.0),
+    )
+    messages = np.full((1, 1, features), 2**bits - 1, np.int32)
+    for share in (-1.0, 1.0):
+        assert_same(reference.run(program, messages), Simulator(event_share=share).run(program, messages))
