@@ -24,7 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,6 +36,8 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from hmdf.train.batches import MiniBatch, Part
@@ -54,20 +57,41 @@ BATCH = 32
 SHORT, LONG = 2, 16
 INFERENCE_BATCHES = (1, 4, 32)
 BACKPROP = ("every", "random", "stbp")
+# Rounds of two kinds of steps, fused operators and each size of inference, and the processes that measure memory.
+MEASUREMENTS = ROUNDS * (2 + len(INFERENCE_BATCHES) + 2 * len(BACKPROP))
+Advance = Callable[[str], None]
 STATUS = Path("/proc/self/status")
 RESET_PEAK = Path("/proc/self/clear_refs")
 
 
 def main() -> None:
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    figures = {"machine": machine(), **time_figures(), **memory_figures()}
+    with progress_bar() as advance:
+        figures = {"machine": machine(), **time_figures(advance), **memory_figures(advance)}
     print_figures(Console(width=150), figures)
     beside = OUT.with_suffix(".json.new")
     beside.write_text(json.dumps(figures, indent=1))
     beside.replace(OUT)
 
 
-def time_figures() -> dict[str, Any]:
+@contextmanager
+def progress_bar() -> Iterator[Advance]:
+    """A bar over all measurements on the error output, of as many rounds as there are; yields what moves it."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    bar = Bar(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+    task = bar.add_task("", total=MEASUREMENTS)
+
+    def advance(what: str) -> None:
+        bar.update(task, advance=1, description=what)
+        if not console.is_terminal:
+            console.print(f"{bar.tasks[0].completed:.0f}/{MEASUREMENTS} {what}", highlight=False)
+
+    with bar:
+        yield advance
+
+
+def time_figures(advance: Advance) -> dict[str, Any]:
     """Iterations with one differentiated step against all of them; inference step by step against folded."""
     runs = {
         (parallel, backprop): training_run(backprop, STEPS, parallel)
@@ -75,12 +99,12 @@ def time_figures() -> dict[str, Any]:
         for backprop in ("every", "random")
     }
     trains = {key: iterations_of(this_run) for key, this_run in runs.items()}
-    seconds = interleaved({key: (lambda train=train: train()) for key, train in trains.items()})
+    seconds = interleaved({key: (lambda train=train: train()) for key, train in trains.items()}, "iterations", advance)
     every, random, every_parallel, random_parallel = (
         [value / len(draws(key[1])) for value in values] for key, values in seconds.items()
     )
     return {
-        **fused_figures(),
+        **fused_figures(advance),
         "random_speedup": ratio(every, random),
         "random_parallel_speedup": ratio(every_parallel, random_parallel),
         "iteration_seconds": {
@@ -89,11 +113,11 @@ def time_figures() -> dict[str, Any]:
             "every_parallel": median(every_parallel),
             "random_parallel": median(random_parallel),
         },
-        **inference_figures(runs["all", "every"].model),
+        **inference_figures(runs["all", "every"].model, advance),
     }
 
 
-def fused_figures() -> dict[str, Any]:
+def fused_figures(advance: Advance) -> dict[str, Any]:
     """PyTorch's operators against the functions of `hmdf.train.fused.cpu`: plain neurons, the second of each block
     parallel, one random step.
     """
@@ -106,7 +130,7 @@ def fused_figures() -> dict[str, Any]:
         finally:
             cpu.fits = fits
 
-    seconds = interleaved({"operators": with_operators, "fused": train})
+    seconds = interleaved({"operators": with_operators, "fused": train}, "fused operators", advance)
     return {"fused_speedup": ratio(seconds["operators"], seconds["fused"])}
 
 
@@ -145,7 +169,7 @@ def mini_batch(data: Dataset, draw: int) -> MiniBatch:
     return MiniBatch(0, 0, len(data), (part,), draw)
 
 
-def inference_figures(model: torch.nn.Module) -> dict[str, Any]:
+def inference_figures(model: torch.nn.Module, advance: Advance) -> dict[str, Any]:
     """Step by step against all steps in one batch, for a network whose neurons all are parallel."""
     model.eval()
     x = torch.randn(BATCH, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -157,7 +181,9 @@ def inference_figures(model: torch.nn.Module) -> dict[str, Any]:
                 {
                     "sequential": lambda samples=samples, n=repeats: [run(model, samples, STEPS) for _ in range(n)],
                     "folded": lambda samples=samples, n=repeats: [run_folded(model, samples, STEPS) for _ in range(n)],
-                }
+                },
+                f"inference at batch {size}",
+                advance,
             )
             speedups[size] = ratio(seconds["sequential"], seconds["folded"])
     return {
@@ -175,7 +201,7 @@ def difference(model: torch.nn.Module, x: torch.Tensor) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
-def interleaved(runs: dict[Any, Callable[[], object]]) -> dict[Any, list[float]]:
+def interleaved(runs: dict[Any, Callable[[], object]], what: str, advance: Advance) -> dict[Any, list[float]]:
     """Processor seconds of every run, by round."""
     for warm_up in runs.values():
         warm_up()
@@ -185,6 +211,7 @@ def interleaved(runs: dict[Any, Callable[[], object]]) -> dict[Any, list[float]]
             began = time.process_time()
             rival()
             seconds[key].append(time.process_time() - began)
+        advance(what)
     return seconds
 
 
@@ -193,13 +220,14 @@ def ratio(a: list[float], b: list[float]) -> float:
     return median(x / y for x, y in zip(a, b, strict=True))
 
 
-def memory_figures() -> dict[str, Any]:
+def memory_figures(advance: Advance) -> dict[str, Any]:
     """Peak memory with T = 16 against T = 2, each in its own process."""
     rounds: dict[tuple[str, int], list[dict[str, int]]] = {(b, t): [] for b in BACKPROP for t in (SHORT, LONG)}
     for _ in range(ROUNDS):
         for (backprop, steps), found in rounds.items():
             command = [sys.executable, __file__, "memory", backprop, str(steps)]
             found.append(json.loads(subprocess.check_output(command, stderr=subprocess.DEVNULL)))
+            advance(f"memory of {backprop} at T = {steps}")
     peaks = {
         kind: {key: median(one[kind] for one in found) for key, found in rounds.items()}
         for kind in ("resident", "tensors")

@@ -118,7 +118,7 @@ def _rolled(x: Tensor, reach: int) -> Tensor:
 
 
 def _mixed(mixup: Any, x: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """(images, probabilities (N, classes)); kornia gives both labels of each mixed image and the second one's share."""
+    """(images, probabilities (N, classes)); kornia has both labels of each mixed image and the second one's share."""
     mixed, pairs = mixup(x, labels)
     first, second, share = pairs.unbind(1)
     share = share[:, None]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 __all__ = ["Graphs"]
 
-# Calls that run as ever before one is recorded: libraries choose their algorithms and make their buffers in these.
+# Calls that run unrecorded before one is recorded: libraries choose their algorithms and make their buffers in these.
 WARM_UP = 3
 
 

@@ -1,7 +1,7 @@
 """Low-bit convolutions and linear layers: ternary (1.5 bit) and binary (1 bit) weights with a real-valued scale.
 
 The stored ``weight`` is real-valued; each forward uses ``scale * integer`` with ``integer`` in {-1, 0, +1} or {-1, +1}.
-``quantized()`` gives exactly these two factors.
+``quantized()`` returns exactly these two factors.
 """
 
 from collections.abc import Iterator
@@ -104,7 +104,7 @@ class LowBit:
 def quantised_once(model: nn.Module) -> Iterator[None]:
     """Quantise all low-bit weights now and reuse the result within the block, in which the weights must not change.
 
-    Saves the work at every further time-step of a mini-batch; gradients pass straight through as ever.
+    Saves the work at every further time-step of a mini-batch; gradients pass straight through.
     """
     synapses = [module for module in model.modules() if isinstance(module, LowBit)]
     before = [synapse.held for synapse in synapses]
@@ -209,7 +209,7 @@ class BinaryLinear(_Binary, _LowBitLinear):
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forward gives ``quantised``; backward passes the gradient to ``weight`` unchanged."""
+    """Forward returns ``quantised``; backward passes the gradient to ``weight`` unchanged."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, quantised: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class Dataset:
 
     Attributes:
         inputs: raw values, uint8 or float32, images (N, C, H, W) or frames (N, T, C, H, W): an array, or what has an
-            array's shape and dtype and gives one when it is indexed (LazyImages).
+            array's shape and dtype and returns one when it is indexed (LazyImages).
         labels: int64 (N,), each in 0..len(class_names)-1.
         class_names: one per class.
         preprocessing: how a model trained on it normalises ``inputs``.

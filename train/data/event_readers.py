@@ -30,7 +30,7 @@ class Events:
     """One recording, in the order of time.
 
     Attributes:
-        x, y: int64 (n,), pixels; the origin is the upper left corner of what ``read_events`` gives for the format.
+        x, y: int64 (n,), pixels; the origin is the upper left corner of what ``read_events`` returns for the format.
         p: int64 (n,), 1 where the brightness rose, 0 where it fell.
         t: int64 (n,), microseconds, not decreasing.
         width, height: of the sensor, pixels.

@@ -106,7 +106,7 @@ class ChosenInputs:
         return len(self.chosen)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Read by slice, integer or boolean array; a single integer gives one sample."""
+        """Read by slice, integer or boolean array; a single integer returns one sample."""
         return np.asarray(self.inputs[self.chosen[index]])
 
     def astype(self, dtype: DTypeLike) -> NDArray[Any]:

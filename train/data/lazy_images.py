@@ -111,7 +111,7 @@ class LazyImages:
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
-        """Decode by slice, integer or boolean array; a single integer gives one image (3, size, size)."""
+        """Decode by slice, integer or boolean array; a single integer returns one image (3, size, size)."""
         chosen = np.arange(len(self))[index]
         if chosen.ndim == 0:
             return self._one(self.paths[int(chosen)])

@@ -7,7 +7,7 @@ activations.
 
 A spike is an integer message times an LSB. `attach_messages` lets a tensor of spikes carry these integers (8 bit), and
 `convolve` multiplies them with the integer weights in the processor's 8-bit dot products: exact, and about four times
-as fast as 32-bit floats. Gradients are computed in 32-bit floats as ever.
+as fast as 32-bit floats. Gradients are computed in 32-bit floats.
 """
 
 from __future__ import annotations

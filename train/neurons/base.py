@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ..distributed import JointBatchNorm2d
 from ..errors import ModelError
-from ..fused import cpu, gpu
+from ..fused import cpu, triton
 from .graded_spike import GradedSpike
 from .temporal import Temporal
 
@@ -86,8 +86,8 @@ class Neuron(Temporal):
         return not self.mpbn and not self.spike.learn_lsb and cpu.fits(current)
 
     def _fuses_on_gpu(self, current: Tensor) -> bool:
-        """Whether `fused.gpu` has this neuron, from its membrane on where it has MPBN."""
-        return not self.spike.learn_lsb and gpu.fits(current)
+        """Whether `fused.triton` has this neuron, from its membrane on where it has MPBN."""
+        return not self.spike.learn_lsb and triton.fits(current)
 
     def _quantiser(self) -> tuple[float, int | None]:
         return self.spike.lsb_value(), self.spike.bits

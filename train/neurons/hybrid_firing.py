@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..fused import cpu, gpu
+from ..fused import cpu, triton
 from .base import MembraneNeuron
 
 
@@ -37,7 +37,7 @@ class HybridFiring(MembraneNeuron):
             known = self._membrane(step)
             if self.mpbn:
                 current, known = self._integrate(current, step), (None, theta)
-            spikes, self.v = gpu.fire(current, *known, theta, self.spike.lsb, self.spike.bits)
+            spikes, self.v = triton.fire(current, *known, theta, self.spike.lsb, self.spike.bits)
             return spikes
         m = self._integrate(current, step)
         if self.detach_state:

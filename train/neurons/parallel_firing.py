@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..fused import cpu, gpu
+from ..fused import cpu, triton
 from .base import Neuron
 
 
@@ -40,5 +40,5 @@ class ParallelFiring(Neuron):
             return cpu.fire(current, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
         m = self._normalise(current, step)
         if self._fuses_on_gpu(m):
-            return gpu.fire(m, None, theta, theta, self.spike.lsb, self.spike.bits, membrane=False)[0]
+            return triton.fire(m, None, theta, theta, self.spike.lsb, self.spike.bits, membrane=False)[0]
         return self.spike((m - theta).relu_())

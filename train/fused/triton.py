@@ -31,17 +31,17 @@ def fits(x: Tensor) -> bool:
 def kernels() -> ModuleType | None:
     """The kernels, or None where Triton is missing or cannot build them; loaded where they are wanted."""
     try:
-        from . import gpu_loops
+        from . import triton_loops
     except ImportError:
         return None
     try:
         one = torch.ones(1, device="cuda" if torch.cuda.is_available() else "cpu")
         flags = dict.fromkeys(("HAS_V", "MEMBRANE", "DIFFERENTIATED"), False)
-        gpu_loops.fire[(1,)](*[one] * 8, 1, TOP=0, BLOCK=BLOCK, **flags)
+        triton_loops.fire[(1,)](*[one] * 8, 1, TOP=0, BLOCK=BLOCK, **flags)
     except RuntimeError as error:  # Triton's where there is no C compiler
         warnings.warn(f"neurons run on PyTorch's operators, which are slower: Triton: {error}", stacklevel=2)
         return None
-    return gpu_loops
+    return triton_loops
 
 
 def fire(

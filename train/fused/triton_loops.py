@@ -1,4 +1,4 @@
-"""Loops of `gpu` as Triton kernels, over tensors as flat arrays."""
+"""Loops of `triton` as Triton kernels, over tensors as flat arrays."""
 
 import triton
 import triton.language as tl

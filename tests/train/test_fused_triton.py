@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("triton", reason="needs Triton")
 
-from hmdf.train.fused import gpu
+from hmdf.train.fused import triton
 from hmdf.train.neurons import GradedSpike, HybridFiring, ParallelFiring, reset, set_step
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,7 +31,7 @@ def test_a_neuron_is_what_its_operators_compute(kind, mpbn, bits, layout, monkey
     monkeypatch.setattr("hmdf.train.fused.cpu.fits", lambda x: False)
     results = []
     for by_kernel in (False, True):
-        monkeypatch.setattr(gpu, "fits", lambda x, by_kernel=by_kernel: by_kernel)
+        monkeypatch.setattr(triton, "fits", lambda x, by_kernel=by_kernel: by_kernel)
         neuron.zero_grad()
         reset(neuron)
         named = {}
@@ -55,8 +55,8 @@ def test_a_neuron_is_what_its_operators_compute(kind, mpbn, bits, layout, monkey
 def test_16_bit_currents_give_16_bit_spikes_of_32_bit_arithmetic():
     current, v, scalar = tensor().bfloat16(), tensor().bfloat16(), torch.tensor(0.4, device=DEVICE)
     lsb = torch.tensor(0.25, device=DEVICE)
-    spikes, after = gpu.fire(current, v, scalar, scalar, lsb, 4)
-    exact, exact_after = gpu.fire(current.float(), v.float(), scalar, scalar, lsb, 4)
+    spikes, after = triton.fire(current, v, scalar, scalar, lsb, 4)
+    exact, exact_after = triton.fire(current.float(), v.float(), scalar, scalar, lsb, 4)
     assert spikes.dtype == after.dtype == torch.bfloat16
     assert torch.equal(spikes.float(), exact)
     # Triton's interpreter rounds towards zero
@@ -66,7 +66,7 @@ def test_16_bit_currents_give_16_bit_spikes_of_32_bit_arithmetic():
 def test_what_is_not_finite_stays_so():
     current = torch.tensor([float("nan"), 1.0, float("inf"), -float("inf")], device=DEVICE)
     half, lsb = torch.tensor(0.5, device=DEVICE), torch.tensor(0.25, device=DEVICE)
-    spikes, v = gpu.fire(current, None, half, half, lsb, 4)
+    spikes, v = triton.fire(current, None, half, half, lsb, 4)
     assert spikes.isnan().tolist() == v.isnan().tolist() == [True, False, False, False]
     assert spikes[1:].tolist() == [0.5, 3.75, 0.0]
 
@@ -77,7 +77,7 @@ def test_tensors_in_another_order_of_memory_are_put_in_order():
     results = []
     for before in (v, v.contiguous(memory_format=torch.channels_last)):
         x = current.clone().requires_grad_()
-        spikes, after = gpu.fire(x, before, scalar, scalar, lsb, 4)
+        spikes, after = triton.fire(x, before, scalar, scalar, lsb, 4)
         spikes.backward(current.contiguous())
         results.append((spikes, after, x.grad))
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
@@ -89,8 +89,8 @@ def test_without_a_compiler_the_operators_take_over(monkeypatch):
         def __getitem__(self, grid):
             raise RuntimeError("Failed to find C compiler")
 
-    from hmdf.train.fused import gpu_loops
+    from hmdf.train.fused import triton_loops
 
-    monkeypatch.setattr(gpu_loops, "fire", NoCompiler())
+    monkeypatch.setattr(triton_loops, "fire", NoCompiler())
     with pytest.warns(UserWarning, match="slower: Triton: Failed to find C compiler"):
-        assert gpu.kernels.__wrapped__() is None
+        assert triton.kernels.__wrapped__() is None
