@@ -1,0 +1,351 @@
+"""One population with the synapses that it reads, or the read-out, as C functions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import re
+
+import numpy as np
+
+from hmdf.sim.contract import INPUT, Population, Shape, Synapse
+from hmdf.sim.contract.intervals import Interval
+from hmdf.sim.program import Program
+from hmdf.sim.ranges import PopulationRange, Ranges
+
+from .accumulate import Accumulation, Site, Source
+from .arena import Buffer
+from .dynamics import UPDATES
+from .layout import TYPES, Names, code_of, message_code, positions
+from .neuron import Neuron
+from .ops import ACCUMULATIONS
+from .tables import PREFIX, Parameters, Table
+from .values import Value
+
+
+@dataclass
+class State:
+    """A state of a population's neurons: elements of a type, kept from step to step."""
+
+    name: str
+    code: str
+    count: int
+    note: str
+
+
+@dataclass
+class Layer:
+    """The C of one population, or of the read-out.
+
+    Fields:
+        call: the statement of model_step that computes it.
+        definitions: constants before its functions.
+        functions: text.
+        buffers: memory of the arena: its message and scratch.
+    """
+
+    call: str = ""
+    definitions: list[str] = field(default_factory=list)
+    functions: str = ""
+    tables: list[Table] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+
+
+class Layers:
+    """Writes the layers of one program."""
+
+    def __init__(self, program: Program, proof: Ranges) -> None:
+        self.program, self.proof, self.names = program, proof, Names()
+        self.stage = {p.name: i for i, p in enumerate(program.populations)}
+        self.last_read = self._last_reads()
+        self._weights: set[str] = set()
+
+    @property
+    def readout_stage(self) -> int:
+        return len(self.stage)
+
+    def _last_reads(self) -> dict[str, int]:
+        """The stage at which each population's message is read last; its own where nobody reads it."""
+        last = dict(self.stage)
+        reads = [(s, self.stage[p.name]) for p in self.program.populations for s in _sources(p)]
+        for source, stage in [*reads, (self.program.readout.source, self.readout_stage)]:
+            node = self.program.by_name.get(source)
+            origin = node.source if isinstance(node, Synapse) else source
+            if origin in last:
+                last[origin] = max(last[origin], stage)
+        return last
+
+    # --------------------------------------------------------------------------- populations
+
+    def population(self, population: Population) -> Layer:
+        """A function for a population's neurons at one position, and one that walks the positions."""
+        layer, name = Layer(), population.name
+        proof, stage = self.proof.populations[name], self.stage[name]
+        parameters = Parameters(self.names, name)
+        neuron = Neuron(population, proof, parameters, self.program.state_bits)
+        synapses = self._accumulations(layer, population, stage)
+        inputs = [self._port_input(population, port.source) for port in population.ports]
+        gate = None if population.gate is None else self._message(population.gate.source)
+        lines = _neuron_lines(population, proof, parameters, neuron, inputs, gate)
+        states = population.dynamics.facts.states
+        code, count = message_code(population.message), int(np.prod(population.shape))
+        out = self.names(name, "messages")
+        layer.buffers.append(
+            Buffer(out, code, count, stage, self.last_read[name], f"messages of {name} {_by(population.shape)}")
+        )
+        for state in states:
+            state_name = self.names(name, state)
+            state_code = code_of(neuron.state_interval)
+            layer.states.append(State(state_name, state_code, count, f"{state} of {name} {_by(population.shape)}"))
+        arguments = [f"const {TYPES[i.code]} *restrict in{n}" for n, i in enumerate(inputs)]
+        if gate is not None:
+            arguments.append(f"const {TYPES[gate.code]} *restrict gate")
+        arguments += [f"{TYPES[code_of(neuron.state_interval)]} *restrict {s}" for s in states]
+        arguments.append(f"{TYPES[code]} *restrict out")
+        functions = [self._comment(population, proof, synapses)]
+        function = self.names(name, "neurons")
+        used = set(re.findall(r"\w+", " ".join(lines)))
+        unused = [f"(void){name};" for name in (a.split()[-1].lstrip("*") for a in arguments) if name not in used]
+        local = [line for line in parameters.locals if re.search(r"(\w+) =", line)[1] in used]  # type: ignore[index]
+        uses_step = bool(local)
+        if uses_step:
+            arguments.insert(0, "int t")
+        body = _indented([*unused, *local, f"for (int c = 0; c < {population.shape[0]}; ++c) {{"])
+        body += _indented(lines, 2) + ["    }"]
+        functions.append("\n".join([_signature(function, arguments), "{", *body, "}", ""]))
+        functions.append(self._walk(population, synapses, inputs, gate, function, uses_step))
+        layer.functions = "\n".join(functions)
+        layer.tables += parameters.tables
+        layer.call = f"{self.names(name, 'step')}(state{', input' if self._reads_input(population) else ''});"
+        return layer
+
+    def _walk(
+        self,
+        population: Population,
+        synapses: dict[str, Accumulation],
+        inputs: list[Source],
+        gate: Source | None,
+        function: str,
+        uses_step: bool,
+    ) -> str:
+        """The function that computes all positions of a population."""
+        name, channels = population.name, population.shape[0]
+        spatial = positions(population.shape) > 1
+        at = f" + position * {channels}" if spatial else ""
+        arguments = ["state->t"] if uses_step else []
+        arguments += [
+            source.text if source.text.startswith("acc") else f"{source.text}{at}" for source in inputs
+        ]
+        if gate is not None:
+            arguments.append(gate.text)
+        arguments += [f"state->{self.names(name, s)}{at}" for s in population.dynamics.facts.states]
+        arguments.append(f"state->arena.{self.names(name, 'messages')}.data{at}")
+        call = f"{function}({', '.join(arguments)});"
+        starts = [a.start for a in synapses.values() if a.start]
+        starts = [
+            f"int32_t *acc{i} = state->arena.{self.names(name, f'acc{i}')}.data;"
+            for i in [[port.source for port in population.ports].index(name) for name in synapses]
+        ] + starts
+        rows = [a.row for a in synapses.values() if a.row]
+        each = [a.position for a in synapses.values()] + [call]
+        if spatial:
+            _, height, width = population.shape
+            loop = [f"for (int y = 0; y < {height}; ++y) {{", *_indented(rows)]
+            loop += _indented([f"for (int x = 0; x < {width}; ++x) {{"])
+            loop += _indented([f"const size_t position = (size_t)y * {width} + (size_t)x;", *each], 2)
+            loop += ["    }", "}"]
+        else:
+            loop = [*rows, *each]
+            if any("y, x" in line or " y," in line for line in loop):
+                loop.insert(0, "const int y = 0, x = 0;")
+        argument = _input_argument(self.program) if self._reads_input(population) else ""
+        signature = f"static void {self.names(name, 'step')}(model_state *state{argument})"
+        return "\n".join([signature, "{", *_indented([*starts, *loop]), "}", ""])
+
+    def _accumulations(self, layer: Layer, population: Population, stage: int) -> dict[str, Accumulation]:
+        """The synapses that a population reads, with their memory added to the layer."""
+        found: dict[str, Accumulation] = {}
+        for i, port in enumerate(population.ports):
+            synapse = self.program.by_name.get(port.source)
+            if isinstance(synapse, Synapse) and synapse.name not in found:
+                found[synapse.name] = self._accumulation(layer, synapse, population.name, i, stage)
+        return found
+
+    def _accumulation(self, layer: Layer, synapse: Synapse, reader: str, port: int, stage: int) -> Accumulation:
+        acc = f"acc{port}"
+        shape = self.program.shapes[synapse.name]
+        site = Site(synapse.name, self._message(synapse.source), shape, acc, self.names)
+        result = ACCUMULATIONS[type(synapse.op)](synapse.op, site)
+        layer.tables += [table for table in result.tables if table.name not in self._weights]
+        self._weights |= {table.name for table in result.tables}
+        layer.definitions += result.definitions
+        note = f"of {synapse.name}"
+        layer.buffers.append(
+            Buffer(self.names(reader, acc), "i32", result.outputs, stage, stage, f"accumulators {note}, one position")
+        )
+        for scratch in result.scratch:
+            name = self.names(synapse.name, scratch.what)
+            layer.buffers.append(Buffer(name, scratch.code, scratch.count, stage, stage, f"{scratch.what} {note}"))
+        return result
+
+    # ------------------------------------------------------------------------------ read-out
+
+    def readout(self) -> Layer:
+        """The function that adds one step to the logits."""
+        program, layer = self.program, Layer()
+        synapse = program.by_name[program.readout.source]
+        assert isinstance(synapse, Synapse)
+        result = self._accumulation(layer, synapse, "readout", 0, self.readout_stage)
+        bias = np.broadcast_to(program.readout.bias, (program.classes,))
+        text = "0"
+        if bias.any():
+            table = Table(f"{PREFIX}readout_bias", code_of(Interval(int(bias.min()), int(bias.max()))), bias, "readout: bias of each class")
+            layer.tables.append(table)
+            text = f"{table.name}[k]"
+        limits, total = self.proof.synapses[synapse.name], self.proof.logits
+        source = f"{synapse.name} of {synapse.source} {_by(program.shapes[synapse.source])}"
+        reads_input = synapse.source == INPUT
+        argument = _input_argument(program) if reads_input else ""
+        lines = [
+            f"int32_t *acc0 = state->arena.{self.names('readout', 'acc0')}.data;",
+            *([result.start] if result.start else []),
+            result.position,
+            f"for (int k = 0; k < {program.classes}; ++k)",
+            f"    state->logits[k] += acc0[k]{'' if text == '0' else f' + {text}'};",
+        ]
+        comment = [
+            f"Read-out: {program.classes} classes.",
+            "",
+            f"  acc = {source}: {result.equation[0]}",
+            *(f"    {line}" for line in result.equation[1:]),
+            f"    proven {_proven(limits)}: int32_t",
+            "  logits[k] = sum over t of (acc[k] + bias[k])",
+            f"    proven {_proven(total)} for a whole sample: int64_t",
+        ]
+        layer.functions = "\n".join(
+            [_block(comment), f"static void readout_step(model_state *state{argument})", "{", *_indented(lines), "}", ""]
+        )
+        layer.call = f"readout_step(state{', input' if reads_input else ''});"
+        return layer
+
+    # -------------------------------------------------------------------------------- common
+
+    def _message(self, name: str) -> Source:
+        """A message as an expression: of the input or of a population."""
+        shape, message = self.program.shapes[name], self.program.message_of(name)
+        if name == INPUT:
+            return Source(name, shape, "input", message_code(message), Interval(*message.range))
+        text = f"state->arena.{self.names(name, 'messages')}.data"
+        return Source(name, shape, text, message_code(message), self.proof.populations[name].message)
+
+    def _port_input(self, population: Population, name: str) -> Source:
+        """What a port reads: the accumulator of one position, that of the first port that reads it; or a message."""
+        if isinstance(self.program.by_name.get(name), Synapse):
+            index = [port.source for port in population.ports].index(name)
+            return Source(name, self.program.shapes[name], f"acc{index}", "i32", self.proof.synapses[name])
+        return self._message(name)
+
+    def _reads_input(self, population: Population) -> bool:
+        for source in _sources(population):
+            node = self.program.by_name.get(source)
+            if INPUT in (source, getattr(node, "source", "")):
+                return True
+        return False
+
+    def _comment(self, population: Population, proof: PopulationRange, synapses: dict[str, Accumulation]) -> str:
+        message = population.message
+        sends = f"{message.bits} bits, {'signed' if message.signed else 'unsigned'}"
+        lines = [f"{population.name}: {population.dynamics.kind()}, {_by(population.shape)}, sends {sends}.", ""]
+        terms = []
+        for i, port in enumerate(population.ports):
+            what = "acc" if port.source in synapses else "in"
+            synapse = self.program.by_name.get(port.source)
+            if isinstance(synapse, Synapse):
+                source = f"{synapse.name} of {synapse.source} {_by(self.program.shapes[synapse.source])}"
+                equation = synapses[port.source].equation
+                lines += [f"  acc{i} = {source}: {equation[0]}", *(f"    {line}" for line in equation[1:])]
+                lines.append(f"    proven {_proven(self.proof.synapses[synapse.name])}: int32_t")
+            else:
+                lines.append(f"  in{i} = message of {port.source}")
+            terms.append(f"rshift(multiplier{i} * {what}{i}, {port.shift})")
+        lines.append(f"  I = bias + {' + '.join(terms)}")
+        if population.gate is not None:
+            gate = population.gate
+            lines += [f"  I <- rshift(I * gate[c], {gate.shift}) + gate_bias, gate = message of {gate.source}"]
+        lines += [f"  {line}" for line in UPDATES[type(population.dynamics)].equation]
+        products = ", ".join(f"{p.bits}" for p in proof.products)
+        membrane = "" if proof.membrane is None else f", membrane {proof.membrane.bits}"
+        widths = f"products {products}, current {proof.current.bits}{membrane}, widest {proof.widest.bits}"
+        lines.append(f"  proven bits: {widths}; message {proof.message.low}..{proof.message.high}")
+        clamps = [n for n, c in (("state", proof.state_clamps), ("message", proof.message_clamps)) if not c]
+        if clamps:
+            lines.append(f"  clamps that provably never act are left out: {' and '.join(clamps)}")
+        return _block(lines)
+
+
+def _neuron_lines(
+    population: Population,
+    proof: PopulationRange,
+    parameters: Parameters,
+    neuron: Neuron,
+    inputs: list[Source],
+    gate: Source | None,
+) -> list[str]:
+    """The statements for one neuron: its current, gated and limited, then its dynamics and its message."""
+    total = parameters.value("bias", population.bias)
+    for i, (port, source) in enumerate(zip(population.ports, inputs, strict=True)):
+        x = Value(f"in{i}[c]", source.limits.low, source.limits.high)
+        multiplier = parameters.value(f"multiplier{i}", port.multiplier)
+        term = (multiplier * x).within(proof.products[i]).rshift(port.shift)
+        total = term + total if total.low == total.high == 0 else total + term
+    if population.gate is not None and gate is not None:
+        total = neuron.let("ungated", total)
+        factor = Value("gate[c]", gate.limits.low, gate.limits.high)
+        total = (total * factor).rshift(population.gate.shift) + parameters.value("gate_bias", population.gate.bias)
+    total = total.within(proof.current)
+    current = neuron.let("current", neuron.limit_state(total))
+    sent = UPDATES[type(population.dynamics)].step(neuron, current)
+    neuron.send(neuron.limit_message(sent), message_code(population.message))
+    return neuron.lines
+
+
+def _sources(population: Population) -> list[str]:
+    gate = [] if population.gate is None else [population.gate.source]
+    return [port.source for port in population.ports] + gate
+
+
+def _input_argument(program: Program) -> str:
+    return f", const {TYPES[message_code(program.input.message)]} *input"
+
+
+def _signature(name: str, arguments: list[str]) -> str:
+    """The head of a static function, in lines of at most 112 characters."""
+    lines, line = [], f"static void {name}("
+    indent = " " * len(line)
+    for i, argument in enumerate(arguments):
+        text = argument + (")" if i == len(arguments) - 1 else ", ")
+        if len(line) + len(text) > 112 and line.strip():
+            lines.append(line.rstrip())
+            line = indent
+        line += text
+    return "\n".join([*lines, line])
+
+
+def _indented(lines: list[str], depth: int = 1) -> list[str]:
+    return [" " * (4 * depth) + line for line in lines]
+
+
+def _block(lines: list[str]) -> str:
+    """A comment."""
+    text = "\n".join(f" * {line}".rstrip() for line in lines)
+    return f"/* {text[3:]}\n */"
+
+
+def _by(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _proven(limits: Interval) -> str:
+    return f"{limits.low}..{limits.high} ({limits.bits} bits)"

@@ -1,0 +1,40 @@
+"""A fully connected layer: by events where weights are ternary or binary and messages small, else weight by weight."""
+
+from __future__ import annotations
+
+from math import prod
+
+from hmdf.sim.contract import Linear
+
+from ..accumulate import Accumulation, Scratch, Site, by_events, check_sums, flat_table, list_room, row_table
+from ..layout import channels_last
+
+OP = Linear
+_PART = 256
+"""Inputs that are listed at a time."""
+
+
+def accumulate(op: Linear, site: Site) -> Accumulation:
+    check_sums(site, op.weight)
+    source, (outputs, inputs) = site.source, op.weight.shape
+    weight = channels_last(op.weight.reshape(outputs, *source.shape), source.shape).reshape(outputs, inputs).T
+    equation = ("fully connected", "acc[o] = sum over i of w[o, i] * in[i]")
+    rows = by_events(op, source, weight)
+    if rows is None:
+        table = flat_table(site, weight, op.weight_bits, "input, output")
+        call = f"{inputs}, {outputs}, {source.text}, {table.name}, {site.acc}"
+        function = f"linear_{source.code}_{op.weight_bits}"
+        return Accumulation(equation, f"{function}({call});", outputs=outputs, tables=(table,))
+    table, room, part = row_table(site, rows), list_room(inputs), min(_PART, prod(source.shape))
+    large = int(source.limits.high > 15)
+    call = (
+        f"{inputs}, {rows.bytes}, {large}, {source.text}, {part}, {site.scratch('found')}, {room}, "
+        f"{site.scratch('events')}, {table.name}, {site.acc}"
+    )
+    return Accumulation(
+        equation,
+        f"linear_events_{source.code}_{rows.bits}({call});",
+        outputs=rows.outputs,
+        tables=(table,),
+        scratch=(Scratch("found", "u32", part), Scratch("events", "u32", room)),
+    )
