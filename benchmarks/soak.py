@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from networks import compiled_hostile
 
+from hmdf.export.c import CompiledC
 from hmdf.export.errors import CompileError
 from hmdf.export.lava import Lava
 from hmdf.export.onnx import OnnxRuntime
@@ -42,10 +43,21 @@ from hmdf.sim.verify import compare
 from programs import random_messages, random_program
 
 SHOWN_FAILURES = 20
+SANITIZED = (
+    "-std=c99",
+    "-O1",
+    "-Werror",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-fsanitize=undefined,address",
+    "-fno-sanitize-recover=all",
+)
 EXECUTORS: dict[str, Callable[[], Executor]] = {
     "onnx": lambda: OnnxRuntime(threads=1),
     "simulator": lambda: Simulator(threads=1),
     "lava": lambda: Lava(time_limit=600),
+    "c": lambda: CompiledC(flags=SANITIZED),
 }
 
 

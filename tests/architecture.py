@@ -154,6 +154,7 @@ BACK_ENDS = ("sim/kernels", "export/onnx", "export/lava", "export/c")
 LOWERINGS = {
     "numba": "sim/kernels/neurons",
     "onnx": "export/onnx/dynamics",
+    "c": "export/c/dynamics",
     "lava": "export/lava/template/hmdf_lava/processes",
     "compiler": "export/neurons",
 }

@@ -56,7 +56,7 @@ MEASURED_SAMPLES = 64
 @click.option("--chips", type=click.IntRange(1), default=1, show_default=True, help="Chips that may be used.")
 @click.option("--serialize-spikes", is_flag=True, help="Send graded spikes bit by bit, for chips with binary spikes.")
 @click.option("--merge-pools", is_flag=True, help="Fold average pools into the next synapses, where that is exact.")
-@click.option("--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava.")
+@click.option("--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava, c.")
 @click.option("--print-after", type=click.Choice(get_args(Pass)), multiple=True, help="Print what a pass made.")
 @click.option("--network", metavar="PACKAGE.MODULE:FUNCTION", help="MODEL is a state_dict of the module this builds.")
 def compile_command(
@@ -265,7 +265,18 @@ def _write_lava(program: Program, out: Path) -> Path:
     return export_bundle(program, out / "lava")
 
 
-WRITERS: dict[str, Callable[[Program, Path], Path]] = {"hmdf": _write_hmdf, "onnx": _write_onnx, "lava": _write_lava}
+def _write_c(program: Program, out: Path) -> Path:
+    from hmdf.export.c import export_c
+
+    return export_c(program, out / "c")
+
+
+WRITERS: dict[str, Callable[[Program, Path], Path]] = {
+    "hmdf": _write_hmdf,
+    "onnx": _write_onnx,
+    "lava": _write_lava,
+    "c": _write_c,
+}
 
 
 def main() -> None:

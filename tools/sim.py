@@ -48,7 +48,7 @@ from .simulation.own_images import load_samples, predictions
     "--network", metavar="PACKAGE.MODULE:FUNCTION", help="--against is a state_dict of the module this builds."
 )
 @click.option(
-    "--verify", "executors", metavar="LIST", default="", help="Executors to compare with: reference, onnx, lava."
+    "--verify", "executors", metavar="LIST", default="", help="Executors to compare with: reference, onnx, lava, c."
 )
 @click.option("--verify-samples", type=click.IntRange(1), help="Compare only the first N samples.")
 @click.option("--lava-python", metavar="PYTHON", help="Interpreter that has Lava [default: this one].")

@@ -13,7 +13,7 @@ from hmdf.sim.contract.intervals import Interval
 from hmdf.sim.errors import ProgramError
 
 from .layout import Names
-from .tables import PREFIX, Table
+from .tables import PREFIX, ConstantArray
 from .values import INT32
 
 LIST_ROOM = 512
@@ -28,7 +28,7 @@ _WORD = 4
 _LARGEST_CODE = {1: 1, 2: 2}
 
 
-class Source(NamedTuple):
+class Origin(NamedTuple):
     """What a synapse reads.
 
     Fields:
@@ -45,26 +45,26 @@ class Source(NamedTuple):
     limits: Interval
 
 
-class Scratch(NamedTuple):
+class ScratchArray(NamedTuple):
     """Memory that is needed while its population is computed: elements of a type."""
 
     what: str
     code: str
-    count: int
+    elements: int
 
 
 class Site(NamedTuple):
     """Where a synapse is written: its name, its source, the shape of its accumulator, the C name of that."""
 
     name: str
-    source: Source
+    source: Origin
     shape: Shape
     acc: str
     names: Names
 
     def scratch(self, what: str) -> str:
         """The C expression of a scratch array of this synapse."""
-        return f"state->arena.{self.names(self.name, what)}.data"
+        return f"arena->{self.names(self.name, what)}.data"
 
     def window(self, window: Window) -> tuple[str, str]:
         """The C name of a constant window over the source, and its definition."""
@@ -91,8 +91,8 @@ class Accumulation(msgspec.Struct, frozen=True):
     row: str = ""
     start: str = ""
     outputs: int = 0
-    tables: tuple[Table, ...] = ()
-    scratch: tuple[Scratch, ...] = ()
+    tables: tuple[ConstantArray, ...] = ()
+    scratch: tuple[ScratchArray, ...] = ()
     definitions: tuple[str, ...] = ()
 
 
@@ -108,7 +108,7 @@ class Rows(NamedTuple):
         return self.bytes * _OUTPUTS_PER_BYTE[self.bits]
 
 
-def by_events(op: Conv2d | Linear, source: Source, weight: NDArray[np.int8]) -> Rows | None:
+def by_events(op: Conv2d | Linear, source: Origin, weight: NDArray[np.int8]) -> Rows | None:
     """The rows for adding up by events; None where that cannot be, or would waste more than half of every row.
 
     Args:
@@ -128,10 +128,10 @@ def by_events(op: Conv2d | Linear, source: Source, weight: NDArray[np.int8]) -> 
     return Rows(np.bitwise_or.reduce(planes, axis=1).astype(np.uint8), row, bits)
 
 
-def row_table(site: Site, rows: Rows) -> Table:
+def row_table(site: Site, rows: Rows) -> ConstantArray:
     weights = {1: "1-bit", 2: "ternary"}[rows.bits]
     note = f"{site.name}: {weights} weights, a row of {rows.bytes} bytes for each tap and input"
-    return Table(PREFIX + site.names(site.name, "weights"), "u8", rows.packed.reshape(-1), note)
+    return ConstantArray(PREFIX + site.names(site.name, "weights"), "u8", rows.packed.reshape(-1), note)
 
 
 def list_room(inputs: int) -> int:
@@ -139,12 +139,12 @@ def list_room(inputs: int) -> int:
     return min(LIST_ROOM, -(-inputs // 8) * 8)
 
 
-def flat_table(site: Site, weight: NDArray[np.int8], bits: int, order: str) -> Table:
+def flat_table(site: Site, weight: NDArray[np.int8], bits: int, order: str) -> ConstantArray:
     """Weights one after the other, in the order given, at their true width."""
     flat = weight.reshape(-1)
     code, packed = ("i8", flat) if bits == 8 else ("u8", _packed(flat, bits))
     note = f"{site.name}: {bits}-bit weights by ({order})"
-    return Table(PREFIX + site.names(site.name, "weights"), code, packed, note)
+    return ConstantArray(PREFIX + site.names(site.name, "weights"), code, packed, note)
 
 
 def _packed(flat: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:

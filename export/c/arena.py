@@ -39,7 +39,7 @@ class Buffer(msgspec.Struct, frozen=True):
         return TYPES[self.code]
 
 
-class Arena(msgspec.Struct, frozen=True):
+class ArenaPlan(msgspec.Struct, frozen=True):
     """Where each buffer lies, in bytes from the start; buffers that are needed at one stage never overlap."""
 
     buffers: tuple[Buffer, ...]
@@ -50,7 +50,7 @@ class Arena(msgspec.Struct, frozen=True):
         return max((self.offsets[b.name] + b.size for b in self.buffers), default=0)
 
 
-def plan(buffers: Iterable[Buffer]) -> Arena:
+def plan(buffers: Iterable[Buffer]) -> ArenaPlan:
     """Place the largest buffers first, each at the lowest offset where none of its time lies."""
     placed: list[Buffer] = []
     offsets: dict[str, int] = {}
@@ -64,4 +64,4 @@ def plan(buffers: Iterable[Buffer]) -> Arena:
             offset = max(offset, offsets[other.name] + other.size)
         placed.append(buffer)
         offsets[buffer.name] = offset
-    return Arena(tuple(sorted(placed, key=lambda b: (b.first, offsets[b.name]))), offsets)
+    return ArenaPlan(tuple(sorted(placed, key=lambda b: (b.first, offsets[b.name]))), offsets)

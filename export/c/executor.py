@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +55,11 @@ class CompiledC:
 
     name = "c"
 
-    def __init__(
-        self, compiler: str | None = None, flags: Sequence[str] = FLAGS, time_limit: float = 3600.0
-    ) -> None:
+    def __init__(self, compiler: str | None = None, flags: Sequence[str] = FLAGS, time_limit: float = 3600.0) -> None:
         self.compiler, self.flags, self.time_limit = compiler, tuple(flags), time_limit
         self._built: tuple[Program, tempfile.TemporaryDirectory[str]] | None = None
 
-    def run(self, program: Program, messages: NDArray) -> Taps:
+    def run(self, program: Program, messages: NDArray[Any]) -> Taps:
         """Run N samples through all T steps.
 
         Args:
@@ -121,7 +120,7 @@ def execute(command: list[str], seconds: float) -> str:
     return done.stdout
 
 
-def _messages(program: Program, path: Path, samples: int) -> dict[str, NDArray]:
+def _messages(program: Program, path: Path, samples: int) -> dict[str, NDArray[Any]]:
     """Taps of all populations by name, from a file that holds them by sample, step and population."""
     fields = [
         (f"p{i}", DTYPES[message_code(p.message)], (int(np.prod(p.shape)),)) for i, p in enumerate(program.populations)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-import re
-
 import numpy as np
 
 from hmdf.sim.contract import INPUT, Population, Shape, Synapse
@@ -14,14 +12,17 @@ from hmdf.sim.contract.intervals import Interval
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import PopulationRange, Ranges
 
-from .accumulate import Accumulation, Site, Source
+from .accumulate import Accumulation, Origin, Site
 from .arena import Buffer
 from .dynamics import UPDATES
 from .layout import TYPES, Names, code_of, message_code, positions
-from .neuron import Neuron
+from .neuron import NeuronWriter
 from .ops import ACCUMULATIONS
-from .tables import PREFIX, Parameters, Table
+from .tables import PREFIX, ConstantArray, Parameters
 from .values import Value
+
+_LINE = 118
+ARENA = "model_arena *arena = &state->arena;"
 
 
 @dataclass
@@ -35,7 +36,7 @@ class State:
 
 
 @dataclass
-class Layer:
+class LayerCode:
     """The C of one population, or of the read-out.
 
     Fields:
@@ -48,7 +49,7 @@ class Layer:
     call: str = ""
     definitions: list[str] = field(default_factory=list)
     functions: str = ""
-    tables: list[Table] = field(default_factory=list)
+    tables: list[ConstantArray] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
 
@@ -79,12 +80,12 @@ class Layers:
 
     # --------------------------------------------------------------------------- populations
 
-    def population(self, population: Population) -> Layer:
+    def population(self, population: Population) -> LayerCode:
         """A function for a population's neurons at one position, and one that walks the positions."""
-        layer, name = Layer(), population.name
+        layer, name = LayerCode(), population.name
         proof, stage = self.proof.populations[name], self.stage[name]
         parameters = Parameters(self.names, name)
-        neuron = Neuron(population, proof, parameters, self.program.state_bits)
+        neuron = NeuronWriter(population, proof, parameters, self.program.state_bits)
         synapses = self._accumulations(layer, population, stage)
         inputs = [self._port_input(population, port.source) for port in population.ports]
         gate = None if population.gate is None else self._message(population.gate.source)
@@ -113,8 +114,10 @@ class Layers:
         if uses_step:
             arguments.insert(0, "int t")
         body = _indented([*unused, *local, f"for (int c = 0; c < {population.shape[0]}; ++c) {{"])
-        body += _indented(lines, 2) + ["    }"]
-        functions.append("\n".join([_signature(function, arguments), "{", *body, "}", ""]))
+        body += [*_indented(lines, 2), "    }"]
+        functions.append(
+            "\n".join([*_wrapped([f"static void {function}({', '.join(arguments)})"]), "{", *_wrapped(body), "}", ""])
+        )
         functions.append(self._walk(population, synapses, inputs, gate, function, uses_step))
         layer.functions = "\n".join(functions)
         layer.tables += parameters.tables
@@ -125,8 +128,8 @@ class Layers:
         self,
         population: Population,
         synapses: dict[str, Accumulation],
-        inputs: list[Source],
-        gate: Source | None,
+        inputs: list[Origin],
+        gate: Origin | None,
         function: str,
         uses_step: bool,
     ) -> str:
@@ -135,17 +138,15 @@ class Layers:
         spatial = positions(population.shape) > 1
         at = f" + position * {channels}" if spatial else ""
         arguments = ["state->t"] if uses_step else []
-        arguments += [
-            source.text if source.text.startswith("acc") else f"{source.text}{at}" for source in inputs
-        ]
+        arguments += [source.text if source.text.startswith("acc") else f"{source.text}{at}" for source in inputs]
         if gate is not None:
             arguments.append(gate.text)
         arguments += [f"state->{self.names(name, s)}{at}" for s in population.dynamics.facts.states]
-        arguments.append(f"state->arena.{self.names(name, 'messages')}.data{at}")
+        arguments.append(f"arena->{self.names(name, 'messages')}.data{at}")
         call = f"{function}({', '.join(arguments)});"
         starts = [a.start for a in synapses.values() if a.start]
         starts = [
-            f"int32_t *acc{i} = state->arena.{self.names(name, f'acc{i}')}.data;"
+            f"int32_t *acc{i} = arena->{self.names(name, f'acc{i}')}.data;"
             for i in [[port.source for port in population.ports].index(name) for name in synapses]
         ] + starts
         rows = [a.row for a in synapses.values() if a.row]
@@ -162,9 +163,9 @@ class Layers:
                 loop.insert(0, "const int y = 0, x = 0;")
         argument = _input_argument(self.program) if self._reads_input(population) else ""
         signature = f"static void {self.names(name, 'step')}(model_state *state{argument})"
-        return "\n".join([signature, "{", *_indented([*starts, *loop]), "}", ""])
+        return "\n".join([signature, "{", *_wrapped(_indented([ARENA, *starts, *loop])), "}", ""])
 
-    def _accumulations(self, layer: Layer, population: Population, stage: int) -> dict[str, Accumulation]:
+    def _accumulations(self, layer: LayerCode, population: Population, stage: int) -> dict[str, Accumulation]:
         """The synapses that a population reads, with their memory added to the layer."""
         found: dict[str, Accumulation] = {}
         for i, port in enumerate(population.ports):
@@ -173,7 +174,7 @@ class Layers:
                 found[synapse.name] = self._accumulation(layer, synapse, population.name, i, stage)
         return found
 
-    def _accumulation(self, layer: Layer, synapse: Synapse, reader: str, port: int, stage: int) -> Accumulation:
+    def _accumulation(self, layer: LayerCode, synapse: Synapse, reader: str, port: int, stage: int) -> Accumulation:
         acc = f"acc{port}"
         shape = self.program.shapes[synapse.name]
         site = Site(synapse.name, self._message(synapse.source), shape, acc, self.names)
@@ -187,21 +188,22 @@ class Layers:
         )
         for scratch in result.scratch:
             name = self.names(synapse.name, scratch.what)
-            layer.buffers.append(Buffer(name, scratch.code, scratch.count, stage, stage, f"{scratch.what} {note}"))
+            layer.buffers.append(Buffer(name, scratch.code, scratch.elements, stage, stage, f"{scratch.what} {note}"))
         return result
 
     # ------------------------------------------------------------------------------ read-out
 
-    def readout(self) -> Layer:
+    def readout(self) -> LayerCode:
         """The function that adds one step to the logits."""
-        program, layer = self.program, Layer()
+        program, layer = self.program, LayerCode()
         synapse = program.by_name[program.readout.source]
         assert isinstance(synapse, Synapse)
         result = self._accumulation(layer, synapse, "readout", 0, self.readout_stage)
         bias = np.broadcast_to(program.readout.bias, (program.classes,))
         text = "0"
         if bias.any():
-            table = Table(f"{PREFIX}readout_bias", code_of(Interval(int(bias.min()), int(bias.max()))), bias, "readout: bias of each class")
+            code = code_of(Interval(int(bias.min()), int(bias.max())))
+            table = ConstantArray(f"{PREFIX}readout_bias", code, bias, "readout: bias of each class")
             layer.tables.append(table)
             text = f"{table.name}[k]"
         limits, total = self.proof.synapses[synapse.name], self.proof.logits
@@ -209,7 +211,8 @@ class Layers:
         reads_input = synapse.source == INPUT
         argument = _input_argument(program) if reads_input else ""
         lines = [
-            f"int32_t *acc0 = state->arena.{self.names('readout', 'acc0')}.data;",
+            ARENA,
+            f"int32_t *acc0 = arena->{self.names('readout', 'acc0')}.data;",
             *([result.start] if result.start else []),
             result.position,
             f"for (int k = 0; k < {program.classes}; ++k)",
@@ -224,27 +227,26 @@ class Layers:
             "  logits[k] = sum over t of (acc[k] + bias[k])",
             f"    proven {_proven(total)} for a whole sample: int64_t",
         ]
-        layer.functions = "\n".join(
-            [_block(comment), f"static void readout_step(model_state *state{argument})", "{", *_indented(lines), "}", ""]
-        )
+        signature = f"static void readout_step(model_state *state{argument})"
+        layer.functions = "\n".join([_block(comment), signature, "{", *_wrapped(_indented(lines)), "}", ""])
         layer.call = f"readout_step(state{', input' if reads_input else ''});"
         return layer
 
     # -------------------------------------------------------------------------------- common
 
-    def _message(self, name: str) -> Source:
+    def _message(self, name: str) -> Origin:
         """A message as an expression: of the input or of a population."""
         shape, message = self.program.shapes[name], self.program.message_of(name)
         if name == INPUT:
-            return Source(name, shape, "input", message_code(message), Interval(*message.range))
-        text = f"state->arena.{self.names(name, 'messages')}.data"
-        return Source(name, shape, text, message_code(message), self.proof.populations[name].message)
+            return Origin(name, shape, "input", message_code(message), Interval(*message.range))
+        text = f"arena->{self.names(name, 'messages')}.data"
+        return Origin(name, shape, text, message_code(message), self.proof.populations[name].message)
 
-    def _port_input(self, population: Population, name: str) -> Source:
+    def _port_input(self, population: Population, name: str) -> Origin:
         """What a port reads: the accumulator of one position, that of the first port that reads it; or a message."""
         if isinstance(self.program.by_name.get(name), Synapse):
             index = [port.source for port in population.ports].index(name)
-            return Source(name, self.program.shapes[name], f"acc{index}", "i32", self.proof.synapses[name])
+            return Origin(name, self.program.shapes[name], f"acc{index}", "i32", self.proof.synapses[name])
         return self._message(name)
 
     def _reads_input(self, population: Population) -> bool:
@@ -289,9 +291,9 @@ def _neuron_lines(
     population: Population,
     proof: PopulationRange,
     parameters: Parameters,
-    neuron: Neuron,
-    inputs: list[Source],
-    gate: Source | None,
+    neuron: NeuronWriter,
+    inputs: list[Origin],
+    gate: Origin | None,
 ) -> list[str]:
     """The statements for one neuron: its current, gated and limited, then its dynamics and its message."""
     total = parameters.value("bias", population.bias)
@@ -306,7 +308,7 @@ def _neuron_lines(
         total = (total * factor).rshift(population.gate.shift) + parameters.value("gate_bias", population.gate.bias)
     total = total.within(proof.current)
     current = neuron.let("current", neuron.limit_state(total))
-    sent = UPDATES[type(population.dynamics)].step(neuron, current)
+    sent = UPDATES[type(population.dynamics)].write(neuron, current)
     neuron.send(neuron.limit_message(sent), message_code(population.message))
     return neuron.lines
 
@@ -320,17 +322,18 @@ def _input_argument(program: Program) -> str:
     return f", const {TYPES[message_code(program.input.message)]} *input"
 
 
-def _signature(name: str, arguments: list[str]) -> str:
-    """The head of a static function, in lines of at most 112 characters."""
-    lines, line = [], f"static void {name}("
-    indent = " " * len(line)
-    for i, argument in enumerate(arguments):
-        text = argument + (")" if i == len(arguments) - 1 else ", ")
-        if len(line) + len(text) > 112 and line.strip():
-            lines.append(line.rstrip())
-            line = indent
-        line += text
-    return "\n".join([*lines, line])
+def _wrapped(lines: list[str]) -> list[str]:
+    """Long lines broken after commas, indented to the bracket that is open there."""
+    result = []
+    for line in lines:
+        while len(line) > _LINE and (cut := line.rfind(", ", 0, _LINE)) > 0:
+            opened = max(line.find("(") + 1, line.find("{") + 1)
+            result.append(line[: cut + 1])
+            line = " " * opened + line[cut + 2 :]
+            if cut + 2 <= opened:
+                break
+        result.append(line)
+    return result
 
 
 def _indented(lines: list[str], depth: int = 1) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,10 @@ class Names:
         self._given: dict[tuple[str, str], str] = {}
 
     def __call__(self, node: str, what: str) -> str:
-        """The identifier of one thing of a node, the same each time: ("layer1.conv", "weights") -> layer1_conv_weights."""
+        """The identifier of one thing of a node, the same each time it is asked for.
+
+        ("layer1.conv", "weights") is layer1_conv_weights.
+        """
         key = (node, what)
         if key not in self._given:
             base = f"{re.sub(r'[^A-Za-z0-9]', '_', node).lstrip('_') or 'node'}_{what}"
@@ -63,19 +67,19 @@ def positions(shape: Shape) -> int:
     return shape[1] * shape[2] if len(shape) == 3 else 1
 
 
-def channels_last(array: NDArray, shape: Shape) -> NDArray:
+def channels_last(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
     """(..., C, H, W) to (..., H, W, C); (..., F) as it is."""
     return np.moveaxis(array, -3, -1) if len(shape) == 3 else array
 
 
-def channels_first(array: NDArray, shape: Shape) -> NDArray:
+def channels_first(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
     """(..., H * W * C), flat, to (..., C, H, W) or (..., F)."""
     if len(shape) == 1:
         return array.reshape(*array.shape[:-1], *shape)
     return np.moveaxis(array.reshape(*array.shape[:-1], shape[1], shape[2], shape[0]), -1, -3)
 
 
-def number_lines(numbers: Iterable[int], indent: str = "    ") -> str:
+def number_lines(numbers: Iterable[int | str], indent: str = "    ") -> str:
     """Numbers of an initialiser, in lines."""
     lines, line = [], indent
     for number in numbers:

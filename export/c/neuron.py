@@ -18,30 +18,28 @@ from .tables import Parameters
 from .values import Value
 
 
-class Update(msgspec.Struct, frozen=True):
+class NeuronCode(msgspec.Struct, frozen=True):
     """How one step of a dynamics is computed.
 
     Fields:
         dynamics: the kind.
         equation: its lines, for the comment.
-        step: writes the statements from the current on, and returns the message.
+        write: writes the statements from the current on, and returns the message.
     """
 
     dynamics: type[BaseDynamics]
     equation: tuple[str, ...]
-    step: Callable[[Neuron, Value], Value]
+    write: Callable[[NeuronWriter, Value], Value]
 
 
-class Neuron:
+class NeuronWriter:
     """What a dynamics file writes its statements with.
 
     Fields:
         lines: the statements so far.
     """
 
-    def __init__(
-        self, population: Population, proof: PopulationRange, parameters: Parameters, state_bits: int
-    ) -> None:
+    def __init__(self, population: Population, proof: PopulationRange, parameters: Parameters, state_bits: int) -> None:
         self._population, self._proof, self._parameters = population, proof, parameters
         self._limits = integer_range(state_bits, signed=True)
         self.lines: list[str] = []

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,8 +19,8 @@ from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove, unproven
 from hmdf.sim.simulator import simulate
 
-from .arena import Arena, Buffer, plan
-from .layers import Layer, Layers
+from .arena import ArenaPlan, Buffer, plan
+from .layers import LayerCode, Layers
 from .layout import SIZES, TYPES, channels_last, message_code, number_lines
 from .values import literal
 
@@ -27,7 +28,7 @@ TEMPLATE = Path(__file__).parent / "template"
 _MESSAGE_CODES = "u8|i8|u16|i16"
 
 
-class Source(msgspec.Struct, frozen=True):
+class Sources(msgspec.Struct, frozen=True):
     """The C of a program.
 
     Fields:
@@ -37,12 +38,12 @@ class Source(msgspec.Struct, frozen=True):
     """
 
     files: dict[str, str]
-    arena: Arena
+    arena: ArenaPlan
     neuron_bytes: int
     weight_bytes: int
 
 
-def export_c(program: Program, folder: str | os.PathLike[str], sample: NDArray | None = None) -> Path:
+def export_c(program: Program, folder: str | os.PathLike[str], sample: NDArray[Any] | None = None) -> Path:
     """Write `folder`: model.h, model.c, weights.h, weights.c, main.c, test_vector.h, Makefile, CMakeLists.txt.
 
     The folder appears whole or not at all; one that was written before is replaced.
@@ -74,7 +75,7 @@ def export_c(program: Program, folder: str | os.PathLike[str], sample: NDArray |
     return folder
 
 
-def write_source(program: Program, sample: NDArray | None = None) -> Source:
+def write_source(program: Program, sample: NDArray[Any] | None = None) -> Sources:
     """The text of all files; see `export_c`."""
     from hmdf import __version__
 
@@ -96,7 +97,7 @@ def write_source(program: Program, sample: NDArray | None = None) -> Source:
     calls = [f"    {layer.call}\n    TAP({i}, {_tapped(layer)});" for i, layer in enumerate(written[:-1])]
     if not any("input" in call for call in (*calls, written[-1].call)):
         calls.insert(0, "    (void)input;")
-    fields = {
+    fields: dict[str, object] = {
         "NETWORK": program.metadata.network or "A network",
         "VERSION": program.metadata.tool_version or __version__,
         "SHA256": program.sha256,
@@ -127,11 +128,11 @@ def write_source(program: Program, sample: NDArray | None = None) -> Source:
         "DECLARATIONS": "\n".join(f"extern {table.declaration};" for table in tables),
         "DEFINITIONS": "\n".join(table.definition for table in tables),
         "TEST_INPUT": number_lines(map(str, channels_last(sample, shape).reshape(-1).tolist())),
-        "TEST_LOGITS": number_lines(map(literal, logits.tolist())),
+        "TEST_LOGITS": number_lines(literal(int(n)) for n in logits),
     }
     names = ["model.h", "model.c", "weights.h", "weights.c", "main.c", "test_vector.h", "Makefile", "CMakeLists.txt"]
     files = {name: _filled((TEMPLATE / name).read_text(), fields) for name in names}
-    return Source(files, arena, neuron_bytes, weight_bytes)
+    return Sources(files, arena, neuron_bytes, weight_bytes)
 
 
 def _merged(buffers: Iterable[Buffer]) -> list[Buffer]:
@@ -144,16 +145,16 @@ def _merged(buffers: Iterable[Buffer]) -> list[Buffer]:
     return list(found.values())
 
 
-def _layer_text(layer: Layer) -> str:
+def _layer_text(layer: LayerCode) -> str:
     definitions = "\n".join(layer.definitions)
     return f"{definitions}\n\n{layer.functions}" if definitions else layer.functions
 
 
-def _tapped(layer: Layer) -> str:
+def _tapped(layer: LayerCode) -> str:
     return f"state->arena.{layer.buffers[-1].name}.data"
 
 
-def _member(arena: Arena, buffer: Buffer) -> str:
+def _member(arena: ArenaPlan, buffer: Buffer) -> str:
     offset = arena.offsets[buffer.name]
     before = f"unsigned char before[{offset}]; " if offset else ""
     return f"    struct {{ {before}{buffer.type} data[{buffer.count}]; }} {buffer.name};  /* {buffer.note} */"
@@ -163,7 +164,7 @@ def _filled(text: str, fields: dict[str, object]) -> str:
     return re.sub(r"@([A-Z_0-9]+)@", lambda match: str(fields[match[1]]), text)
 
 
-def _test_sample(program: Program) -> NDArray:
+def _test_sample(program: Program) -> NDArray[Any]:
     """Random messages, half of them 0, the same for each shape."""
     low, high = program.input.message.range
     rng = np.random.default_rng(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ PREFIX = "model_"
 """What external names begin with."""
 
 
-class Table(msgspec.Struct, frozen=True, eq=False):
+class ConstantArray(msgspec.Struct, frozen=True, eq=False):
     """A constant array in weights.c.
 
     Fields:
@@ -27,7 +29,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
 
     name: str
     code: str
-    array: NDArray
+    array: NDArray[Any]
     note: str
 
     @property
@@ -61,10 +63,10 @@ class Parameters:
 
     def __init__(self, names: Names, population: str) -> None:
         self._names, self._population = names, population
-        self.tables: list[Table] = []
+        self.tables: list[ConstantArray] = []
         self.locals: list[str] = []
 
-    def value(self, what: str, array: NDArray) -> Value:
+    def value(self, what: str, array: NDArray[Any]) -> Value:
         """The expression of a (T or 1, C or 1) array at step t, channel c.
 
         Args:
@@ -77,7 +79,9 @@ class Parameters:
         code = code_of(Interval(low, high))
         squeezed = array if steps > 1 and channels > 1 else array.reshape(-1)
         axes = "[t][c]" if squeezed.ndim == 2 else "[c]" if channels > 1 else "[t]"
-        table = Table(PREFIX + self._names(self._population, what), code, squeezed, f"{self._population}: {what}{axes}")
+        table = ConstantArray(
+            PREFIX + self._names(self._population, what), code, squeezed, f"{self._population}: {what}{axes}"
+        )
         self.tables.append(table)
         if steps == 1:
             return Value(f"{table.name}[c]", low, high)
@@ -85,9 +89,9 @@ class Parameters:
         self.locals.append(f"const {TYPES[code]} {star}{what} = {table.name}[t];")
         return Value(what + ending, low, high)
 
-    def lookup(self, what: str, array: NDArray) -> str:
+    def lookup(self, what: str, array: NDArray[Any]) -> str:
         """The name of a table that is indexed by a value."""
         code = code_of(Interval(int(array.min()), int(array.max())))
         name = PREFIX + self._names(self._population, what)
-        self.tables.append(Table(name, code, array, f"{self._population}: {what}"))
+        self.tables.append(ConstantArray(name, code, array, f"{self._population}: {what}"))
         return name

@@ -54,7 +54,7 @@ class Value(msgspec.Struct, frozen=True):
         return self.text if self.atom else f"({self.text})"
 
     def within(self, interval: Interval) -> Value:
-        """The same value, known from elsewhere to lie in `interval`; an int64_t that fits 32 bits becomes an int32_t."""
+        """The same value, known from elsewhere to lie in `interval`; cast where an int64_t then fits 32 bits."""
         low, high = max(self.low, interval.low), min(self.high, interval.high)
         return self._narrowed(low, high)
 

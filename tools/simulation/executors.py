@@ -12,7 +12,7 @@ from hmdf.sim.verify import Comparison, compare
 
 from ..console import progress
 
-EXECUTORS = ("reference", "onnx", "lava")
+EXECUTORS = ("reference", "onnx", "lava", "c")
 BLOCK, LAVA_BLOCK = 16, 64
 """Samples compared at a time; each block starts Lava anew, which takes seconds."""
 
@@ -43,6 +43,10 @@ def _executor(name: str, lava_python: str | None) -> Executor:
         from hmdf.export.onnx import OnnxRuntime
 
         return OnnxRuntime()
+    if name == "c":
+        from hmdf.export.c import CompiledC
+
+        return CompiledC()
     from hmdf.export.lava import Lava
 
     return Lava() if lava_python is None else Lava(python=lava_python)

@@ -2,11 +2,11 @@
 
 from hmdf.sim.contract import HybridFiring
 
-from ..neuron import Neuron, Update
+from ..neuron import NeuronCode, NeuronWriter
 from ..values import Value, constant
 
 
-def _step(neuron: Neuron, current: Value) -> Value:
+def _step(neuron: NeuronWriter, current: Value) -> Value:
     threshold = neuron.parameter("threshold")
     leaked = (neuron.parameter("leak") * neuron.state("v")).rshift(neuron.shift("leak_shift"))
     m = neuron.let("m", neuron.membrane(leaked + current))
@@ -15,7 +15,7 @@ def _step(neuron: Neuron, current: Value) -> Value:
     return neuron.limit_message(above.rshift(neuron.shift("spike_shift")))
 
 
-UPDATE = Update(
+UPDATE = NeuronCode(
     HybridFiring,
     (
         "m = clamp(rshift(leak * v, leak_shift) + I, state range)",

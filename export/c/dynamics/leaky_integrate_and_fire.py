@@ -2,17 +2,17 @@
 
 from hmdf.sim.contract import LeakyIntegrateAndFire
 
-from ..neuron import Neuron, Update
+from ..neuron import NeuronCode, NeuronWriter
 from ..values import Value
 
 
-def _step(neuron: Neuron, current: Value) -> Value:
+def _step(neuron: NeuronWriter, current: Value) -> Value:
     leaked = (neuron.parameter("leak") * neuron.state("v")).rshift(neuron.shift("leak_shift"))
     m = neuron.let("m", neuron.membrane(leaked + current))
     return neuron.fire("v", m, neuron.parameter("threshold"))
 
 
-UPDATE = Update(
+UPDATE = NeuronCode(
     LeakyIntegrateAndFire,
     (
         "m = clamp(rshift(leak * v, leak_shift) + I, state range)",

@@ -2,11 +2,11 @@
 
 from hmdf.sim.contract import MultiHierarchical
 
-from ..neuron import Neuron, Update
+from ..neuron import NeuronCode, NeuronWriter
 from ..values import Value
 
 
-def _step(neuron: Neuron, current: Value) -> Value:
+def _step(neuron: NeuronWriter, current: Value) -> Value:
     shift = neuron.shift("leak_shift")
 
     def scaled(factor: str, state: Value) -> Value:
@@ -20,11 +20,11 @@ def _step(neuron: Neuron, current: Value) -> Value:
     return neuron.fire("v", m, neuron.parameter("threshold"))
 
 
-UPDATE = Update(
+UPDATE = NeuronCode(
     MultiHierarchical,
     (
-        "d <- clamp(rshift(dendrite_leak * d, leak_shift) + rshift(dendrite_feedback * v, leak_shift) + I, state range)",
-        "m = clamp(rshift(soma_leak * v, leak_shift) + rshift(soma_drive * d, leak_shift), state range)",
+        "d <- clamp(rshift(dendrite_leak * d, s) + rshift(dendrite_feedback * v, s) + I, state range), s = leak_shift",
+        "m = clamp(rshift(soma_leak * v, s) + rshift(soma_drive * d, s), state range)",
         "y = [m >= threshold];  v <- m - y * threshold",
     ),
     _step,

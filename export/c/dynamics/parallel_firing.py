@@ -2,15 +2,13 @@
 
 from hmdf.sim.contract import ParallelFiring
 
-from ..neuron import Neuron, Update
+from ..neuron import NeuronCode, NeuronWriter
 from ..values import Value, constant
 
 
-def _step(neuron: Neuron, current: Value) -> Value:
+def _step(neuron: NeuronWriter, current: Value) -> Value:
     above = (current - neuron.parameter("threshold")).maximum(constant(0))
     return neuron.limit_message(above.rshift(neuron.shift("spike_shift")))
 
 
-UPDATE = Update(
-    ParallelFiring, ("y = min(rshift(max(I - threshold, 0), spike_shift), largest message)",), _step
-)
+UPDATE = NeuronCode(ParallelFiring, ("y = min(rshift(max(I - threshold, 0), spike_shift), largest message)",), _step)

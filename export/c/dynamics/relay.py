@@ -2,12 +2,12 @@
 
 from hmdf.sim.contract import Relay
 
-from ..neuron import Neuron, Update
+from ..neuron import NeuronCode, NeuronWriter
 from ..values import Value
 
 
-def _step(neuron: Neuron, current: Value) -> Value:
+def _step(neuron: NeuronWriter, current: Value) -> Value:
     return neuron.limit_message(current)
 
 
-UPDATE = Update(Relay, ("y = clamp(I, message range)",), _step)
+UPDATE = NeuronCode(Relay, ("y = clamp(I, message range)",), _step)

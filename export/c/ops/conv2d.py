@@ -6,7 +6,7 @@ from math import prod
 
 from hmdf.sim.contract import Conv2d
 
-from ..accumulate import Accumulation, Scratch, Site, by_events, check_sums, flat_table, list_room, row_table
+from ..accumulate import Accumulation, ScratchArray, Site, by_events, check_sums, flat_table, list_room, row_table
 
 OP = Conv2d
 
@@ -32,7 +32,8 @@ def accumulate(op: Conv2d, site: Site) -> Accumulation:
     local = f"{site.acc}_rows"
     counts, totals, events = (site.scratch(what) for what in ("event_counts", "event_totals", "row_events"))
     large = int(source.limits.high > 15)
-    call = f"&{window}, {rows.bytes}, {large}, &{local}, {room}, {site.scratch('events')}, {table.name}, y, x, {site.acc}"
+    listed = f"&{local}, {room}, {site.scratch('events')}"
+    call = f"&{window}, {rows.bytes}, {large}, {listed}, {table.name}, y, x, {site.acc}"
     return Accumulation(
         equation,
         position=f"conv2d_events_{rows.bits}({call});",
@@ -41,10 +42,10 @@ def accumulate(op: Conv2d, site: Site) -> Accumulation:
         outputs=rows.outputs,
         tables=(table,),
         scratch=(
-            Scratch("row_events", "u32", span * width * channels),
-            Scratch("event_counts", "u16", span * width),
-            Scratch("event_totals", "i32", span * width),
-            Scratch("events", "u32", room),
+            ScratchArray("row_events", "u32", span * width * channels),
+            ScratchArray("event_counts", "u16", span * width),
+            ScratchArray("event_totals", "i32", span * width),
+            ScratchArray("events", "u32", room),
         ),
         definitions=(definition,),
     )

@@ -6,7 +6,7 @@ from math import prod
 
 from hmdf.sim.contract import Linear
 
-from ..accumulate import Accumulation, Scratch, Site, by_events, check_sums, flat_table, list_room, row_table
+from ..accumulate import Accumulation, ScratchArray, Site, by_events, check_sums, flat_table, list_room, row_table
 from ..layout import channels_last
 
 OP = Linear
@@ -36,5 +36,5 @@ def accumulate(op: Linear, site: Site) -> Accumulation:
         f"linear_events_{source.code}_{rows.bits}({call});",
         outputs=rows.outputs,
         tables=(table,),
-        scratch=(Scratch("found", "u32", part), Scratch("events", "u32", room)),
+        scratch=(ScratchArray("found", "u32", part), ScratchArray("events", "u32", room)),
     )
