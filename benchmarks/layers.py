@@ -21,8 +21,8 @@ from speed import RESNET18, ROUNDS
 
 from hmdf.sim.contract import INPUT, Conv2d, Population, Synapse
 from hmdf.sim.kernels import engine
-from hmdf.sim.kernels.dot import choose_path
 from hmdf.sim.kernels.memory import Outcome
+from hmdf.sim.kernels.paths import choose_path
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.kernels.workspace import Workspace, addresses
 from hmdf.sim.program import Program
@@ -52,7 +52,7 @@ def main() -> None:
     rate = sum(gigamacs.values()) / total
     cells = [total * 1e3, 1, rate, rate / limit, sum(without.values()) * 1e3]
     table.add_row("all", *(f"{cell:.3g}" for cell in cells))
-    Console(width=130).print(table, f"peak of {peak.path_name()}: {limit:.0f} GMAC/s per thread", sep="\n")
+    Console(width=130).print(table, f"peak of {peak.peak_of().instructions}: {limit:.0f} GMAC/s per thread", sep="\n")
 
 
 def seconds_by_population(program: Program, messages: np.ndarray) -> tuple[list[float], list[float]]:
@@ -112,13 +112,13 @@ def kind(population: Population, read: list[Synapse], program: Program) -> str:
 
 
 def peak_by_processor_time() -> float:
-    limit, run = peak.PEAKS[peak.path_name()], peak.burner(peak.path_name())
-    run(10, 1)
+    limit = peak.peak_of()
+    limit.burn(10, 1)
     rates = []
     for _ in range(ROUNDS):
         began = time.thread_time()
-        run(peak.ROUNDS, 1)
-        rates.append(peak.ROUNDS * limit.chains * limit.macs / (time.thread_time() - began) / 1e9)
+        limit.burn(peak.ROUNDS, 1)
+        rates.append(peak.ROUNDS * limit.macs / (time.thread_time() - began) / 1e9)
     return median(rates)
 
 

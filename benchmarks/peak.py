@@ -1,15 +1,15 @@
-"""The most that one core can do on a path of the simulator: 8-bit multiply-accumulates on registers, nothing loaded.
+"""The most that one core can do: 8-bit multiply-accumulates on registers, nothing loaded or stored, by path.
 
-`vnni512`: vpdpbusd. `avx2`: vpmaddubsw and vpaddw, the sums of two products in 16 bits. `portable`: products of 16 bits
-in the vector operations that the path itself is made of. Only what a path's processor has is ever emitted.
+Each path has the instructions of its inner loop: `vpdpbusd` in 512 or 256 bits, `vpmaddubsw` + `vpaddw` in 256, and for
+the portable path what LLVM makes of products of 16-bit integers, `vpmaddwd` + `vpaddd` where the processor has them.
 """
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -17,102 +17,91 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from hmdf.sim.kernels import dot
-from hmdf.sim.kernels.lanes import VECTOR
+from hmdf.sim.kernels.paths import Avx2, AvxVnni, Path, Portable, Vnni512, choose_path
 
-ROUNDS = 5_000_000
+ROUNDS = 10_000_000
 
 
 class Peak(NamedTuple):
-    """How a path multiplies and accumulates.
-
-    Attributes:
-        instructions: for tables.
-        macs: of one step of one chain.
-        chains: independent sums, as many as its registers hold.
-        vector: of a sum.
-        step: (builder, sum, weights) -> the next sum. The sum is a factor too, so that nothing leaves the loop.
-    """
+    """Fields: what is measured, in words; MACs of one round of `burn`; burn(rounds, seed), on one thread."""
 
     instructions: str
     macs: int
-    chains: int
-    vector: ir.VectorType
-    step: Callable[..., Any]
+    burn: Callable[[int, int], int]
 
 
-def _avx2(builder: Any, total: Any, weights: Any) -> Any:
-    inputs, weights = (builder.bitcast(x, dot._BYTES_256) for x in (total, weights))
-    return builder.add(total, dot._products_of_quads(builder, inputs, weights))
-
-
-PEAKS = {
-    "vnni512": Peak("vpdpbusd", 64, 24, VECTOR, lambda b, total, weights: dot._emit_quads(b, total, total, weights)),
-    "avx2": Peak("vpmaddubsw + vpaddw", 32, 12, dot._SHORTS_256, _avx2),
-    "portable": Peak(
-        "16-bit products", 32, 6, VECTOR, lambda b, total, weights: dot._emit_pairs(b, total, total, weights)
-    ),
-}
-
-
-def path_name() -> str:
-    """Name of the path that the simulator takes here."""
-    chosen = type(dot.choose_path())
-    return next(name for name, (path, _) in dot.PATHS.items() if isinstance(path, chosen))
-
-
-def gigamacs(threads: int, path: str = "") -> float:
-    """GMAC/s of `threads` cores together on a path, by the wall clock."""
-    peak, run = PEAKS[path or path_name()], burner(path or path_name())
-    run(10, 1)
-    with ThreadPoolExecutor(threads) as pool:
-        began = time.perf_counter()
-        list(pool.map(lambda seed: run(ROUNDS, seed), range(threads)))
-        return threads * ROUNDS * peak.chains * peak.macs / (time.perf_counter() - began) / 1e9
-
-
-@cache
-def burner(path: str) -> Callable[[int, int], int]:
-    """A compiled function of (rounds, seed) that does so many steps of every chain on one thread."""
-    peak = PEAKS[path]
+def _peak(instructions: str, scheme: dot.Scheme, chains: int) -> Peak:
+    """`chains` accumulators in flight: as many as registers hold, more than the latency needs."""
 
     @intrinsic
-    def chains(typing_context, rounds, seed):
+    def run(typing_context, rounds, seed):
         def emit(context, builder, signature, args):
-            wide, lane = ir.IntType(64), peak.vector.element
-            first = builder.insert_element(
-                ir.Constant(peak.vector, ir.Undefined), builder.trunc(args[1], lane), ir.IntType(32)(0)
-            )
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), peak.vector.count), [0] * peak.vector.count)
-            weights = builder.shuffle_vector(first, ir.Constant(peak.vector, ir.Undefined), zeros)
-            entry, loop, done = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            index = builder.phi(wide)
-            index.add_incoming(wide(0), entry)
-            sums = [builder.phi(peak.vector) for _ in range(peak.chains)]
-            results = []
-            for i, phi in enumerate(sums):
-                phi.add_incoming(ir.Constant(peak.vector, [i] * peak.vector.count), entry)
-                results.append(peak.step(builder, phi, weights))
-                phi.add_incoming(results[-1], loop)
-            following = builder.add(index, wide(1))
-            index.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, args[0]), loop, done)
-            builder.position_at_end(done)
-            total = results[0]
-            for result in results[1:]:
-                total = builder.add(total, result)
-            return builder.sext(builder.extract_element(total, ir.IntType(32)(0)), wide)
+            return _emit_chains(builder, scheme, chains, *args)
 
         return types.int64(types.int64, types.int64), emit
 
     @njit(nogil=True)
     def burn(rounds, seed):
-        return chains(rounds, seed)
+        return run(rounds, seed)
 
-    return burn
+    return Peak(instructions, chains * scheme.lanes * scheme.position_bytes, burn)
+
+
+def _emit_chains(builder: Any, scheme: dot.Scheme, chains: int, rounds: Any, seed: Any) -> Any:
+    wide, words = ir.IntType(64), ir.VectorType(ir.IntType(32), scheme.lanes)
+    narrow = builder.trunc(seed, ir.IntType(32))
+    first = builder.insert_element(ir.Constant(words, ir.Undefined), narrow, ir.IntType(32)(0))
+    inputs = builder.shuffle_vector(first, ir.Constant(words, ir.Undefined), ir.Constant(words, [0] * scheme.lanes))
+    entry, loop, done = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    index = builder.phi(wide)
+    index.add_incoming(wide(0), entry)
+    sums = [builder.phi(scheme.sums) for _ in range(chains)]
+    results = []
+    for i, phi in enumerate(sums):
+        phi.add_incoming(ir.Constant(scheme.sums, [i] * scheme.sums.count), entry)
+        results.append(scheme.emit(builder, phi, inputs, _opaque(builder, inputs)))
+        phi.add_incoming(results[-1], loop)
+    following = builder.add(index, wide(1))
+    index.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, rounds), loop, done)
+    builder.position_at_end(done)
+    total = results[0]
+    for result in results[1:]:
+        total = builder.add(total, result)
+    return builder.sext(builder.extract_element(total, ir.IntType(32)(0)), wide)
+
+
+def _opaque(builder: Any, vector: Any) -> Any:
+    """The same vector, as if it could be another: LLVM would make products that are equal once."""
+    kind = ir.FunctionType(vector.type, [vector.type])
+    return builder.asm(kind, "", "=x,0" if platform.machine() in ("x86_64", "AMD64") else "=w,0", [vector], True)
+
+
+_PEAKS: dict[type, Peak] = {
+    Vnni512: _peak("vpdpbusd, 512 bits", dot._QUADS_512, 24),
+    AvxVnni: _peak("vpdpbusd, 256 bits", dot._QUADS_VNNI, 12),
+    Avx2: _peak("vpmaddubsw + vpaddw, 256 bits", dot._QUADS_AVX2, 12),
+    Portable: _peak("products of 16-bit integers, by LLVM", dot._BYTE_PAIRS_ANYWHERE, 6),
+}
+
+
+def peak_of(path: Path | None = None) -> Peak:
+    """Of a path, or of the one that the simulator chooses."""
+    return _PEAKS[type(path or choose_path())]
+
+
+def gigamacs(threads: int, path: Path | None = None) -> float:
+    """GMAC/s of `threads` cores together, by the wall clock."""
+    peak = peak_of(path)
+    peak.burn(10, 1)
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        list(pool.map(lambda seed: peak.burn(ROUNDS, seed), range(1, threads + 1)))
+        return threads * ROUNDS * peak.macs / (time.perf_counter() - began) / 1e9
 
 
 if __name__ == "__main__":
-    for name in dot.paths_here():
-        print(f"{name:10}{gigamacs(1, name):8.0f} GMAC/s a core ({PEAKS[name].instructions})")
+    chosen = peak_of()
+    print(f"{chosen.instructions}: {gigamacs(1):.0f} GMAC/s of one core")

@@ -16,8 +16,8 @@ from .counters import Counters, Tally, collect
 from .encoder import blocks, encode
 from .errors import InputError
 from .executor import Taps, check_messages
-from .kernels.dot import Path, choose_path
 from .kernels.events import WORTHWHILE
+from .kernels.paths import Path, choose_path
 from .kernels.plan import Plan, build_plan
 from .kernels.workspace import Workspace
 from .notebook import Messages, result_html

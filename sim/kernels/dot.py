@@ -1,161 +1,123 @@
 """Dot products of patches with weights: the inner loop of every convolution and linear layer.
 
-One call makes the accumulators of a few pixels x 32 output channels, all held in registers. A patch is a few
-contiguous runs of the source; per step of the loop, four bytes of every pixel's patch (four 8-bit or two 16-bit
-messages) are broadcast and meet the weights of 32 channels.
+A tile's accumulators are a few pixels x OUTPUTS channels. A patch is a few contiguous runs of the source; per step of
+the loop, a position, four bytes of every pixel's patch (four 8-bit or two 16-bit messages) are broadcast and meet the
+weights of as many channels as the registers hold. Each path emits its processor's own instructions, through LLVM:
 
-`Vnni512` and `Avx2` emit the processor's own instructions, through LLVM; `Portable` says the same in generic vector
-operations. A path is a type of its own, so that compiled code of each is kept on disk beside the others'.
-
-AVX2 has no dot product of bytes: `vpmaddubsw` makes 16-bit sums of two products. Where the messages and weights are so
-small that the sums of a whole run (a row of the kernel), or of a whole patch, fit 16 bits, they are added up there, in
-half the instructions, and widened once.
+    vnni512   vpdpbusd, vpdpwssd     8 pixels x 32 channels or 16 x 16 in 16 of 32 registers
+    avxvnni   the same in 256 bits   6 pixels x 16 channels in 12 of 16 registers
+    avx2      vpmaddubsw + vpaddw, vpmaddwd + vpaddd, the same 12 registers
+    portable  generic vector operations
 """
 
 from __future__ import annotations
 
-import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import overload
 
-from ..errors import InputError
 from .compiling import intrinsic
-from .lanes import VECTOR, WIDTH
+from .lanes import WIDTH
+from .paths import BYTE_PAIRS, QUADS, QUADS_OF_RUN, QUADS_WIDENED, Avx2, AvxVnni, Portable, Vnni512
 
-QUADS, PAIRS, BYTE_PAIRS, QUADS_OF_RUN, QUADS_OF_PATCH = 1, 2, 3, 4, 5
-"""How a convolution's patch meets its weights: 4 unsigned bytes with 4 signed ones; 2 signed 16-bit with 2; 2 unsigned
-bytes, widened, with 2 signed 16-bit; as QUADS, in 16-bit sums that are widened after each run, or after the patch."""
 OUTPUTS = 32
-"""Output channels of one call: two vectors."""
-ENVIRONMENT = "HMDF_KERNELS"
+"""Output channels of a tile: those of a block of weights."""
+_ROW = 4 * OUTPUTS
+"""Bytes of weights that a position meets, and of a pixel's accumulators."""
 _INT8, _INT16, _INT32, _INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-_LARGEST_16 = (1 << 15) - 1
-_BYTES_256, _SHORTS_256, _INTS_256 = ir.VectorType(_INT8, 32), ir.VectorType(_INT16, 16), ir.VectorType(_INT32, 8)
 
 
-class Vnni512(NamedTuple):
-    """AVX-512 with VNNI. The field is there because compiled code needs one."""
-
-    pixels: int = 8
+# ----------------------------------------------------------------------- instructions
 
 
-class Portable(NamedTuple):
-    """Whatever LLVM makes of it. The field is there because compiled code needs one."""
+class Scheme(NamedTuple):
+    """How the messages of a position meet their weights, in vectors of `lanes` 32-bit lanes, an output channel each.
 
-    pixels: int = 2
-
-
-class Avx2(NamedTuple):
-    """AVX2. The field is there because compiled code needs one."""
-
-    pixels: int = 6
-
-
-Path = Vnni512 | Avx2 | Portable
-PATHS: dict[str, tuple[Path, tuple[str, ...]]] = {
-    "vnni512": (Vnni512(), ("avx512vnni", "avx512bw")),
-    "avx2": (Avx2(), ("avx2",)),
-    "portable": (Portable(), ()),
-}
-"""By name, fastest first: the path, and what it needs of the processor."""
-
-
-def paths_here() -> list[str]:
-    """Names of the paths that this processor has, fastest first."""
-    features = llvm.get_host_cpu_features()
-    return [name for name, (_, needs) in PATHS.items() if all(features.get(need) for need in needs)]
-
-
-def choose_path() -> Path:
-    """The fastest path of this processor, or the one that the variable `HMDF_KERNELS` names.
-
-    Raises:
-        InputError: there is no path of that name, or this processor lacks it.
+    Fields:
+        lanes: of a vector of weights.
+        sums: LLVM type of the accumulators while they are summed.
+        read: (builder, pointer, position) -> the messages as one 32-bit integer.
+        emit: (builder, sums, messages, weights) -> sums, with the messages in every lane.
+        finish: (builder, sums) -> 32-bit lanes.
+        by_run: finish after each run, not once after the patch.
+        position_bytes: bytes of a patch that a position takes.
     """
-    have, wanted = paths_here(), os.environ.get(ENVIRONMENT, "")
-    if wanted and wanted not in have:
-        reason = "this processor lacks it" if wanted in PATHS else "there is no such path"
-        raise InputError(f"{ENVIRONMENT}={wanted}: {reason}; here are {', '.join(have)}")
-    return PATHS[wanted or have[0]][0]
+
+    lanes: int
+    sums: ir.VectorType
+    read: Callable[..., Any]
+    emit: Callable[..., Any]
+    finish: Callable[..., Any]
+    position_bytes: int
+    by_run: bool = False
 
 
-def dot_kind(path: Path, bytes_: bool, reach: int, run: int, runs: int) -> int:
-    """How `path` handles a source of unsigned bytes, or else of 16-bit messages.
-
-    Args:
-        reach: largest message times the largest magnitude of a weight.
-        run, runs: quads of a run, runs of a patch.
-    """
-    if not bytes_:
-        return PAIRS
-    if isinstance(path, Vnni512):
-        return QUADS
-    if isinstance(path, Portable) or 2 * reach > _LARGEST_16:  # vpmaddubsw would saturate
-        return BYTE_PAIRS
-    if 2 * reach * run * runs <= _LARGEST_16:
-        return QUADS_OF_PATCH
-    return QUADS_OF_RUN if 2 * reach * run <= _LARGEST_16 else QUADS
+def _words(lanes: int) -> ir.VectorType:
+    return ir.VectorType(_INT32, lanes)
 
 
-def _emit_quads(builder, accumulator, inputs, weights):
-    return _call(builder, "llvm.x86.avx512.vpdpbusd.512", accumulator, inputs, weights)
+def _call(builder, name, result, *vectors):
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(result, [v.type for v in vectors]), name)
+    return builder.call(function, vectors)
 
 
-def _emit_quads_avx2(builder, accumulator, inputs, weights):
-    """A vector of ours as two of AVX2; inputs are the same in every lane."""
-    halves = []
-    for half in (0, 1):
-        lanes = ir.Constant(_INTS_256, list(range(8 * half, 8 * half + 8)))
-        low, high = (
-            builder.bitcast(builder.shuffle_vector(x, ir.Constant(VECTOR, ir.Undefined), lanes), _BYTES_256)
-            for x in (inputs, weights)
-        )
-        halves.append(_widened(builder, _products_of_quads(builder, low, high)))
-    both = builder.shuffle_vector(*halves, ir.Constant(VECTOR, list(range(WIDTH))))
-    return builder.add(accumulator, both)
+def _instruction(name):
+    """`name` (sums, messages, weights), all 32-bit lanes."""
+    return lambda builder, sums, inputs, weights: _call(builder, name, sums.type, sums, inputs, weights)
 
 
-def _products_of_quads(builder, inputs, weights):
-    """Sums of two neighbouring products of unsigned with signed bytes, 16 bits each."""
-    return _intrinsic(builder, "llvm.x86.avx2.pmadd.ub.sw", _SHORTS_256, inputs, weights)
+def _multiply_bytes(builder, inputs, weights):
+    """vpmaddubsw: sums of neighbouring products of unsigned with signed bytes, 16 lanes of 16 bits."""
+    bytes_ = ir.VectorType(_INT8, 32)
+    a, b = builder.bitcast(inputs, bytes_), builder.bitcast(weights, bytes_)
+    return _call(builder, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(_INT16, 16), a, b)
 
 
-def _widened(builder, sums):
-    """Sums of two neighbouring 16-bit integers."""
-    return _intrinsic(builder, "llvm.x86.avx2.pmadd.wd", _INTS_256, sums, ir.Constant(_SHORTS_256, [1] * 16))
+def _multiply_shorts(builder, a, b):
+    """vpmaddwd: sums of neighbouring products of signed 16-bit integers, 8 lanes of 32 bits."""
+    shorts = ir.VectorType(_INT16, 16)
+    a, b = builder.bitcast(a, shorts), builder.bitcast(b, shorts)
+    return _call(builder, "llvm.x86.avx2.pmadd.wd", _words(8), a, b)
 
 
-def _emit_pairs_vnni(builder, accumulator, inputs, weights):
-    return _call(builder, "llvm.x86.avx512.vpdpwssd.512", accumulator, inputs, weights)
+def _widen(builder, sums):
+    return _multiply_shorts(builder, sums, ir.Constant(ir.VectorType(_INT16, 16), [1] * 16))
 
 
-def _emit_pairs(builder, accumulator, inputs, weights):
+def _emit_short_sums(builder, sums, inputs, weights):
+    return builder.add(sums, _multiply_bytes(builder, inputs, weights))
+
+
+def _emit_widened(builder, sums, inputs, weights):
+    return builder.add(sums, _widen(builder, _multiply_bytes(builder, inputs, weights)))
+
+
+def _emit_pairs(builder, sums, inputs, weights):
+    return builder.add(sums, _multiply_shorts(builder, inputs, weights))
+
+
+def _emit_pairs_anywhere(builder, sums, inputs, weights):
     """Generic: LLVM recognises a multiply-add of neighbouring 16-bit integers where the processor has one."""
-    shorts, wide = ir.VectorType(_INT16, 2 * WIDTH), ir.VectorType(_INT32, 2 * WIDTH)
+    lanes = sums.type.count
+    shorts, wide = ir.VectorType(_INT16, 2 * lanes), ir.VectorType(_INT32, 2 * lanes)
     a = builder.sext(builder.bitcast(inputs, shorts), wide)
     b = builder.sext(builder.bitcast(weights, shorts), wide)
     products = builder.mul(a, b)
     undefined = ir.Constant(wide, ir.Undefined)
     even, odd = (
-        builder.shuffle_vector(products, undefined, ir.Constant(VECTOR, [2 * i + first for i in range(WIDTH)]))
+        builder.shuffle_vector(products, undefined, ir.Constant(sums.type, [2 * i + first for i in range(lanes)]))
         for first in (0, 1)
     )
-    return builder.add(accumulator, builder.add(even, odd))
+    return builder.add(sums, builder.add(even, odd))
 
 
-def _call(builder, name, *vectors):
-    return _intrinsic(builder, name, VECTOR, *vectors)
-
-
-def _intrinsic(builder, name, result, *vectors):
-    function = builder.module.globals.get(name)
-    if function is None:
-        function = ir.Function(builder.module, ir.FunctionType(result, [v.type for v in vectors]), name)
-    return builder.call(function, vectors)
+def _as_they_are(builder, sums):
+    return sums
 
 
 def _read_four_bytes(builder, pointer, position):
@@ -166,9 +128,13 @@ def _read_four_bytes(builder, pointer, position):
 def _read_two_bytes(builder, pointer, position):
     """Two bytes of a patch at byte 2 * position, each widened to 16 bits."""
     two = _load_integer(builder, pointer, builder.shl(position, ir.Constant(_INT64, 1)), _INT16)
-    apart = builder.zext(two, _INT32)
-    apart = builder.or_(apart, builder.shl(apart, ir.Constant(_INT32, 8)))
-    return builder.and_(apart, ir.Constant(_INT32, 0x00FF00FF))
+    return _apart(builder, builder.zext(two, _INT32))
+
+
+def _apart(builder, two):
+    """The two low bytes of a 32-bit integer, each widened to 16 bits."""
+    spread = builder.or_(two, builder.shl(two, ir.Constant(_INT32, 8)))
+    return builder.and_(spread, ir.Constant(_INT32, 0x00FF00FF))
 
 
 def _load_integer(builder, pointer, offset, kind):
@@ -177,19 +143,38 @@ def _load_integer(builder, pointer, offset, kind):
     return value
 
 
-def _make_dot(pixels, read, emit, position_bytes):
-    """An intrinsic: accumulators of `pixels` pixels x OUTPUTS channels.
+def _scheme(lanes, emit, read=_read_four_bytes, sums=None, finish=_as_they_are):
+    return Scheme(lanes, sums or _words(lanes), read, emit, finish, 4 if read is _read_four_bytes else 2)
+
+
+_QUADS_512 = _scheme(16, _instruction("llvm.x86.avx512.vpdpbusd.512"))
+_PAIRS_512 = _scheme(16, _instruction("llvm.x86.avx512.vpdpwssd.512"))
+_QUADS_VNNI = _scheme(8, _instruction("llvm.x86.avx512.vpdpbusd.256"))
+_PAIRS_VNNI = _scheme(8, _instruction("llvm.x86.avx512.vpdpwssd.256"))
+_QUADS_AVX2 = _scheme(8, _emit_short_sums, sums=ir.VectorType(_INT16, 16), finish=_widen)
+_QUADS_OF_RUN = _QUADS_AVX2._replace(by_run=True)
+_QUADS_WIDENED = _scheme(8, _emit_widened)
+_PAIRS_AVX2 = _scheme(8, _emit_pairs)
+_BYTE_PAIRS_AVX2 = _scheme(8, _emit_pairs, _read_two_bytes)
+_PAIRS_ANYWHERE = _scheme(16, _emit_pairs_anywhere)
+_BYTE_PAIRS_ANYWHERE = _scheme(16, _emit_pairs_anywhere, _read_two_bytes)
+
+
+# ------------------------------------------------------------------------------ loops
+
+
+def _make_dot(pixels, vectors, scheme):
+    """An intrinsic: accumulators of `pixels` pixels x `vectors` vectors of channels.
 
     Arguments, all int64: address of the source's first message of the step; address of the pixels' offsets; address
     and number of the runs' offsets; bytes of a run; address of the weights; address of the accumulators (32-bit,
     OUTPUTS per pixel). Offsets count elements of `element_bytes`.
     """
-    vectors = OUTPUTS // WIDTH
 
     @intrinsic
     def dot(typing_context, source, offsets, runs, run_count, run_bytes, weights, accumulators, element_bytes):
         def generate(context, builder, signature, args):
-            _Loops(builder, pixels, vectors, read, emit, position_bytes).generate(*args)
+            _Loops(builder, pixels, vectors, scheme).generate(*args)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 8), generate
@@ -200,24 +185,28 @@ def _make_dot(pixels, read, emit, position_bytes):
 class _Loops:
     """Two loops, over runs and over positions within a run, with all accumulators carried in registers."""
 
-    def __init__(self, builder, pixels, vectors, read, emit, position_bytes):
-        self.builder, self.pixels, self.vectors = builder, pixels, vectors
-        self.read, self.emit, self.position_bytes = read, emit, position_bytes
+    def __init__(self, builder, pixels, vectors, scheme):
+        self.builder, self.pixels, self.vectors, self.scheme = builder, pixels, vectors, scheme
 
     def generate(self, source, offsets, runs, run_count, run_bytes, weights, accumulators, element_bytes):
-        b, zero = self.builder, ir.Constant(_INT64, 0)
+        b, zero, sums_type = self.builder, ir.Constant(_INT64, 0), self.scheme.sums
         entry = b.block
         over_runs, over_positions, run_done, done = (
             b.append_basic_block(n) for n in ("runs", "positions", "run_done", "done")
         )
+        if self.scheme.by_run:
+            for i in range(self.pixels * self.vectors):
+                place = self.place(accumulators, i)
+                b.store(ir.Constant(place.type.pointee, [0] * self.scheme.lanes), place, align=4)
         starts = [b.add(source, b.mul(self.int64_at(offsets, i), element_bytes)) for i in range(self.pixels)]
-        positions = b.udiv(run_bytes, ir.Constant(_INT64, self.position_bytes))
+        positions = b.udiv(run_bytes, ir.Constant(_INT64, self.scheme.position_bytes))
         b.branch(over_runs)
 
         b.position_at_end(over_runs)
         run = self.phi(_INT64, entry, zero)
         weight_of_run = self.phi(_INT64, entry, weights)
-        sums = [self.phi(VECTOR, entry, ir.Constant(VECTOR, [0] * WIDTH)) for _ in range(self.pixels * self.vectors)]
+        none = ir.Constant(sums_type, [0] * sums_type.count)
+        sums = [self.phi(sums_type, entry, none) for _ in range(self.pixels * self.vectors)]
         offset = b.mul(self.int64_at(runs, run), element_bytes)
         pointers = [b.inttoptr(b.add(start, offset), _INT8.as_pointer()) for start in starts]
         b.branch(over_positions)
@@ -225,9 +214,9 @@ class _Loops:
         b.position_at_end(over_positions)
         position = self.phi(_INT64, over_runs, zero)
         weight = self.phi(_INT64, over_runs, weight_of_run)
-        partial = [self.phi(VECTOR, over_runs, s) for s in sums]
+        partial = [self.phi(sums_type, over_runs, s) for s in sums]
         updated = self.update(pointers, position, weight, partial)
-        next_weight = b.add(weight, ir.Constant(_INT64, 64 * self.vectors))
+        next_weight = b.add(weight, ir.Constant(_INT64, _ROW))
         next_position = b.add(position, ir.Constant(_INT64, 1))
         for phi, value in zip([position, weight, *partial], [next_position, next_weight, *updated], strict=True):
             phi.add_incoming(value, over_positions)
@@ -235,27 +224,41 @@ class _Loops:
 
         b.position_at_end(run_done)
         next_run = b.add(run, ir.Constant(_INT64, 1))
-        for phi, value in zip([run, weight_of_run, *sums], [next_run, next_weight, *updated], strict=True):
+        if self.scheme.by_run:
+            self.store(accumulators, updated)
+            carried = [none] * len(sums)
+        else:
+            carried = updated
+        for phi, value in zip([run, weight_of_run, *sums], [next_run, next_weight, *carried], strict=True):
             phi.add_incoming(value, run_done)
         b.cbranch(b.icmp_signed("<", next_run, run_count), over_runs, done)
 
         b.position_at_end(done)
-        target = b.inttoptr(accumulators, VECTOR.as_pointer())
-        for i, value in enumerate(updated):
-            b.store(value, b.gep(target, [ir.Constant(_INT64, i)]), align=4)
+        if not self.scheme.by_run:
+            self.store(accumulators, updated)
+
+    def store(self, accumulators, sums):
+        """Leave the sums of the patch, or add those of a run."""
+        b = self.builder
+        for i, value in enumerate(sums):
+            place, result = self.place(accumulators, i), self.scheme.finish(b, value)
+            if self.scheme.by_run:
+                result = b.add(result, b.load(place, align=4))
+            b.store(result, place, align=4)
+
+    def place(self, accumulators, i):
+        pixel, vector = divmod(i, self.vectors)
+        offset = ir.Constant(_INT64, pixel * _ROW + 4 * self.scheme.lanes * vector)
+        return self.builder.inttoptr(self.builder.add(accumulators, offset), _words(self.scheme.lanes).as_pointer())
 
     def update(self, pointers, position, weight, sums):
-        b = self.builder
-        at = b.inttoptr(weight, VECTOR.as_pointer())
-        rows = []
-        for v in range(self.vectors):
-            rows.append(b.load(b.gep(at, [ir.Constant(_INT64, v)])))
-            rows[-1].align = 4
+        b, lanes = self.builder, self.scheme.lanes
+        rows = _rows(b, b.inttoptr(weight, _words(lanes).as_pointer()), self.vectors)
         updated = []
         for i, pointer in enumerate(pointers):
-            scalar = self.read(b, pointer, position)
-            inputs = _broadcast(b, scalar)
-            updated += [self.emit(b, sums[i * self.vectors + v], inputs, rows[v]) for v in range(self.vectors)]
+            inputs = _broadcast(b, self.scheme.read(b, pointer, position), lanes)
+            mine = sums[i * self.vectors : (i + 1) * self.vectors]
+            updated += [self.scheme.emit(b, s, inputs, row) for s, row in zip(mine, rows, strict=True)]
         return updated
 
     def phi(self, kind, block, value):
@@ -269,185 +272,113 @@ class _Loops:
         return self.builder.load(self.builder.gep(pointer, [index]))
 
 
-def _make_short_dot(pixels, whole_patch):
-    """As _make_dot for AVX2, for one half of a block's OUTPUTS, with 16-bit sums: of a run, or of the whole patch.
+def _rows(builder, pointer, vectors):
+    return [builder.load(builder.gep(pointer, [ir.Constant(_INT64, v)]), align=4) for v in range(vectors)]
 
-    Two vectors of weights meet each pixel: with 6 pixels there are 12 sums, 2 weights, a message and a product, all of
-    AVX2's 16 registers.
+
+def _broadcast(builder, scalar, lanes):
+    undefined = ir.Constant(_words(lanes), ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(_words(lanes), [0] * lanes))
+
+
+_quads_8, _quads_2 = (_make_dot(n, 2, _QUADS_512) for n in (8, 2))
+_pairs_8, _pairs_2 = (_make_dot(n, 2, _PAIRS_512) for n in (8, 2))
+# Where a tile has 16 channels or fewer, twice the pixels in the same registers.
+_quads_16, _pairs_16 = (_make_dot(16, 1, scheme) for scheme in (_QUADS_512, _PAIRS_512))
+_portable_pairs = _make_dot(2, 2, _PAIRS_ANYWHERE)
+_portable_byte_pairs = _make_dot(2, 2, _BYTE_PAIRS_ANYWHERE)
+
+
+def dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_):
+    """Accumulators of pixels x lanes; offsets count `bytes_` bytes.
+
+    Whole groups of pixels and channels are computed, so that offsets and accumulators are padded.
     """
-
-    @intrinsic
-    def dot(typing_context, source, offsets, runs, run_count, run_bytes, weights, accumulators, element_bytes):
-        def generate(context, builder, signature, args):
-            _ShortLoops(builder, pixels, whole_patch).generate(*args)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 8), generate
-
-    return dot
-
-
-class _ShortLoops(_Loops):
-    """Two loops, over runs and over quads within a run. 16-bit sums are carried; `accumulators` begin as zeros."""
-
-    def __init__(self, builder, pixels, whole_patch):
-        super().__init__(builder, pixels, 2, _read_four_bytes, None, 4)
-        self.whole_patch = whole_patch
-
-    def generate(self, source, offsets, runs, run_count, run_bytes, weights, accumulators, element_bytes):
-        b, zero, none = self.builder, ir.Constant(_INT64, 0), ir.Constant(_SHORTS_256, [0] * 16)
-        entry = b.block
-        over_runs, over_quads, run_done, done = (b.append_basic_block(n) for n in ("runs", "quads", "run_done", "done"))
-        starts = [b.add(source, b.mul(self.int64_at(offsets, i), element_bytes)) for i in range(self.pixels)]
-        quads = b.udiv(run_bytes, ir.Constant(_INT64, 4))
-        places = [
-            b.inttoptr(b.add(accumulators, ir.Constant(_INT64, 4 * OUTPUTS * i + 32 * v)), _INTS_256.as_pointer())
-            for i in range(self.pixels)
-            for v in (0, 1)
-        ]
-        for place in places:
-            b.store(ir.Constant(_INTS_256, [0] * 8), place, align=4)
-        b.branch(over_runs)
-
-        b.position_at_end(over_runs)
-        run = self.phi(_INT64, entry, zero)
-        weight_of_run = self.phi(_INT64, entry, weights)
-        carried = [self.phi(_SHORTS_256, entry, none) for _ in places] if self.whole_patch else [none] * len(places)
-        offset = b.mul(self.int64_at(runs, run), element_bytes)
-        pointers = [b.inttoptr(b.add(start, offset), _INT8.as_pointer()) for start in starts]
-        b.branch(over_quads)
-
-        b.position_at_end(over_quads)
-        quad = self.phi(_INT64, over_runs, zero)
-        weight = self.phi(_INT64, over_runs, weight_of_run)
-        sums = [self.phi(_SHORTS_256, over_runs, value) for value in carried]
-        updated = self.update(pointers, quad, weight, sums)
-        following = [b.add(quad, ir.Constant(_INT64, 1)), b.add(weight, ir.Constant(_INT64, 4 * OUTPUTS)), *updated]
-        for phi, value in zip([quad, weight, *sums], following, strict=True):
-            phi.add_incoming(value, over_quads)
-        b.cbranch(b.icmp_signed("<", following[0], quads), over_quads, run_done)
-
-        b.position_at_end(run_done)
-        if not self.whole_patch:
-            self.add_to(places, updated)
-        next_run = b.add(run, ir.Constant(_INT64, 1))
-        run.add_incoming(next_run, run_done)
-        weight_of_run.add_incoming(following[1], run_done)
-        if self.whole_patch:
-            for phi, value in zip(carried, updated, strict=True):
-                phi.add_incoming(value, run_done)
-        b.cbranch(b.icmp_signed("<", next_run, run_count), over_runs, done)
-
-        b.position_at_end(done)
-        if self.whole_patch:
-            self.add_to(places, updated)
-
-    def update(self, pointers, quad, weight, sums):
-        b = self.builder
-        at = b.inttoptr(weight, _BYTES_256.as_pointer())
-        rows = [b.load(b.gep(at, [ir.Constant(_INT64, v)]), align=4) for v in (0, 1)]
-        updated = []
-        for i, pointer in enumerate(pointers):
-            scalar = _read_four_bytes(b, pointer, quad)
-            undefined = ir.Constant(_INTS_256, ir.Undefined)
-            first = b.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
-            inputs = b.bitcast(b.shuffle_vector(first, undefined, ir.Constant(_INTS_256, [0] * 8)), _BYTES_256)
-            updated += [b.add(sums[2 * i + v], _products_of_quads(b, inputs, rows[v])) for v in (0, 1)]
-        return updated
-
-    def add_to(self, places, sums):
-        for place, value in zip(places, sums, strict=True):
-            before = self.builder.load(place, align=4)
-            self.builder.store(self.builder.add(before, _widened(self.builder, value)), place, align=4)
-
-
-_quads_8, _quads_2 = (_make_dot(n, _read_four_bytes, _emit_quads, 4) for n in (8, 2))
-_pairs_8, _pairs_2 = (_make_dot(n, _read_four_bytes, _emit_pairs_vnni, 4) for n in (8, 2))
-_avx2_quads = _make_dot(2, _read_four_bytes, _emit_quads_avx2, 4)
-(_run_6, _run_2), (_patch_6, _patch_2) = (
-    [_make_short_dot(n, whole_patch) for n in (6, 2)] for whole_patch in (False, True)
-)
-_portable_pairs = _make_dot(2, _read_four_bytes, _emit_pairs, 4)
-_portable_byte_pairs = _make_dot(2, _read_two_bytes, _emit_pairs, 2)
-
-
-def dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, element_bytes):
-    """Accumulators of `pixels` pixels; whole groups of pixels are computed, so offsets and accumulators are padded."""
     raise NotImplementedError("only compiled code calls this")
 
 
 @overload(dot_tile)
-def _dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, element_bytes):
+def _dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_):
     if path.instance_class is Vnni512:
 
         def on_vnni(
-            path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, element_bytes
+            path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_
         ):  # fmt: skip
             i = 0
             while i < pixels:
-                at, to = offsets + 8 * i, accumulators + 4 * OUTPUTS * i
-                if pixels - i > 2:
-                    if kind == QUADS:
-                        _quads_8(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
+                left, at, to = pixels - i, offsets + 8 * i, accumulators + _ROW * i
+                if kind == QUADS:
+                    if left <= 2:
+                        _quads_2(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+                    elif lanes <= WIDTH and left > 8:
+                        _quads_16(source, at, runs, run_count, run_bytes, weights, to, bytes_)
                     else:
-                        _pairs_8(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
-                    i += 8
+                        _quads_8(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+                elif left <= 2:
+                    _pairs_2(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+                elif lanes <= WIDTH and left > 8:
+                    _pairs_16(source, at, runs, run_count, run_bytes, weights, to, bytes_)
                 else:
-                    if kind == QUADS:
-                        _quads_2(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
-                    else:
-                        _pairs_2(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
-                    i += 2
+                    _pairs_8(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+                i += 2 if left <= 2 else 16 if lanes <= WIDTH and left > 8 else 8
 
         return on_vnni
+    if path.instance_class is Avx2 or path.instance_class is AvxVnni:
+        return _on_256_bits(path.instance_class)
 
-    if path.instance_class is Avx2:
-
-        def on_avx2(
-            path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, element_bytes
-        ):  # fmt: skip
-            i = 0
-            while i < pixels:
-                at, to = offsets + 8 * i, accumulators + 4 * OUTPUTS * i
-                if kind in (QUADS_OF_RUN, QUADS_OF_PATCH):
-                    for half in range(0, 2 * OUTPUTS + 1, 2 * OUTPUTS):
-                        row, place = weights + half, to + half
-                        if pixels - i > 2:
-                            if kind == QUADS_OF_PATCH:
-                                _patch_6(source, at, runs, run_count, run_bytes, row, place, element_bytes)
-                            else:
-                                _run_6(source, at, runs, run_count, run_bytes, row, place, element_bytes)
-                        elif kind == QUADS_OF_PATCH:
-                            _patch_2(source, at, runs, run_count, run_bytes, row, place, element_bytes)
-                        else:
-                            _run_2(source, at, runs, run_count, run_bytes, row, place, element_bytes)
-                    i += 6 if pixels - i > 2 else 2
-                else:
-                    if kind == QUADS:
-                        _avx2_quads(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
-                    elif kind == BYTE_PAIRS:
-                        _portable_byte_pairs(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
-                    else:
-                        _portable_pairs(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
-                    i += 2
-
-        return on_avx2
-
-    def on_any(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, element_bytes):
+    def on_any(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_):
         for i in range(0, pixels, 2):
-            at, to = offsets + 8 * i, accumulators + 4 * OUTPUTS * i
+            at, to = offsets + 8 * i, accumulators + _ROW * i
             if kind == BYTE_PAIRS:
-                _portable_byte_pairs(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
+                _portable_byte_pairs(source, at, runs, run_count, run_bytes, weights, to, bytes_)
             else:
-                _portable_pairs(source, at, runs, run_count, run_bytes, weights, to, element_bytes)
+                _portable_pairs(source, at, runs, run_count, run_bytes, weights, to, bytes_)
 
     return on_any
+
+
+def _on_256_bits(path):
+    """16 channels at a time, since 16 registers hold no more; groups of 6 and 4 pixels, with none wasted of 32."""
+    quads, pairs = (_QUADS_AVX2, _PAIRS_AVX2) if path is Avx2 else (_QUADS_VNNI, _PAIRS_VNNI)
+    quads_6, quads_4 = (_make_dot(n, 2, quads) for n in (6, 4))
+    pairs_6, pairs_4 = (_make_dot(n, 2, pairs) for n in (6, 4))
+    of_run, widened, byte_pairs = (_make_dot(4, 2, s) for s in (_QUADS_OF_RUN, _QUADS_WIDENED, _BYTE_PAIRS_AVX2))
+    half, emulates = _ROW // 2, path is Avx2
+
+    def run(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_):
+        for side in range(0, 4 * lanes, half):
+            i = 0
+            while i < pixels:
+                left, at, to, row = pixels - i, offsets + 8 * i, accumulators + _ROW * i + side, weights + side
+                six = left >= 9 or left == 5 or left == 6
+                if kind == QUADS:
+                    if six:
+                        quads_6(source, at, runs, run_count, run_bytes, row, to, bytes_)
+                    else:
+                        quads_4(source, at, runs, run_count, run_bytes, row, to, bytes_)
+                elif emulates and kind == QUADS_OF_RUN:
+                    six = False
+                    of_run(source, at, runs, run_count, run_bytes, row, to, bytes_)
+                elif emulates and kind == QUADS_WIDENED:
+                    six = False
+                    widened(source, at, runs, run_count, run_bytes, row, to, bytes_)
+                elif emulates and kind == BYTE_PAIRS:
+                    six = False
+                    byte_pairs(source, at, runs, run_count, run_bytes, row, to, bytes_)
+                elif six:
+                    pairs_6(source, at, runs, run_count, run_bytes, row, to, bytes_)
+                else:
+                    pairs_4(source, at, runs, run_count, run_bytes, row, to, bytes_)
+                i += 6 if six else 4
+
+    return run
 
 
 # --------------------------------------------------------------------------------- events
 
 
-def _make_add_events(emit_quad):
+def _make_add_events(lanes, emit_quad):
     """An intrinsic: accumulators of one pixel += values x weights, for a stretch of a list of events.py.
 
     Arguments, all int64: address of the first event, number of events (at least one), address of the weights of
@@ -458,7 +389,7 @@ def _make_add_events(emit_quad):
 
     `pairs` carries both sets of accumulators, `rest` adds them up, `done` stores them.
     """
-    vectors = OUTPUTS // WIDTH
+    vectors, vector = OUTPUTS // lanes, _words(lanes)
 
     @intrinsic
     def add(typing_context, events, count, weights, accumulators):
@@ -466,21 +397,21 @@ def _make_add_events(emit_quad):
             events, count, weights, accumulators = args
             b, zero = builder, ir.Constant(_INT64, 0)
             list_ = b.inttoptr(events, _INT32.as_pointer())
-            target = b.inttoptr(accumulators, VECTOR.as_pointer())
+            target = b.inttoptr(accumulators, vector.as_pointer())
             places = [b.gep(target, [ir.Constant(_INT64, v)]) for v in range(vectors)]
             olds = [b.load(place, align=4) for place in places]
             entry, pairs, rest, one, done = (
                 b.block,
                 *(b.append_basic_block(n) for n in ("pairs", "rest", "one", "done")),
             )
-            none = ir.Constant(VECTOR, [0] * WIDTH)
+            none = ir.Constant(vector, [0] * lanes)
             two_or_more = b.icmp_signed(">=", count, ir.Constant(_INT64, 2))
             b.cbranch(two_or_more, pairs, rest)
 
             b.position_at_end(pairs)
             index = b.phi(_INT64)
             index.add_incoming(zero, entry)
-            sums = [b.phi(VECTOR) for _ in range(2 * vectors)]
+            sums = [b.phi(vector) for _ in range(2 * vectors)]
             for phi, value in zip(sums, olds + [none] * vectors, strict=True):
                 phi.add_incoming(value, entry)
             updated = []
@@ -497,7 +428,7 @@ def _make_add_events(emit_quad):
             at = b.phi(_INT64)
             at.add_incoming(zero, entry)
             at.add_incoming(following, pairs)
-            both = [b.phi(VECTOR) for _ in range(2 * vectors)]
+            both = [b.phi(vector) for _ in range(2 * vectors)]
             for phi, before, after in zip(both, olds + [none] * vectors, updated, strict=True):
                 phi.add_incoming(before, entry)
                 phi.add_incoming(after, pairs)
@@ -510,7 +441,7 @@ def _make_add_events(emit_quad):
 
             b.position_at_end(done)
             for v in range(vectors):
-                result = b.phi(VECTOR)
+                result = b.phi(vector)
                 result.add_incoming(merged[v], rest)
                 result.add_incoming(last[v], one)
                 both[v] = result
@@ -528,43 +459,40 @@ def _one_event(builder, list_, index, weights, sums, emit_quad):
     first = builder.shl(index, ir.Constant(_INT64, 1))
     offset = builder.zext(builder.load(builder.gep(list_, [first])), _INT64)
     quad = builder.load(builder.gep(list_, [builder.or_(first, ir.Constant(_INT64, 1))]))
-    return emit_quad(builder, quad, builder.inttoptr(builder.add(weights, offset), VECTOR.as_pointer()), sums)
+    return emit_quad(builder, quad, builder.inttoptr(builder.add(weights, offset), sums[0].type.as_pointer()), sums)
 
 
-def _broadcast(builder, scalar):
-    undefined = ir.Constant(VECTOR, ir.Undefined)
-    first = builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(VECTOR, [0] * WIDTH))
+def _quad_of_bytes(emit):
+    """Four messages with the weights of a quad."""
+
+    def emit_quad(builder, quad, row, sums):
+        inputs = _broadcast(builder, quad, sums[0].type.count)
+        rows = _rows(builder, row, len(sums))
+        return [emit(builder, s, inputs, weights) for s, weights in zip(sums, rows, strict=True)]
+
+    return emit_quad
 
 
-def _row_at(builder, row, index):
-    return builder.load(builder.gep(row, [ir.Constant(_INT64, index)]), align=4)
-
-
-def _quad_of_bytes(builder, quad, row, sums):
-    inputs = _broadcast(builder, quad)
-    return [_emit_quads(builder, s, inputs, _row_at(builder, row, v)) for v, s in enumerate(sums)]
-
-
-def _quad_of_pairs(builder, quad, row, sums):
+def _quad_of_pairs(emit):
     """Two pairs, one after the other, as BYTE_PAIRS keeps their weights."""
-    for half in (0, 1):
-        pair = builder.and_(builder.lshr(quad, ir.Constant(_INT32, 16 * half)), ir.Constant(_INT32, 0xFFFF))
-        apart = builder.or_(pair, builder.shl(pair, ir.Constant(_INT32, 8)))
-        inputs = _broadcast(builder, builder.and_(apart, ir.Constant(_INT32, 0x00FF00FF)))
-        first = half * len(sums)
-        sums = [_emit_pairs(builder, s, inputs, _row_at(builder, row, first + v)) for v, s in enumerate(sums)]
-    return sums
+
+    def emit_quad(builder, quad, row, sums):
+        rows = _rows(builder, row, 2 * len(sums))
+        for half in (0, 1):
+            pair = builder.and_(builder.lshr(quad, ir.Constant(_INT32, 16 * half)), ir.Constant(_INT32, 0xFFFF))
+            inputs = _broadcast(builder, _apart(builder, pair), sums[0].type.count)
+            mine = rows[half * len(sums) : (half + 1) * len(sums)]
+            sums = [emit(builder, s, inputs, weights) for s, weights in zip(sums, mine, strict=True)]
+        return sums
+
+    return emit_quad
 
 
-def _quad_of_bytes_avx2(builder, quad, row, sums):
-    inputs = _broadcast(builder, quad)
-    return [_emit_quads_avx2(builder, s, inputs, _row_at(builder, row, v)) for v, s in enumerate(sums)]
-
-
-_add_quads = _make_add_events(_quad_of_bytes)
-_add_quads_avx2 = _make_add_events(_quad_of_bytes_avx2)
-_add_pairs = _make_add_events(_quad_of_pairs)
+_add_quads_512 = _make_add_events(16, _quad_of_bytes(_QUADS_512.emit))
+_add_quads_vnni = _make_add_events(8, _quad_of_bytes(_QUADS_VNNI.emit))
+_add_quads_avx2 = _make_add_events(8, _quad_of_bytes(_emit_widened))
+_add_pairs_avx2 = _make_add_events(8, _quad_of_pairs(_emit_pairs))
+_add_pairs_anywhere = _make_add_events(16, _quad_of_pairs(_emit_pairs_anywhere))
 
 
 def add_events(path, kind, events, count, weights, accumulators):
@@ -574,15 +502,14 @@ def add_events(path, kind, events, count, weights, accumulators):
 
 @overload(add_events)
 def _overload_add_events(path, kind, events, count, weights, accumulators):
-    if path.instance_class is Vnni512:
-        return lambda path, kind, events, count, weights, accumulators: _add_quads(events, count, weights, accumulators)
-    if path.instance_class is Portable:
-        return lambda path, kind, events, count, weights, accumulators: _add_pairs(events, count, weights, accumulators)
+    if path.instance_class is Avx2:
 
-    def on_avx2(path, kind, events, count, weights, accumulators):
-        if kind == BYTE_PAIRS:
-            _add_pairs(events, count, weights, accumulators)
-        else:
-            _add_quads_avx2(events, count, weights, accumulators)
+        def on_avx2(path, kind, events, count, weights, accumulators):
+            if kind == BYTE_PAIRS:
+                _add_pairs_avx2(events, count, weights, accumulators)
+            else:
+                _add_quads_avx2(events, count, weights, accumulators)
 
-    return on_avx2
+        return on_avx2
+    add = {Vnni512: _add_quads_512, AvxVnni: _add_quads_vnni, Portable: _add_pairs_anywhere}[path.instance_class]
+    return lambda path, kind, events, count, weights, accumulators: add(events, count, weights, accumulators)

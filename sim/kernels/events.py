@@ -11,8 +11,9 @@ import numpy as np
 
 from . import records as p
 from .compiling import kernel
-from .dot import BYTE_PAIRS, OUTPUTS, add_events
+from .dot import OUTPUTS, add_events
 from .lanes import WIDTH, address, differs, load, splat, store, total
+from .paths import BYTE_PAIRS
 from .pointers import int32s
 from .records import buffer_row, port_row
 from .tiles import LANES

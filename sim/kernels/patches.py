@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import ChannelConv, Conv2d, Linear, Op, SumPool, Synapse
-from .dot import BYTE_PAIRS, OUTPUTS, PAIRS, Path, dot_kind
+from .dot import OUTPUTS
 from .layout import Concatenated, Layout, Row, padded, rounded_up
+from .paths import BYTE_PAIRS, PAIRS, QUADS, QUADS_OF_RUN, QUADS_WIDENED, Avx2, Path, Portable
 from .records import CHANNEL_CONVOLUTION, CONVOLUTION, MAX_POOL, SUM_POOL
 from .tiles import PIXELS
 
@@ -87,11 +88,31 @@ def _weights(taps: NDArray[np.int8], source: str, patch: Row, layout: Layout, po
     """Weights (patch element, output); for narrow populations as dot.py reads them, in blocks of OUTPUTS."""
     if not narrow:
         return {"weight": pools.weights.add(taps), "weight_row": taps.shape[1]}
-    reach = layout.largest[source] * int(np.abs(taps.astype(np.int64)).max())
-    quads = patch["run_length"] // 4
-    kind = dot_kind(pools.path, layout.buffers[source]["arena"] == 0, reach, quads, patch["run_count"])
+    bytes_ = layout.buffers[source]["arena"] == 0
+    kind = _dot_kind(pools.path, taps, patch["run_count"], layout.largest[source]) if bytes_ else PAIRS
     together, dtype = (2, np.int16) if kind in (PAIRS, BYTE_PAIRS) else (4, np.int8)
     blocks = rounded_up(taps.shape[1], OUTPUTS) // OUTPUTS
     apart = padded(taps, blocks * OUTPUTS).reshape(-1, together, blocks, OUTPUTS)
     packed = np.ascontiguousarray(apart.transpose(2, 0, 3, 1), dtype=dtype).view(np.int8)
     return {"dot": kind, "weight": pools.weights.add(packed), "weight_row": packed.size // blocks}
+
+
+def _dot_kind(path: Path, taps: NDArray[np.int8], runs: int, largest: int) -> int:
+    """How the kernels of `path` do a convolution of bytes, none beyond `largest`, exactly.
+
+    AVX2 adds products in signed 16-bit lanes, two for each output: what a lane holds lies between the sums of its
+    negative and of its positive weights, times the largest message.
+    """
+    if isinstance(path, Portable):
+        return BYTE_PAIRS
+    if not isinstance(path, Avx2):
+        return QUADS
+    signs = np.stack([np.maximum(taps, 0), np.maximum(-taps.astype(np.int16), 0)])
+    # (sign, run, quad, lane, output): sums of the two messages of a lane
+    pairs = signs.reshape(2, runs, -1, 2, 2, taps.shape[1]).sum(axis=4, dtype=np.int64)
+    limit = np.iinfo(np.int16).max // largest
+    if pairs.sum(axis=(1, 2)).max() <= limit:
+        return QUADS
+    if pairs.sum(axis=2).max() <= limit:
+        return QUADS_OF_RUN
+    return QUADS_WIDENED if pairs.max() <= limit else BYTE_PAIRS

@@ -12,11 +12,12 @@ from ..contract import INPUT, Population, Port, Synapse
 from ..contract.parameters import Parameter, Table, fields_of
 from ..program import Program
 from ..ranges import Ranges, prove
-from .dot import OUTPUTS, Path
+from .dot import OUTPUTS
 from .fanouts import fanout_by_class, pixel_classes
 from .layout import Layout, Row, lay_out, padded, rounded_up
 from .neurons import NUMBERS, READOUT
 from .patches import Pools, pixel_offsets, synapse_fields
+from .paths import Path
 from .records import BUFFER, CONSUMER, MESSAGE, POPULATION, PORT, records
 from .widths import Narrow, narrow_readout, narrow_widths
 

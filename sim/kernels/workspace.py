@@ -11,10 +11,10 @@ from ..contract import INPUT
 from ..counters import Tally
 from ..program import Program
 from . import engine, events
-from .dot import Path
 from .lanes import WIDTH
 from .layout import aligned_zeros
 from .memory import Arenas, Model, Outcome, Scratch
+from .paths import Path
 from .plan import Plan
 from .records import ARENAS
 from .tiles import LANES, PIXELS

@@ -12,8 +12,19 @@ import pytest
 from hmdf.sim import reference
 from hmdf.sim.contract import INPUT, Conv2d, Dynamics, HybridFiring, Linear, Message, Population, Port, Relay, Synapse
 from hmdf.sim.errors import InputError
-from hmdf.sim.kernels import compiling, dot, neurons
-from hmdf.sim.kernels.dot import ENVIRONMENT, Portable, paths_here
+from hmdf.sim.kernels import compiling, neurons, paths
+from hmdf.sim.kernels.paths import (
+    BYTE_PAIRS,
+    ENVIRONMENT,
+    PATHS,
+    QUADS,
+    QUADS_OF_RUN,
+    QUADS_WIDENED,
+    Avx2,
+    available_paths,
+    choose_path,
+    name_of,
+)
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.kernels.workspace import Workspace
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
@@ -21,7 +32,6 @@ from hmdf.sim.simulator import Simulator, simulate
 from programs import random_messages, random_program
 
 SEEDS = range(120)  # more of them: make soak
-PATHS = paths_here()
 
 
 def features(program: Program) -> set[str]:
@@ -50,16 +60,65 @@ def assert_same(expected: reference.Taps, got: reference.Taps) -> None:
     assert np.array_equal(expected.logits, got.logits)
 
 
-@pytest.fixture(params=PATHS)
+@pytest.fixture(params=available_paths())
 def path(request, monkeypatch):
     """Every way in which this processor can run the kernels."""
     monkeypatch.setenv(ENVIRONMENT, request.param)
     return request.param
 
 
-def test_the_portable_path_can_be_forced(monkeypatch):
-    monkeypatch.setenv(ENVIRONMENT, "portable")
-    assert isinstance(Simulator().path, Portable)
+def test_a_path_can_be_forced(path):
+    assert name_of(Simulator().path) == path
+
+
+def test_a_path_that_the_processor_has_not_got(monkeypatch):
+    monkeypatch.setattr(paths, "available_paths", lambda: ["portable"])
+    for wanted in [name for name in PATHS if name != "portable"]:
+        monkeypatch.setenv(ENVIRONMENT, wanted)
+        with pytest.raises(InputError, match=f"{ENVIRONMENT}={wanted}: this processor has portable"):
+            choose_path()
+    monkeypatch.setenv(ENVIRONMENT, "fast")
+    with pytest.raises(InputError, match="the paths are vnni512, avxvnni, avx2, portable"):
+        choose_path()
+
+
+def full_sums(weight: int, bits: int, inputs: int) -> Program:
+    """A 1x1 convolution, all weights equal, whose sums reach as far as they can."""
+    one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
+    return Program(
+        time_steps=1,
+        state_bits=32,
+        accumulator_bits=32,
+        input=Input((inputs, 3, 3), Message(bits, False, 1.0), "constant", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            Synapse("conv", INPUT, Conv2d(np.full((5, inputs, 1, 1), weight, np.int8), 8)),
+            Population("sums", (5, 3, 3), (Port("conv", one, 0),), zero, Relay(), Message(16, True, 1.0)),
+            Synapse("head", "sums", Linear(np.ones((2, 45), np.int8), 2)),
+        ),
+        readout=Readout("head", np.zeros(2, np.int64), 1.0),
+    )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("weight", "bits", "inputs", "kind"),
+    [
+        (1, 4, 4368, QUADS),  # 2184 inputs of a 16-bit lane: 32,760
+        (1, 4, 4372, QUADS_WIDENED),  # one run
+        (64, 8, 4, QUADS),  # 2 * 64 * 255 = 32,640
+        (64, 8, 8, QUADS_WIDENED),
+        (65, 8, 4, BYTE_PAIRS),
+    ],
+)
+def test_sums_at_the_limits_of_16_bits(path, weight, bits, inputs, kind, sign):
+    """AVX2 sums in 16 bits exactly as far as that is exact."""
+    program = full_sums(sign * weight, bits, inputs)
+    full = np.full((2, 1, inputs, 3, 3), (1 << bits) - 1)
+    full[1] -= np.random.default_rng(0).integers(0, 2, full[1].shape)
+    simulator = Simulator(1)
+    assert_same(reference.run(program, full), simulator.run(program, full))
+    if isinstance(simulator.path, Avx2):
+        assert build_plan(program, simulator.path).tables.ports["dot"][0] == kind
 
 
 def test_kept_machine_code_is_told_apart_by_every_file(tmp_path, monkeypatch):
@@ -94,6 +153,30 @@ def test_random_programs_bit_for_bit(path):
         *(f"T{t}" for t in range(1, 7)),
     }
     assert not wanted - set(seen), seen
+
+
+def test_sums_of_a_run_at_the_limit_of_16_bits(path):
+    """A patch of three runs, each of which just fits."""
+    weight = np.full((5, 728, 3, 3), -1, np.int8)  # 728 * 3 / 2 * 30 = 32,760
+    one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
+    program = Program(
+        time_steps=1,
+        state_bits=32,
+        accumulator_bits=32,
+        input=Input((728, 5, 4), Message(4, False, 1.0), "constant", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            Synapse("conv", INPUT, Conv2d(weight, 8)),
+            Population("sums", (5, 3, 2), (Port("conv", one, 4),), zero, Relay(), Message(16, True, 1.0)),
+            Synapse("head", "sums", Linear(np.ones((2, 30), np.int8), 2)),
+        ),
+        readout=Readout("head", np.zeros(2, np.int64), 1.0),
+    )
+    full = np.full((2, 1, 728, 5, 4), 15)
+    full[1] -= np.random.default_rng(0).integers(0, 2, full[1].shape)
+    simulator = Simulator(1)
+    assert_same(reference.run(program, full), simulator.run(program, full))
+    if isinstance(simulator.path, Avx2):
+        assert build_plan(program, simulator.path).tables.ports["dot"][0] == QUADS_OF_RUN
 
 
 def conv_program(channels: int = 8, size: int = 16, steps: int = 3) -> Program:
@@ -270,18 +353,8 @@ def test_an_error_in_a_thread_reaches_the_caller():
         simulate(conv_program(), x, threads=2)
 
 
-@pytest.mark.parametrize(
-    ("word", "reason"), [("sse2", "there is no such path"), ("vnni512", "this processor lacks it")]
-)
-def test_a_path_that_is_not_here_is_refused(monkeypatch, word, reason):
-    monkeypatch.setattr(dot.llvm, "get_host_cpu_features", dict)
-    monkeypatch.setenv(ENVIRONMENT, word)
-    with pytest.raises(InputError, match=f"{ENVIRONMENT}={word}: {reason}; here are portable"):
-        Simulator()
-
-
 @pytest.mark.parametrize(("bits", "weight", "quads"), [(4, 1, 1092), (4, 1, 1093), (8, 64, 1), (8, 65, 2), (7, 127, 3)])
-def test_sums_at_the_limit_of_16_bits(path, bits, weight, quads):
+def test_sums_of_either_sign_at_the_limit_of_16_bits(path, bits, weight, quads):
     """Every message at its largest, every weight at an end: where a 16-bit sum just fits, or just does not."""
     features = 4 * quads
     weights = np.full((4, features), weight, np.int8)
