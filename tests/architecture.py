@@ -154,8 +154,8 @@ BACK_ENDS = ("sim/kernels", "export/onnx", "export/lava", "export/c")
 LOWERINGS = {
     "numba": "sim/kernels/neurons",
     "onnx": "export/onnx/dynamics",
-    "c": "export/c/dynamics",
     "lava": "export/lava/template/hmdf_lava/processes",
+    "c": "export/c/dynamics",
     "compiler": "export/neurons",
 }
 """Where each back end has its file for a kind of neuron; in the compiler it may be one that refuses, with a finding."""

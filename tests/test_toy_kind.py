@@ -1,4 +1,4 @@
-"""A new kind of neuron is four files and two lines: shown with one, in a copy of the source.
+"""A new kind of neuron is a file for the contract and for each executor, and two lines: shown in a copy.
 
 `toy_kind/` holds the files where they belong; CONTRIBUTING.md and docs/architecture.md say how to add one.
 """
@@ -17,11 +17,11 @@ LINES = {
 }
 
 
-def test_a_kind_is_four_files_and_two_lines(tmp_path):
+def test_a_kind_is_a_file_for_each_executor_and_two_lines(tmp_path):
     for folder in ("hmdf", "train", "sim", "hw_targets", "export", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     files = [path.relative_to(TOY) for folder in ("sim", "export") for path in (TOY / folder).rglob("*.py")]
-    assert len(files) == 4
+    assert len(files) == 5
     assert {path.name for path in files} == {"leaky_integrator.py"}
     for path in files:
         shutil.copy(TOY / path, tmp_path / path)

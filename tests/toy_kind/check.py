@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from hmdf.export.c import CompiledC
 from hmdf.export.lava import Lava
 from hmdf.export.onnx import OnnxRuntime
 from hmdf.hw_targets.judge.fit import check
@@ -36,7 +37,12 @@ def toys(program):
 programs = [program for program in map(with_toy_kind, range(24)) if toys(program)]
 states = saturated = 0
 for seed, program in enumerate(programs):
-    executors = [Simulator(threads=1), OnnxRuntime(threads=1), *([] if seed else [Lava()])]
+    executors = [
+        Simulator(threads=1),
+        OnnxRuntime(threads=1),
+        *([] if seed else [Lava()]),
+        *([CompiledC()] if seed < 4 else []),
+    ]
     messages = random_messages(program, 2, seed)
     compared = compare(program, messages, executors)
     assert all(found.bit_exact for found in compared), compared

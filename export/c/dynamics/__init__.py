@@ -1,12 +1,15 @@
-"""The dynamics in C, one file each."""
+"""The dynamics in C: a file for each kind of the contract, by the same name."""
 
 from collections.abc import Mapping
+from importlib import import_module
+from typing import get_args
 
+from hmdf.sim.contract import Dynamics
 from hmdf.sim.contract.dynamics import BaseDynamics
 
 from ..neuron import NeuronCode
-from . import hybrid_firing, leaky_integrate_and_fire, lookup_table, multi_hierarchical, parallel_firing, relay
 
-_FILES = (relay, hybrid_firing, parallel_firing, leaky_integrate_and_fire, multi_hierarchical, lookup_table)
-UPDATES: Mapping[type[BaseDynamics], NeuronCode] = {file.UPDATE.dynamics: file.UPDATE for file in _FILES}
+UPDATES: Mapping[type[BaseDynamics], NeuronCode] = {
+    kind: import_module(f".{kind.kind()}", __name__).UPDATE for kind in get_args(Dynamics)
+}
 """By kind, how it is computed."""
