@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from hmdf.export.config import Config, load_config
@@ -56,7 +57,10 @@ MEASURED_SAMPLES = 64
 @click.option("--chips", type=click.IntRange(1), default=1, show_default=True, help="Chips that may be used.")
 @click.option("--serialize-spikes", is_flag=True, help="Send graded spikes bit by bit, for chips with binary spikes.")
 @click.option("--merge-pools", is_flag=True, help="Fold average pools into the next synapses, where that is exact.")
-@click.option("--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava, c.")
+@click.option(
+    "--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava, c, vectors."
+)
+@click.option("--vectors", type=click.IntRange(1), default=4, show_default=True, help="Samples of --emit vectors.")
 @click.option("--print-after", type=click.Choice(get_args(Pass)), multiple=True, help="Print what a pass made.")
 @click.option("--network", metavar="PACKAGE.MODULE:FUNCTION", help="MODEL is a state_dict of the module this builds.")
 def compile_command(
@@ -72,6 +76,7 @@ def compile_command(
     serialize_spikes: bool,
     merge_pools: bool,
     emit: str,
+    vectors: int,
     print_after: tuple[Pass, ...],
     network: str | None,
 ) -> None:
@@ -106,7 +111,7 @@ def compile_command(
     screen.print(f"fits {chip.title} on {chips} chip{'s' if chips > 1 else ''}")
     if check or out is None:
         return
-    _write(screen, compilation, data, chip, chips, out, forms, required=emit != DEFAULT_EMIT)
+    _write(screen, compilation, data, chip, chips, out, forms, vectors, required=emit != DEFAULT_EMIT)
 
 
 def _forms(emit: str) -> list[str]:
@@ -208,24 +213,28 @@ def _write(
     chips: int,
     out: Path,
     forms: list[str],
+    vectors: int,
     required: bool,
 ) -> None:
     """Run the program on some calibration samples, then write it in all `forms` with its report and mapping."""
     from hmdf.export.passes.calibrate import affordable
     from hmdf.hw_targets.events import measured
     from hmdf.hw_targets.on_targets import on_targets
+    from hmdf.sim.encoder import encode
     from hmdf.sim.simulator import simulate
 
     program = compilation.program
     samples = min(MEASURED_SAMPLES, affordable(compilation.folded, MEASURED_MACS))
-    result = simulate(program, normalised(data, program.input.preprocessing)[:samples])
+    x = normalised(data, program.input.preprocessing)
+    result = simulate(program, x[:samples])
     activity = measured(result.counters)
     (on_target,) = on_targets(program, [target], activity, chips)
     assert on_target.mapping is not None  # it fits
     report = counted(Compiled, program, result.counters, result.seconds, activity, [on_target])
     report.notes = [str(note) for note in compilation.notes]
     out.mkdir(parents=True, exist_ok=True)
-    written = [_emit(screen, program, form, out, required) for form in forms]
+    shown = encode(program, x[:vectors])
+    written = [_emit(screen, program, form, out, shown, required) for form in forms]
     write(out / "mapping.json", on_target.mapping)
     write(out / "report.json", report)
     print_layers(screen, report)
@@ -234,10 +243,12 @@ def _write(
     screen.print(f"wrote {', '.join(names)}", soft_wrap=True)
 
 
-def _emit(screen: Console, program: Program, form: str, out: Path, required: bool) -> Path | None:
+def _emit(
+    screen: Console, program: Program, form: str, out: Path, messages: NDArray[Any], required: bool
+) -> Path | None:
     """Write the program in one form; one that this machine or program cannot have is a note unless asked for."""
     try:
-        return WRITERS[form](program, out)
+        return WRITERS[form](program, out, messages)
     except (HmdfError, ModuleNotFoundError) as error:
         if required or form == "hmdf":
             raise
@@ -245,37 +256,44 @@ def _emit(screen: Console, program: Program, form: str, out: Path, required: boo
         return None
 
 
-def _write_hmdf(program: Program, out: Path) -> Path:
+def _write_hmdf(program: Program, out: Path, messages: NDArray[Any]) -> Path:
     from hmdf.sim import storage
 
     storage.save(program, out / "model.hmdf")
     return out / "model.hmdf"
 
 
-def _write_onnx(program: Program, out: Path) -> Path:
+def _write_onnx(program: Program, out: Path, messages: NDArray[Any]) -> Path:
     from hmdf.export.onnx import save_onnx
 
     save_onnx(program, out / "model.onnx")
     return out / "model.onnx"
 
 
-def _write_lava(program: Program, out: Path) -> Path:
+def _write_lava(program: Program, out: Path, messages: NDArray[Any]) -> Path:
     from hmdf.export.lava import export_bundle
 
     return export_bundle(program, out / "lava")
 
 
-def _write_c(program: Program, out: Path) -> Path:
+def _write_c(program: Program, out: Path, messages: NDArray[Any]) -> Path:
     from hmdf.export.c import export_c
 
-    return export_c(program, out / "c")
+    return export_c(program, out / "c", messages[0])
 
 
-WRITERS: dict[str, Callable[[Program, Path], Path]] = {
+def _write_vectors(program: Program, out: Path, messages: NDArray[Any]) -> Path:
+    from hmdf.export.vectors import export_vectors
+
+    return export_vectors(program, messages, out / "vectors")
+
+
+WRITERS: dict[str, Callable[[Program, Path, NDArray[Any]], Path]] = {
     "hmdf": _write_hmdf,
     "onnx": _write_onnx,
     "lava": _write_lava,
     "c": _write_c,
+    "vectors": _write_vectors,
 }
 
 
