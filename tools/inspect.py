@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from hmdf.train.data import Dataset
     from hmdf.train.insight import GradientComparison, NeuronInsight
 
+# Columns, and what NeuronInsight calls them.
+HM_DF = {"lambda": "leak", "theta": "threshold", "alpha": "alpha", "beta": "beta"}
+LM_H = {
+    "mu_D": "dendrite_leak",
+    "mu_S": "dendrite_feedback",
+    "lambda_S": "soma_leak",
+    "lambda_D": "soma_drive",
+    "theta": "threshold",
+}
 SAMPLES = 256
 MINI_BATCHES = 4
 
@@ -111,15 +120,15 @@ def _normalised(found: Checkpoint, samples: Dataset) -> tuple[Any, Any]:
 
 def _neuron_table(neurons: Sequence[NeuronInsight]) -> Any:
     """One row per layer and step; what belongs to the layer stands in its first row."""
-    columns = "neurons", "step", "lambda", "theta", "alpha", "beta", "firing", "m - theta", "spread", "steady"
-    grid = table(*columns)
+    learned = LM_H if any(layer.factors for layer in neurons) else HM_DF
+    grid = table("neurons", "step", *learned, "firing", "m - theta", "spread", "steady")
     for layer in neurons:
         for step in range(len(layer.threshold)):
             first = step == 0
             grid.add_row(
                 layer.name if first else "",
                 str(step),
-                *(_entry(values, step) for values in (layer.leak, layer.threshold, layer.alpha, layer.beta)),
+                *(_entry(layer.learned(name), step) for name in learned.values()),
                 f"{layer.firing_rate[step]:.1%}",
                 f"{layer.margin_mean[step]:.3f}",
                 f"{layer.margin_std[step]:.3f}",

@@ -24,6 +24,16 @@ PANELS = 4
 LEGIBLE_STEPS = 10
 """So many columns of a heat map still have room for a number in every cell."""
 TRAINED, UNTRAINED = "#0072B2", "#D55E00"
+PARAMETERS = {
+    "λ (leak)": "leak",
+    "μ_D (dendrite)": "dendrite_leak",
+    "μ_S (feedback)": "dendrite_feedback",
+    "λ_S (soma)": "soma_leak",
+    "λ_D (drive)": "soma_drive",
+    "θ (threshold)": "threshold",
+    "α (membrane)": "alpha",
+    "β (its norm)": "beta",
+}
 
 
 def draw(
@@ -48,13 +58,13 @@ def draw(
 
 def _parameters(neurons: Sequence[NeuronInsight]) -> Figure:
     """Learned values per layer and step; a cell is empty where a neuron has no such parameter."""
-    kinds = {"λ (leak)": "leak", "θ (threshold)": "threshold", "α (membrane)": "alpha", "β (its norm)": "beta"}
-    shown = {title: [getattr(layer, kind) for layer in neurons] for title, kind in kinds.items()}
+    shown = {title: [layer.learned(kind) for layer in neurons] for title, kind in PARAMETERS.items()}
+    limits = (-0.5, 1.5) if any(layer.factors for layer in neurons) else (0.0, 1.0)
     shown = {title: rows for title, rows in shown.items() if any(row is not None for row in rows)}
     picture = new_figure(1.6 + len(shown) * _map_width(neurons), 1.0 + ROW * len(neurons))
     panels = np.atleast_1d(picture.subplots(1, len(shown), sharey=True))
     for axes, (title, rows) in zip(panels, shown.items(), strict=True):
-        image = _heat_map(axes, neurons, _grid(rows, len(neurons[0].threshold)), 0.0, 1.0, "{:.2f}")
+        image = _heat_map(axes, neurons, _grid(rows, len(neurons[0].threshold)), *limits, "{:.2f}")
         axes.set_title(title, fontsize=9)
     picture.colorbar(image, ax=list(panels), shrink=0.8, pad=0.01)
     return picture

@@ -83,7 +83,7 @@ NETWORK_OPTIONS = _options(
     _number("--width", click.IntRange(1), None, "Channels of the first stage  [default: the network's own]"),
     _choice("--weights", "ternary binary", "ternary"),
     _choice("--weight-scale", "tensor channel", None, "One scale per tensor or channel."),
-    _choice("--neuron", "plain mpbn parallel lif", "mpbn"),
+    _choice("--neuron", "plain mpbn parallel lif lm-h lm-h-radical", "mpbn", "LM-H cannot be compiled yet."),
     _choice("--parallel", "none second all", "none", "Neurons without membrane."),
     _choice("--seca", "none I II", "none"),
     _choice("--stem", "cifar imagenet", "cifar"),
@@ -93,6 +93,9 @@ NETWORK_OPTIONS = _options(
     click.option("--spike-bits", type=SpikeBits(), default="4", show_default=True),
     _number("--spike-lsb", click.FLOAT, 0.25),
     click.option("--learn-lsb/--fixed-lsb", default=False, help="Learn the spike LSB of each layer."),
+    _number("--threshold", click.FloatRange(0, min_open=True), 1.0, "Of LM-H neurons, and what their spike is worth."),
+    _number("--initial-potential", click.FLOAT, 0.5, "Of LM-H neurons, in units of the threshold."),
+    _number("--surrogate-width", click.FloatRange(0, min_open=True), 1.0, "Of LM-H neurons."),
 )
 TRAINING_OPTIONS = _options(
     _number("--epochs", click.IntRange(1), 30),

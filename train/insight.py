@@ -1,5 +1,6 @@
 """What is known of a network after `inspection` has looked into it; plain data, without torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -10,6 +11,7 @@ class NeuronInsight:
     Attributes:
         name, kind: module path and class.
         leak, threshold, alpha, beta: learned lambda_t, theta_t, alpha_t and beta_t (HM-DF eq. 3, 5).
+        factors: learned mu_D, mu_S, lambda_S and lambda_D of an LM-H neuron, named as in a program.
         spike_bits, spike_lsb: of the message; bits is None for spikes that are not quantised.
         firing_rate: share of the messages that are not 0.
         steady: share of the neurons that are above their threshold at all steps of a sample or at none; these pass the
@@ -25,6 +27,7 @@ class NeuronInsight:
     threshold: tuple[float, ...]
     alpha: tuple[float, ...] | None
     beta: tuple[float, ...] | None
+    factors: Mapping[str, tuple[float, ...]]
     spike_bits: int | None
     spike_lsb: float
     firing_rate: tuple[float, ...]
@@ -33,6 +36,10 @@ class NeuronInsight:
     margin_std: tuple[float, ...]
     margin_range: tuple[float, float]
     margins: tuple[tuple[int, ...], ...]
+
+    def learned(self, name: str) -> tuple[float, ...] | None:
+        """A learned parameter, or factor, by name; None where the neuron has no such one."""
+        return self.factors[name] if name in self.factors else getattr(self, name, None)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from .insight import GradientComparison, NeuronInsight
-from .neurons import MembraneNeuron, Neuron, reset, set_step
+from .neurons import MembraneNeuron, Neuron, NormalisedNeuron, reset, set_step
 from .online import backward_every, backward_stbp, frame_at
 from .synapses import quantised_once
 
@@ -115,8 +115,7 @@ def _hooks(
         assert step is not None
         if name not in watched:
             watched[name] = _Watch(name, neuron, ranges.get(name, (-1.0, 1.0)))
-        integrate = neuron._integrate if isinstance(neuron, MembraneNeuron) else neuron._normalise
-        watched[name].membrane(step, integrate(inputs[0], step))
+        watched[name].membrane(step, neuron.membrane(inputs[0], step))
 
     def after(_neuron: nn.Module, _inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
         assert neuron.step is not None
@@ -169,6 +168,7 @@ class _Watch:
 
     def insight(self) -> NeuronInsight:
         neuron = self.neuron
+        mixture = (neuron.alpha(), neuron.beta()) if isinstance(neuron, NormalisedNeuron) and neuron.mpbn else None
         values, fired, total, squares = self.sums.T
         mean = total / values
         return NeuronInsight(
@@ -176,8 +176,9 @@ class _Watch:
             kind=type(neuron).__name__,
             leak=_numbers(neuron.leak()) if isinstance(neuron, MembraneNeuron) else None,
             threshold=_numbers(self.theta),
-            alpha=_numbers(neuron.alpha()) if neuron.mpbn else None,
-            beta=_numbers(neuron.beta()) if neuron.mpbn else None,
+            alpha=None if mixture is None else _numbers(mixture[0]),
+            beta=None if mixture is None else _numbers(mixture[1]),
+            factors={name: _numbers(values) for name, values in neuron.factors().items()},
             spike_bits=neuron.spike.bits,
             spike_lsb=neuron.spike.lsb_value(),
             firing_rate=_numbers(fired / values),

@@ -1,4 +1,4 @@
-"""The registry of networks: residual networks, VGG networks and a small one, in every variant of the HM-DF family.
+"""The registry of networks: residual networks, VGG networks and a small one, with every kind of neuron.
 
     spec = NetworkSpec(name="small", input_shape=(1, 8, 8), classes=10)
     model = build(spec)
@@ -9,6 +9,7 @@ neurons, synapses and SECA as leaves.
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from .attention import SECA
 from .errors import ModelError
-from .neurons import GradedSpike, HybridFiring, LeakyIntegrateAndFire, Neuron, ParallelFiring
+from .neurons import GradedSpike, HybridFiring, LeakyIntegrateAndFire, MultiHierarchical, Neuron, ParallelFiring
 from .synapses import BinaryConv2d, TernaryConv2d
 
 __all__ = ["NETWORKS", "NetworkSpec", "build"]
@@ -29,7 +30,7 @@ MAX_TIME_STEPS = 1024
 CHOICES: dict[str, tuple[Any, ...]] = {
     "weights": ("ternary", "binary"),
     "weight_scale": ("tensor", "channel", None),
-    "neuron": ("plain", "mpbn", "parallel", "lif"),
+    "neuron": ("plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical"),
     "parallel": ("none", "second", "all"),
     "seca": ("none", "I", "II"),
     "stem": ("cifar", "imagenet"),
@@ -51,11 +52,15 @@ class NetworkSpec:
         weights: ternary (1.5 bit) or binary (1 bit) synapses.
         weight_scale: one scale per tensor or per output channel; None: per tensor for ternary, per channel for binary.
         neuron: plain (learnable leak and threshold), mpbn (with BatchNorm on the membrane), parallel (plain without
-            membrane, the same as plain with parallel="all") or lif (binary spikes, the baseline).
+            membrane, the same as plain with parallel="all"), lif (binary spikes, the baseline), lm-h (binary spikes,
+            dendrite and soma with factors per layer) or lm-h-radical (factors per layer and step).
         parallel: which neurons have no membrane: none, the second of each block (of each pair of layers in a VGG), all.
-        spike_bits: 1..8, or None for real-valued spikes. The LIF baseline ignores the three spike options.
+        spike_bits: 1..8, or None for real-valued spikes. LIF and LM-H neurons ignore the three spike options.
         spike_lsb: real value of one LSB of a spike.
         learn_lsb: learn that LSB, per neuron layer.
+        threshold: of LM-H neurons, which also is what their spike is worth.
+        initial_potential: of LM-H neurons' soma, in units of the threshold.
+        surrogate_width: of LM-H neurons' triangle.
         seca: channel attention on the current: none, I (eq. 8) or II (eq. 9, where the shapes of two currents match).
         event: the input consists of events; the first convolution is then low-bit too.
         stem: of a residual network: cifar (3x3) or imagenet (7x7 stride 2, max-pool).
@@ -70,11 +75,14 @@ class NetworkSpec:
     width: int | None = None
     weights: Literal["ternary", "binary"] = "ternary"
     weight_scale: Literal["tensor", "channel"] | None = None
-    neuron: Literal["plain", "mpbn", "parallel", "lif"] = "mpbn"
+    neuron: Literal["plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical"] = "mpbn"
     parallel: Literal["none", "second", "all"] = "none"
     spike_bits: int | None = 4
     spike_lsb: float = 0.25
     learn_lsb: bool = False
+    threshold: float = 1.0
+    initial_potential: float = 0.5
+    surrogate_width: float = 1.0
     seca: Literal["none", "I", "II"] = "none"
     event: bool = False
     stem: Literal["cifar", "imagenet"] = "cifar"
@@ -99,10 +107,14 @@ class NetworkSpec:
             raise ModelError(f"network time_steps must be at most {MAX_TIME_STEPS} (got {self.time_steps})")
         if self.spike_bits is not None and not (_is_positive_int(self.spike_bits) and self.spike_bits <= 8):
             raise ModelError(f"network spike_bits must be 1..8 or None (got {self.spike_bits!r})")
-        if not (isinstance(self.spike_lsb, float | int) and 0 < self.spike_lsb < float("inf")):
-            raise ModelError(f"network spike_lsb must be positive and finite (got {self.spike_lsb!r})")
-        if self.neuron == "lif" and self.parallel != "none":
-            raise ModelError(f"the LIF neuron has no parallel form (got parallel={self.parallel!r})")
+        for field in ("spike_lsb", "threshold", "surrogate_width"):
+            value = getattr(self, field)
+            if not (_is_number(value) and value > 0):
+                raise ModelError(f"network {field} must be positive and finite (got {value!r})")
+        if not _is_number(self.initial_potential):
+            raise ModelError(f"network initial_potential must be a finite number (got {self.initial_potential!r})")
+        if self.neuron in ("lif", "lm-h", "lm-h-radical") and self.parallel != "none":
+            raise ModelError(f"the {self.neuron} neuron has no parallel form (got parallel={self.parallel!r})")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers only."""
@@ -140,6 +152,9 @@ class _Parts:
         spec = self.spec
         if spec.neuron == "lif":
             return LeakyIntegrateAndFire(channels, spec.time_steps)
+        if spec.neuron in ("lm-h", "lm-h-radical"):
+            known = spec.threshold, spec.initial_potential, spec.surrogate_width
+            return MultiHierarchical(channels, spec.time_steps, spec.neuron == "lm-h-radical", *known)
         spike = GradedSpike(spec.spike_bits, spec.spike_lsb, spec.learn_lsb)
         parallel = spec.neuron == "parallel" or spec.parallel == "all" or (spec.parallel == "second" and second)
         kind = ParallelFiring if parallel else HybridFiring
@@ -334,6 +349,10 @@ def _nearest(name: str, known: Any) -> str:
 
 def _names() -> str:
     return ", ".join(sorted(NETWORKS))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_positive_int(value: Any) -> bool:

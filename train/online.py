@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .errors import ModelError, TrainingError
-from .neurons import MembraneNeuron, Neuron, reset, set_online, set_step, temporal_modules
+from .neurons import Neuron, NormalisedNeuron, reset, set_online, set_step, temporal_modules
 
 __all__ = [
     "backward_every",
@@ -46,7 +46,10 @@ def run(model: nn.Module, x: Tensor, time_steps: int) -> Tensor:
 
 
 def run_folded(model: nn.Module, x: Tensor, time_steps: int) -> Tensor:
-    """The same as ``run`` with all steps in one batch of T*N; only for networks whose neurons all are parallel."""
+    """The same as ``run``, layer by layer: each has all steps in one batch of T*N, neurons with a state one by one.
+
+    In training, BatchNorm then normalises over time and batch together.
+    """
     reset(model)
     set_step(model, None)
     steps = x.transpose(0, 1) if x.dim() == 5 else x.expand(time_steps, *x.shape)
@@ -96,7 +99,7 @@ def backward_random(
     """
     reset(model)
     set_online(model, True)
-    if any(isinstance(module, MembraneNeuron) for module in model.modules()):
+    if any(module.has_state for _, module in temporal_modules(model)):
         with torch.no_grad(), _shared_statistics_frozen(model):
             for step in range(drawn):
                 set_step(model, step)
@@ -169,7 +172,8 @@ def find_divergence(model: nn.Module, x: Tensor, time_steps: int) -> TrainingErr
 @contextmanager
 def _shared_statistics_frozen(model: nn.Module) -> Iterator[None]:
     """BatchNorms outside the neurons keep their running statistics (they still normalise by the batch)."""
-    own = {id(norm) for _, neuron in temporal_modules(model) if isinstance(neuron, Neuron) for norm in neuron.norms}
+    neurons = [module for _, module in temporal_modules(model) if isinstance(module, NormalisedNeuron)]
+    own = {id(norm) for neuron in neurons for norm in neuron.norms}
     shared = [
         module
         for module in model.modules()

@@ -1,6 +1,6 @@
-"""The LM-H neuron: nothing trains it here, so there is nothing to compile it from; a Program may still have it."""
+"""The LM-H neuron: the compiler does not take it yet; a Program may have it."""
 
 REFUSAL = (
-    "the multi-hierarchical (LM-H) neuron cannot be compiled: how its normalisation is folded is not worked out",
+    "the multi-hierarchical (LM-H) neuron cannot be compiled yet",
     "use HybridFiring, or write the Program by hand (hmdf.sim.contract.MultiHierarchical)",
 )

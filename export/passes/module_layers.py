@@ -12,7 +12,7 @@ from torch import nn
 
 from hmdf.sim.contract import Conv2d, Linear, MaxPool, SumPool
 from hmdf.train.attention import SECA
-from hmdf.train.neurons import Neuron
+from hmdf.train.neurons import Neuron, NormalisedNeuron
 from hmdf.train.synapses import LowBit
 
 from ..graph import (
@@ -106,11 +106,11 @@ def _neuron(call: Call, module: Neuron) -> Layer:
         problem = f"a neuron with a membrane is called {call.calls} times in one time-step"
         raise Refused(problem, "give each call a neuron of its own")
     _check_finite(module)
-    norm = _membrane_norm(module) if module.mpbn else None
+    norm = _membrane_norm(module) if isinstance(module, NormalisedNeuron) and module.mpbn else None
     return FiringLayer(call.module_name(), call.shape, call.source, kind.from_module(module), norm)
 
 
-def _membrane_norm(module: Neuron) -> MembraneNorm:
+def _membrane_norm(module: NormalisedNeuron) -> MembraneNorm:
     norms: list[Any] = list(module.norms)
     for norm in norms:
         _check_variance(norm)

@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("triton", reason="needs Triton")
 
 from hmdf.train.fused import triton
-from hmdf.train.neurons import GradedSpike, HybridFiring, ParallelFiring, reset, set_step
+from hmdf.train.neurons import GradedSpike, HybridFiring, MultiHierarchical, ParallelFiring, reset, set_online, set_step
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LAYOUTS = {"image": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -50,6 +50,36 @@ def test_a_neuron_is_what_its_operators_compute(kind, mpbn, bits, layout, monkey
             results[1][name], expected, rtol=1e-5, atol=1e-3 if "." in name or "logit" in name else 1e-6
         )
     assert all(results[0][f"spikes {step}"].count_nonzero() > 100 for step in range(3))
+
+
+@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("radical", [False, True])
+def test_the_multi_hierarchical_neuron_is_what_its_operators_compute(radical, online, monkeypatch):
+    torch.manual_seed(0)
+    neuron = MultiHierarchical(3, 3, radical, threshold=0.75, width=1.5).to(DEVICE)
+    with torch.no_grad():
+        for parameter in neuron.parameters():
+            parameter.uniform_(-1, 1)
+    set_online(neuron, online)
+    currents, weights = [tensor() for _ in range(3)], [tensor() for _ in range(3)]
+    monkeypatch.setattr("hmdf.train.fused.cpu.fits", lambda x: False)
+    results = []
+    for by_kernel in (False, True):
+        monkeypatch.setattr(triton, "fits", lambda x, by_kernel=by_kernel: by_kernel)
+        neuron.zero_grad()
+        reset(neuron)
+        inputs, loss = [current.clone().requires_grad_() for current in currents], torch.zeros((), device=DEVICE)
+        named = {}
+        for step, x in enumerate(inputs):
+            set_step(neuron, step)
+            named[f"spikes {step}"] = spikes = neuron(x)
+            loss = loss + (spikes * weights[step]).sum()
+        assert ("_FireHierarchicalBackward" in str(spikes.grad_fn)) == by_kernel
+        loss.backward()
+        named |= {"d": neuron.d, "v": neuron.v, **{f"current {step}": x.grad for step, x in enumerate(inputs)}}
+        results.append(named | {name: parameter.grad for name, parameter in neuron.named_parameters()})
+    for name, expected in results[0].items():
+        torch.testing.assert_close(results[1][name], expected, rtol=1e-4, atol=1e-2 if "logit" in name else 1e-5)
 
 
 def test_16_bit_currents_give_16_bit_spikes_of_32_bit_arithmetic():

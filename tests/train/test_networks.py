@@ -23,6 +23,7 @@ VARIANTS = [
     {"neuron": "mpbn", "seca": "II", "parallel": "second", "pool": "max"},
     {"neuron": "parallel", "seca": "II", "weights": "binary", "weight_scale": "tensor"},
     {"neuron": "lif", "seca": "I", "weight_scale": "channel"},
+    {"neuron": "lm-h", "threshold": 0.5},
 ]
 
 
@@ -120,7 +121,10 @@ def test_spec_round_trip_and_unknown_options():
         ({"width": 2.5}, "width"),
         ({"spike_bits": 12}, "spike_bits"),
         ({"spike_lsb": 0.0}, "spike_lsb"),
-        ({"neuron": "lif", "parallel": "all"}, "LIF"),
+        ({"neuron": "lif", "parallel": "all"}, "lif neuron has no parallel form"),
+        ({"neuron": "lm-h", "parallel": "second"}, "lm-h neuron has no parallel form"),
+        ({"threshold": 0}, "threshold must be positive"),
+        ({"initial_potential": "half"}, "initial_potential must be a finite number"),
     ],
 )
 def test_invalid_spec_names_the_option(change, message):

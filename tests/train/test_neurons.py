@@ -132,9 +132,22 @@ def test_parallel_steps_folded_into_the_batch(mpbn, shape):
     assert torch.equal(neuron(x.flatten(0, 1)).unflatten(0, (T, 5)), one_by_one)
 
 
-def test_membranes_cannot_be_folded():
-    with pytest.raises(ModelError, match="membrane"):
-        set_step(HybridFiring(3, T), None)
+@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("kind", [HybridFiring, LeakyIntegrateAndFire])
+def test_a_membrane_goes_through_the_folded_steps(kind, online):
+    neuron = randomise(kind(3, T, mpbn=True))
+    set_online(neuron, online)
+    found = []
+    for folded in (False, True):
+        neuron.zero_grad()
+        x = currents(5, 3).requires_grad_()
+        reset(neuron)
+        if folded:
+            set_step(neuron, None)
+        spikes = neuron(x.flatten(0, 1)).unflatten(0, (T, 5)) if folded else steps_of(neuron, x)
+        (spikes * torch.arange(15.0).view(5, 3)).sum().backward()
+        found.append([spikes, x.grad, neuron.v, *(p.grad for p in neuron.parameters())])
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*found, strict=True))
 
 
 def test_step_out_of_range_is_refused():

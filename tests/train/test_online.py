@@ -139,12 +139,13 @@ def test_frames_are_shown_one_per_step():
 
 
 @pytest.mark.parametrize("frames", [False, True])
-def test_folded_equals_sequential(frames):
-    model = small(neuron="mpbn", parallel="all", seca="I").eval()
+@pytest.mark.parametrize(
+    "options", [{"parallel": "all"}, {"parallel": "second"}, {"neuron": "lif"}, {"neuron": "lm-h"}]
+)
+def test_folded_equals_sequential(options, frames):
+    model = small(**{"neuron": "mpbn", "seca": "I", **options}).eval()
     x = torch.stack([X, 2 * X, -X], dim=1) if frames else X
     assert torch.allclose(run_folded(model, x, T), run(model, x, T), atol=1e-6)
-    with pytest.raises(ModelError, match="membrane"):
-        run_folded(small(), x, T)
 
 
 def test_divergence_names_step_and_layer():

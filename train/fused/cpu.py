@@ -31,6 +31,7 @@ __all__ = [
     "fire",
     "fire_binary",
     "fire_folded",
+    "fire_hierarchical",
     "fits",
     "messages_of",
     "pack",
@@ -209,6 +210,72 @@ class _FireBinary(torch.autograd.Function):
         saved = _flat(spikes), _flat(v_new), ctx.theta, *_membrane(grad, v)
         total, with_v = loops.fire_binary_backward(_flat(grad), *saved, _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total)
+
+
+def fire_hierarchical(
+    current: Tensor,
+    d: Tensor,
+    v: Tensor,
+    mu_d: Tensor,
+    mu_s: Tensor,
+    lambda_s: Tensor,
+    lambda_d: Tensor,
+    theta: Tensor,
+    width: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of MultiHierarchical: (spikes, new d, new v):
+
+        d' = mu_d d + mu_s v + current;  m = lambda_s v + lambda_d d'
+        spikes = theta if m >= theta else 0;  v' = m - spikes
+
+    Gradients flow to the current, to d and v, and to the four factors: through d' and v' too, where they are used, with
+    dv'/dm = 1 and the triangle theta max(0, width - |m - theta|) / width^2 for the slope of a spike.
+    """
+    spikes, messages, *state = _FireHierarchical.apply(current, d, v, mu_d, mu_s, lambda_s, lambda_d, theta, width)
+    if messages is not None:
+        attach_messages(spikes, messages, theta.item())
+    return spikes, *state
+
+
+class _FireHierarchical(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, current: Tensor, d: Tensor, v: Tensor, *scalars: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        *factors, theta, width = scalars
+        spikes, d_new, v_new = (torch.empty_like(current) for _ in range(3))
+        messages = torch.empty_like(current, dtype=torch.uint8)
+        numbers = [np.float32(factor.item()) for factor in (*factors, theta)]
+        loops.use_threads()
+        results = [_flat(result) for result in (spikes, messages, d_new, v_new)]
+        strange = loops.fire_hierarchical(_flat(current), _flat(d), _flat(v), *numbers, *results)
+        ctx.save_for_backward(spikes, d_new, v_new, d, v)
+        ctx.numbers = *numbers, np.float32(width)
+        ctx.mark_non_differentiable(messages)
+        ctx.set_materialize_grads(False)
+        return spikes, None if strange else messages, d_new, v_new
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad: Tensor | None, _: object, grad_d: Tensor | None, grad_v: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        spikes, d_new, v_new, d, v = ctx.saved_tensors
+        given = [
+            None if known is None else known.contiguous(memory_format=torch.channels_last)
+            for known in (grad, grad_d, grad_v)
+        ]
+        grad_current = torch.empty_like(spikes)
+        # in online training the state before has no gradient: then nothing is written
+        into_state = bool(ctx.needs_input_grad[1] or ctx.needs_input_grad[2])
+        before = [torch.empty_like(spikes) if into_state else grad_current for _ in range(2)]
+        loops.use_threads()
+        optional = [part for known in given for part in (_flat(spikes if known is None else known), known is not None)]
+        saved = [_flat(tensor) for tensor in (spikes, d_new, v_new, d, v)]
+        sums = loops.fire_hierarchical_backward(
+            *optional, *saved, *ctx.numbers, _flat(grad_current), *(_flat(tensor) for tensor in before), into_state
+        )
+        of_state = before if into_state else [None, None]
+        return grad_current, *of_state, *(torch.tensor(total) for total in sums), None, None
 
 
 # ----------------------------------------------------------------------------- BatchNorm

@@ -172,6 +172,89 @@ def _by_triangle(grad, spikes, v_new, theta, result):
         result[i] = grad[i] * (np.float32(0) if slope <= 0 else slope)
 
 
+@_kernel
+def fire_hierarchical(current, d, v, mu_d, mu_s, lambda_s, lambda_d, theta, spikes, messages, d_new, v_new):
+    """Returns how many membranes are NaN."""
+    strange = 0
+    for block in numba.prange((current.size + ELEMENTS - 1) // ELEMENTS):
+        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
+        m = v_new[part]
+        _couple(current[part], d[part], v[part], mu_d, mu_s, lambda_s, lambda_d, d_new[part], m)
+        strange += _spikes_worth_theta(m, theta, spikes[part], messages[part])
+    return strange
+
+
+@_inner
+def _couple(current, d, v, mu_d, mu_s, lambda_s, lambda_d, d_new, m):
+    for i in range(current.size):
+        d_new[i] = mu_d * d[i] + mu_s * v[i] + current[i]
+        m[i] = lambda_s * v[i] + lambda_d * d_new[i]
+
+
+@_inner
+def _spikes_worth_theta(m, theta, spikes, messages):
+    """Leaves the soma after the soft reset in m."""
+    strange = np.int32(0)
+    for i in range(m.size):
+        strange += np.int32(1) if m[i] != m[i] else np.int32(0)
+        fires = m[i] >= theta
+        spikes[i] = theta if fires else np.float32(0)
+        messages[i] = np.uint8(1) if fires else np.uint8(0)
+        m[i] = m[i] - theta if fires else m[i]
+    return np.int64(strange)
+
+
+@_kernel
+def fire_hierarchical_backward(
+    grad, has_grad, grad_d, has_grad_d, grad_v, has_grad_v, spikes, d_new, v_new, d, v,
+    mu_d, mu_s, lambda_s, lambda_d, theta, width, grad_current, before_d, before_v, into_state,
+):  # fmt: skip
+    """The gradients of mu_d, mu_s, lambda_s and lambda_d."""
+    with_d = 0.0
+    with_v = 0.0
+    soma_with_v = 0.0
+    soma_with_d = 0.0
+    for block in numba.prange((spikes.size + ELEMENTS - 1) // ELEMENTS):
+        part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
+        of_m = np.zeros(spikes[part].size, np.float32)
+        if has_grad:
+            _by_wide_triangle(grad[part], spikes[part], v_new[part], theta, width, of_m)
+        if has_grad_v:
+            _add(grad_v[part], of_m)
+        of_d = grad_current[part]
+        _scale(of_m, lambda_d, of_d)
+        if has_grad_d:
+            _add(grad_d[part], of_d)
+        with_d += _dot(of_d, d[part])
+        with_v += _dot(of_d, v[part])
+        soma_with_v += _dot(of_m, v[part])
+        soma_with_d += _dot(of_m, d_new[part])
+        if into_state:
+            _scale(of_d, mu_d, before_d[part])
+            _scale(of_d, mu_s, before_v[part])
+            _add_leaked(of_m, lambda_s, before_v[part])
+    return np.float32(with_d), np.float32(with_v), np.float32(soma_with_v), np.float32(soma_with_d)
+
+
+@_inner
+def _by_wide_triangle(grad, spikes, v_new, theta, width, result):
+    for i in range(grad.size):
+        slope = width - abs(v_new[i] + spikes[i] - theta)
+        result[i] = grad[i] * (np.float32(0) if slope <= 0 else slope) * (theta / (width * width))
+
+
+@_inner
+def _add(x, y):
+    for i in range(y.size):
+        y[i] += x[i]
+
+
+@_inner
+def _scale(x, factor, y):
+    for i in range(y.size):
+        y[i] = factor * x[i]
+
+
 # Per channel: all elements lie in the order (pixel, channel), so the coefficients of a run of pixels are those of one
 # pixel, repeated. Whole runs are long loops, however few channels there are.
 

@@ -1,4 +1,4 @@
-"""The hybrid neuron on a GPU in one pass over memory, in either direction, as Triton kernels.
+"""The HM-DF and LM-H neurons on a GPU in one pass over memory, in either direction, as Triton kernels.
 
 What these functions compute is what `neurons` says with PyTorch's operators, there about a dozen passes; the tests hold
 both against each other. Arithmetic is in 32-bit floats, whatever the type of the current; where the LSB is no power of
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["fire", "fits"]
+__all__ = ["fire", "fire_hierarchical", "fits"]
 
 BLOCK = 2048
 # Elements that a kernel's 32-bit index can tell apart.
@@ -22,7 +22,7 @@ MOST = 2**31 - BLOCK
 
 
 def fits(x: Tensor) -> bool:
-    """Whether ``x``, a current, is what `fire` takes: floats on a GPU, dense in memory in whatever order."""
+    """Whether ``x``, a current, is what the functions here take: floats on a GPU, dense in memory in whatever order."""
     kinds = torch.float32, torch.bfloat16, torch.float16
     return x.is_cuda and x.dtype in kinds and x.numel() < MOST and _is_dense(x) and kernels() is not None
 
@@ -112,6 +112,62 @@ class _Fire(torch.autograd.Function):
             )
         total, with_v = sums.sum(1).unbind()
         return grad_current, None, with_v if v is not None else None, -total, *[None] * 4
+
+
+def fire_hierarchical(
+    current: Tensor,
+    d: Tensor,
+    v: Tensor,
+    mu_d: Tensor,
+    mu_s: Tensor,
+    lambda_s: Tensor,
+    lambda_d: Tensor,
+    theta: Tensor,
+    width: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of MultiHierarchical, (spikes, new d, new v), as `cpu.fire_hierarchical` says it."""
+    return _FireHierarchical.apply(current, d, v, mu_d, mu_s, lambda_s, lambda_d, theta, width)
+
+
+class _FireHierarchical(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, d: Tensor, v: Tensor, *scalars: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *factors, theta, width = scalars
+        d, v = _like(d, current), _like(v, current)
+        spikes, d_new, v_new = (torch.empty_like(current) for _ in range(3))
+        with torch.cuda.device_of(current):
+            _loaded().fire_hierarchical[_grid(current)](
+                *(current, d, v, *factors, theta, spikes, d_new, v_new), current.numel(), BLOCK=BLOCK
+            )
+        ctx.save_for_backward(spikes, d_new, v_new, d, v, *factors, theta)
+        ctx.width = width
+        ctx.set_materialize_grads(False)
+        return spikes, d_new, v_new
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
+        spikes, d_new, v_new, d, v, *scalars = ctx.saved_tensors
+        grads = [None if grad is None else _like(grad, spikes) for grad in given]
+        grad_current = torch.empty_like(spikes)
+        # in online training the state before has no gradient: then nothing is written
+        into_state = bool(ctx.needs_input_grad[1] or ctx.needs_input_grad[2])
+        before = [torch.empty_like(spikes) if into_state else grad_current for _ in range(2)]
+        grid = _grid(spikes)
+        sums = torch.empty((4, *grid), dtype=torch.float32, device=spikes.device)
+        with torch.cuda.device_of(spikes):
+            _loaded().fire_hierarchical_backward[grid](
+                *(_or(grad, spikes) for grad in grads),
+                *(spikes, d_new, v_new, d, v, *scalars, grad_current, *before, sums),
+                spikes.numel(),
+                WIDTH=ctx.width,
+                HAS_GRAD=grads[0] is not None,
+                HAS_GRAD_D=grads[1] is not None,
+                HAS_GRAD_V=grads[2] is not None,
+                INTO_STATE=into_state,
+                BLOCK=BLOCK,
+            )
+        of_state = before if into_state else [None, None]
+        return grad_current, *of_state, *sums.sum(1).unbind(), None, None
 
 
 def _loaded() -> ModuleType:

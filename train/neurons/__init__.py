@@ -1,4 +1,4 @@
-"""Spiking neurons of the HM-DF family and the LIF baseline (HM-DF, arXiv 2410.07547 v2, eq. 3, 5, fig. 2a).
+"""Spiking neurons: the HM-DF family (arXiv 2410.07547 v2, eq. 3, 5, fig. 2a), the LM-H neuron and the LIF baseline.
 
 A network's forward computes ONE time-step. A neuron holds its own state between the steps of a sample and never
 advances its step by itself; whoever runs the network does:
@@ -8,13 +8,15 @@ advances its step by itself; whoever runs the network does:
         set_step(model, t)
         logits = model(x)
 
-A neuron that is called twice within a step updates its membrane twice; share only ``ParallelFiring``, which has none.
+With ``set_step(model, None)`` a forward computes all steps at once, layer by layer: T*N inputs, time the slow axis. A
+neuron that is called twice within a step updates its membrane twice; share only ``ParallelFiring``, which has none.
 """
 
-from .base import MembraneNeuron, Neuron, set_online
+from .base import MembraneNeuron, Neuron, NormalisedNeuron, detach, set_online
 from .graded_spike import GradedSpike
 from .hybrid_firing import HybridFiring
 from .leaky_integrate_and_fire import LeakyIntegrateAndFire
+from .multi_hierarchical import MultiHierarchical
 from .parallel_firing import ParallelFiring
 from .temporal import Temporal, reset, set_step, temporal_modules
 
@@ -23,9 +25,12 @@ __all__ = [
     "HybridFiring",
     "LeakyIntegrateAndFire",
     "MembraneNeuron",
+    "MultiHierarchical",
     "Neuron",
+    "NormalisedNeuron",
     "ParallelFiring",
     "Temporal",
+    "detach",
     "reset",
     "set_online",
     "set_step",

@@ -1,4 +1,4 @@
-"""What neurons share: thresholds and leaks per step, MPBN, the membrane, the choice of fused arithmetic."""
+"""What neurons share: time-steps and state; thresholds and leaks per step, MPBN, the choice of fused arithmetic."""
 
 import torch
 from torch import Tensor, nn
@@ -11,21 +11,72 @@ from .temporal import Temporal
 
 
 class Neuron(Temporal):
-    """What all neurons share: per-step threshold, and MPBN (eq. 5): m^_t = alpha_t m_t + beta_t BN_t(m_t).
+    """A layer of neurons: the current of a time-step in, its spikes out, (N, C, H, W) or (N, C).
 
-    Input and output are (N, C, H, W) or (N, C). lambda, theta, alpha and beta are one scalar per layer and step, the
-    sigmoid of a parameter that starts at 0, hence 0.5.
+    With step None the input is the current of all time-steps, (T*N, ...), and so is the output.
+
+    Attributes:
+        spike: the GradedSpike quantiser that makes, or describes, the output.
+        mpbn: whether the membrane is normalised (eq. 5), by ``norms``.
+        detach_state: cut the gradient between time-steps (online learning); ``set_online`` switches it.
+    """
+
+    mpbn = False
+
+    def __init__(self, channels: int, time_steps: int, spike: GradedSpike | None = None) -> None:
+        super().__init__(time_steps)
+        self.channels = channels
+        self.spike = spike if spike is not None else GradedSpike()
+        self.detach_state = True
+
+    def forward(self, current: Tensor) -> Tensor:
+        if self.step is not None:
+            return self.fire(current, self.step)
+        steps = current.unflatten(0, (self.time_steps, -1))
+        return torch.cat([self.fire(steps[step], step) for step in range(self.time_steps)])
+
+    def fire(self, current: Tensor, step: int) -> Tensor:
+        """The spikes of one time-step, after which the state is that of the step's end."""
+        raise NotImplementedError
+
+    def membrane(self, current: Tensor, step: int) -> Tensor:
+        """What is compared with the threshold at a time-step; the state stays as it is."""
+        raise NotImplementedError
+
+    def threshold(self) -> Tensor:
+        """theta_t, float64 (T,)."""
+        raise NotImplementedError
+
+    def factors(self) -> dict[str, Tensor]:
+        """What couples an LM-H neuron's compartments, float64 (T,), by name; nothing for all others."""
+        return {}
+
+    def detach(self) -> None:
+        """Cut the gradient behind the state as it is now."""
+
+    def after(self, norm: nn.Module, x: Tensor) -> Tensor:
+        """The spikes for the current ``norm(x)``: in one pass over memory where `fused.cpu` has it."""
+        return self(norm(x))
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, time_steps={self.time_steps}"
+
+
+class NormalisedNeuron(Neuron):
+    """What HM-DF's neurons and the LIF baseline share: a threshold per step, and MPBN (eq. 5):
+
+        m^_t = alpha_t m_t + beta_t BN_t(m_t)
+
+    lambda, theta, alpha and beta are one scalar per layer and step, the sigmoid of a parameter that starts at 0, hence
+    0.5.
 
     Attributes:
         norms: T BatchNorm2d(C), one per step; empty when ``mpbn`` is False.
-        spike: the GradedSpike quantiser of the output.
     """
 
     def __init__(self, channels: int, time_steps: int, mpbn: bool = False, spike: GradedSpike | None = None) -> None:
-        super().__init__(time_steps)
-        self.channels = channels
+        super().__init__(channels, time_steps, spike)
         self.mpbn = mpbn
-        self.spike = spike if spike is not None else GradedSpike()
         self.threshold_logit = nn.Parameter(torch.zeros(time_steps))
         self.norms = nn.ModuleList()
         if mpbn:
@@ -38,7 +89,6 @@ class Neuron(Temporal):
         return torch.zeros(self.time_steps, dtype=torch.float64)
 
     def threshold(self) -> Tensor:
-        """theta_t, float64 (T,)."""
         return _probability(self.threshold_logit)
 
     def alpha(self) -> Tensor:
@@ -61,6 +111,10 @@ class Neuron(Temporal):
             self.alpha_logit.copy_(_logit(alpha, self.time_steps))
             self.beta_logit.copy_(_logit(beta, self.time_steps))
 
+    def membrane(self, current: Tensor, step: int) -> Tensor:
+        """m^_t of a neuron without a membrane: the current, normalised."""
+        return self._normalise(current, step)
+
     def _normalise(self, m: Tensor, step: int) -> Tensor:
         """m^_t of eq. 5 (the identity without MPBN)."""
         if not self.mpbn:
@@ -68,10 +122,6 @@ class Neuron(Temporal):
         norm = self.norms[step]
         normalised = norm(m) if m.dim() == 4 else norm(m[:, :, None, None])[:, :, 0, 0]
         return (self.alpha_logit[step].sigmoid() * m).add_(self.beta_logit[step].sigmoid() * normalised)
-
-    def after(self, norm: nn.Module, x: Tensor) -> Tensor:
-        """The spikes for the current ``norm(x)``: in one pass over memory where `fused.cpu` has it."""
-        return self(norm(x))
 
     def _fused_norm(self, norm: nn.Module, x: Tensor) -> JointBatchNorm2d | None:
         """``norm`` if it and this neuron are computed in one pass."""
@@ -92,51 +142,55 @@ class Neuron(Temporal):
     def _quantiser(self) -> tuple[float, int | None]:
         return self.spike.lsb_value(), self.spike.bits
 
-    def _current_step(self) -> int:
-        if self.step is None:
-            raise ModelError(f"{type(self).__name__} has a membrane and cannot run all time-steps in one batch")
-        return self.step
-
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, time_steps={self.time_steps}, mpbn={self.mpbn}"
+        return f"{super().extra_repr()}, mpbn={self.mpbn}"
 
 
-class MembraneNeuron(Neuron):
-    """A neuron with a membrane ``v`` (None before the first step: zero) and a leak lambda_t.
+class MembraneNeuron(NormalisedNeuron):
+    """A neuron with a membrane ``v`` (None before the first step: zero) and a leak lambda_t."""
 
-    ``detach_state`` cuts the gradient between time-steps (online learning); ``set_online`` switches it.
-    """
+    has_state = True
 
     def __init__(self, channels: int, time_steps: int, mpbn: bool = False, spike: GradedSpike | None = None) -> None:
         super().__init__(channels, time_steps, mpbn, spike)
         self.leak_logit = nn.Parameter(torch.zeros(time_steps))
-        self.detach_state = True
         self.v: Tensor | None = None
 
     def reset(self) -> None:
         super().reset()
         self.v = None
 
+    def detach(self) -> None:
+        if self.v is not None:
+            self.v = self.v.detach()
+
     def leak(self) -> Tensor:
         return _probability(self.leak_logit)
 
-    def _membrane(self, step: int) -> tuple[Tensor | None, Tensor]:
-        """(v, lambda) of a step; lambda takes no part, nor does its gradient, before there is a membrane."""
-        leak = self.leak_logit[step].sigmoid()
-        return self.v, leak.detach() if self.v is None else leak
-
-    def _integrate(self, current: Tensor, step: int) -> Tensor:
-        """m_t = lambda_t v_{t-1} + I_t (eq. 3), followed by MPBN."""
+    def membrane(self, current: Tensor, step: int) -> Tensor:
+        """m^_t of m_t = lambda_t v_{t-1} + I_t (eq. 3)."""
         if self.v is None:
             return self._normalise(current, step)
         return self._normalise(self.leak_logit[step].sigmoid() * self.v + current, step)
 
+    def _leaking(self, step: int) -> tuple[Tensor | None, Tensor]:
+        """(v, lambda) of a step; lambda takes no part, nor does its gradient, before there is a membrane."""
+        leak = self.leak_logit[step].sigmoid()
+        return self.v, leak.detach() if self.v is None else leak
+
 
 def set_online(model: nn.Module, online: bool) -> None:
-    """Detach the membrane between time-steps (online learning, eq. 4) or keep it in the graph (STBP)."""
+    """Detach the state between time-steps (online learning, eq. 4) or keep it in the graph (STBP)."""
     for module in model.modules():
-        if isinstance(module, MembraneNeuron):
+        if isinstance(module, Neuron):
             module.detach_state = online
+
+
+def detach(model: nn.Module) -> None:
+    """Cut the gradient behind the state that every neuron has now."""
+    for module in model.modules():
+        if isinstance(module, Neuron):
+            module.detach()
 
 
 def _probability(logit: Tensor) -> Tensor:

@@ -20,26 +20,24 @@ class HybridFiring(MembraneNeuron):
 
     def after(self, norm: nn.Module, x: Tensor) -> Tensor:
         fused_norm = self._fused_norm(norm, x) if self.detach_state else None
-        if fused_norm is None:
+        if self.step is None or fused_norm is None:
             return super().after(norm, x)
-        step = self._current_step()
-        theta = self.threshold_logit[step].sigmoid()
-        spikes, self.v = fused_norm.fire(x, *self._membrane(step), theta, *self._quantiser(), membrane=True)
+        theta = self.threshold_logit[self.step].sigmoid()
+        spikes, self.v = fused_norm.fire(x, *self._leaking(self.step), theta, *self._quantiser(), membrane=True)
         return spikes
 
-    def forward(self, current: Tensor) -> Tensor:
-        step = self._current_step()
+    def fire(self, current: Tensor, step: int) -> Tensor:
         theta = self.threshold_logit[step].sigmoid()
         if self.detach_state and self._fuses(current):
-            spikes, self.v = cpu.fire(current, *self._membrane(step), theta, *self._quantiser())
+            spikes, self.v = cpu.fire(current, *self._leaking(step), theta, *self._quantiser())
             return spikes
         if self.detach_state and self._fuses_on_gpu(current):
-            known = self._membrane(step)
+            known = self._leaking(step)
             if self.mpbn:
-                current, known = self._integrate(current, step), (None, theta)
+                current, known = self.membrane(current, step), (None, theta)
             spikes, self.v = triton.fire(current, *known, theta, self.spike.lsb, self.spike.bits)
             return spikes
-        m = self._integrate(current, step)
+        m = self.membrane(current, step)
         if self.detach_state:
             self.v = torch.minimum(m.detach(), theta.detach().to(m.dtype))
         else:

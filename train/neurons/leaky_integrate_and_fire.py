@@ -19,13 +19,12 @@ class LeakyIntegrateAndFire(MembraneNeuron):
     def __init__(self, channels: int, time_steps: int, mpbn: bool = False) -> None:
         super().__init__(channels, time_steps, mpbn, GradedSpike(bits=1, lsb=1.0))
 
-    def forward(self, current: Tensor) -> Tensor:
-        step = self._current_step()
+    def fire(self, current: Tensor, step: int) -> Tensor:
         theta = self.threshold_logit[step].sigmoid()
         if self.detach_state and self._fuses(current):
-            spike, self.v = cpu.fire_binary(current, *self._membrane(step), theta)
+            spike, self.v = cpu.fire_binary(current, *self._leaking(step), theta)
             return spike
-        m = self._integrate(current, step)
+        m = self.membrane(current, step)
         spike = _TriangleSpike.apply(m - theta)
         v = m - spike * theta
         self.v = v.detach() if self.detach_state else v

@@ -4,17 +4,15 @@ import torch
 from torch import Tensor, nn
 
 from ..fused import cpu, triton
-from .base import Neuron
+from .base import NormalisedNeuron
 
 
-class ParallelFiring(Neuron):
+class ParallelFiring(NormalisedNeuron):
     """HM-DF neuron without membrane (fig. 2a): s_t = ReLU(I^_t - theta_t).
 
     I^_t is I_t, or alpha_t I_t + beta_t BN_t(I_t) with mpbn.
-    No step depends on another, so all of them may run folded into the batch (``set_step(model, None)``).
+    No step depends on another, so all of them may run at once (``set_step(model, None)``).
     """
-
-    foldable = True
 
     def after(self, norm: nn.Module, x: Tensor) -> Tensor:
         fused_norm = self._fused_norm(norm, x)
@@ -24,21 +22,19 @@ class ParallelFiring(Neuron):
         return fused_norm.fire(x, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
 
     def forward(self, current: Tensor) -> Tensor:
-        if self.step is not None:
-            return self._fire(current, self.step)
+        if self.step is not None or self.mpbn:
+            return super().forward(current)
         if not torch.is_grad_enabled() and self._fuses(current):
             return cpu.fire_folded(current, self.threshold_logit.sigmoid(), *self._quantiser())
         steps = current.unflatten(0, (self.time_steps, -1))
-        if self.mpbn:
-            return torch.cat([self._fire(steps[step], step) for step in range(self.time_steps)])
         theta = self.threshold_logit.sigmoid().view(-1, *[1] * current.dim())
         return self.spike((steps - theta).relu_().flatten(0, 1))
 
-    def _fire(self, current: Tensor, step: int) -> Tensor:
+    def fire(self, current: Tensor, step: int) -> Tensor:
         theta = self.threshold_logit[step].sigmoid()
         if self._fuses(current):
             return cpu.fire(current, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
-        m = self._normalise(current, step)
+        m = self.membrane(current, step)
         if self._fuses_on_gpu(m):
             return triton.fire(m, None, theta, theta, self.spike.lsb, self.spike.bits, membrane=False)[0]
         return self.spike((m - theta).relu_())

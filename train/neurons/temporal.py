@@ -11,10 +11,13 @@ class Temporal(nn.Module):
     """A module that behaves differently at each time-step.
 
     ``time_steps`` is T; ``step`` the current index in 0..T-1, or None: all T steps folded into the batch, input
-    (T*N, ...) with time as the slow axis (only modules with ``foldable`` accept that).
+    (T*N, ...) with time as the slow axis.
+
+    Attributes:
+        has_state: whether a step depends on those before it.
     """
 
-    foldable: bool = False
+    has_state: bool = False
 
     def __init__(self, time_steps: int) -> None:
         super().__init__()
@@ -42,12 +45,9 @@ def reset(model: nn.Module) -> None:
 def set_step(model: nn.Module, step: int | None) -> None:
     """Tell every temporal module which time-step comes next; None folds all steps into the batch.
 
-    Raises ModelError for a step outside 0..T-1, and for None when some neuron has a membrane (its steps cannot be
-    computed at once).
+    Raises ModelError for a step outside 0..T-1.
     """
     for name, module in temporal_modules(model):
-        if step is None and not module.foldable:
-            raise ModelError(f"{name}: {type(module).__name__} has a membrane, its time-steps cannot run in one batch")
         if step is not None and not 0 <= step < module.time_steps:
             raise ModelError(f"{name}: time-step {step} is outside 0..{module.time_steps - 1}")
         module.step = step
