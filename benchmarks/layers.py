@@ -79,7 +79,7 @@ def seconds_by_population(program: Program, messages: np.ndarray) -> tuple[list[
         taken: dict[bool, list[float]] = {True: [], False: []}
         for counted in (True, False) * ROUNDS:
             began = time.thread_time()
-            engine.run(path, workspace.model, *memory, n, counted, index, index + 1, 0, 1, 0)
+            engine.run(path, workspace.model, *memory, n, counted, index, index + 1)
             taken[counted].append((time.thread_time() - began) / n)
         for counted, values in taken.items():
             medians[counted].append(median(values))

@@ -126,14 +126,11 @@ def against_itself(program: Program, samples: np.ndarray) -> dict:
         "two": lambda: two.simulate(program, samples),
         "plain": lambda: plain.simulate(program, samples),
         "one": lambda: one.simulate(program, samples),
-        "single_two": lambda: two.simulate(program, samples[:1]),
-        "single_one": lambda: one.simulate(program, samples[:1]),
     }
     rounds = interleaved(runs, OWN_ROUNDS, lambda: peak.gigamacs(THREADS) / peak.gigamacs(1))
     return {
         "counters_overhead": ratio(rounds["two"], rounds["plain"]),
         "thread_scaling": ratio(rounds["one"], rounds["two"]),
-        "single_sample_scaling": ratio(rounds["single_one"], rounds["single_two"]),
         "peak_scaling": median(rounds["probe"]),
     }
 
@@ -308,7 +305,6 @@ BARS = {
     "counters_overhead": (AT_MOST, 1.05, "time with all counters / without"),
     "memory_growth": (AT_MOST, 1.05, "peak memory for 10,000 samples / for 500"),
     "thread_scaling": (AT_LEAST, 1.8, "2 threads against 1"),
-    "single_sample_scaling": (AT_LEAST, 1.6, "the same for one sample, which the threads share"),
     "first_use_cached": (AT_MOST, 0.5, "seconds from Simulator(1) to the first result in a fresh process"),
     "first_use_compiling": (AT_MOST, 15, "the same when the kernels were never compiled here"),
 }

@@ -19,15 +19,13 @@ from .executor import Taps, check_messages
 from .kernels.events import WORTHWHILE
 from .kernels.paths import Path, choose_path
 from .kernels.plan import Plan, build_plan
-from .kernels.workspace import Team, Workspace
+from .kernels.workspace import Workspace
 from .notebook import Messages, result_html
 from .program import Program
 
 BLOCK_BYTES = 40 << 20
 """Messages of all populations that a thread holds at once, unless one sample needs more."""
 MAX_BLOCK = 32
-LARGEST_TEAM = 8
-"""Threads that share a single sample at most: its layers have no work for more."""
 
 
 class Result(msgspec.Struct, frozen=True, eq=False):
@@ -139,7 +137,6 @@ class Simulator:
         run = _Run(program, self._plan(program), self.path, self.counted, self.event_share, taps, progress)
         threads = self.threads
         if isinstance(x, np.ndarray):
-            run.team = min(threads, LARGEST_TEAM) if len(x) == 1 else 1
             threads = max(1, min(threads, len(x)))
             run.block = max(1, min(run.block, -(-len(x) // threads)))
             x = [x]
@@ -181,7 +178,6 @@ class _Run:
         self.block = max(1, min(MAX_BLOCK, BLOCK_BYTES // max(1, per_sample)))
         self.done: dict[int, tuple[Integers, Tally, dict[str, np.ndarray]]] = {}
         self.lock, self.failed = Lock(), False
-        self.team = 1
 
     def work_on(self, x: Iterable[np.ndarray], threads: int) -> None:
         queue = self._queue(x)
@@ -220,8 +216,7 @@ class _Run:
                 index += 1
 
     def _work(self, queue: Iterator[tuple[int, np.ndarray]]) -> None:
-        arguments = (self.program, self.plan, self.path, self.block, self.event_share)
-        workspace = Workspace(*arguments) if self.team == 1 else Team(*arguments, self.team)
+        workspace = Workspace(self.program, self.plan, self.path, self.block, self.event_share)
         try:
             while (taken := self._take(queue)) is not None:
                 index, samples = taken
@@ -242,7 +237,7 @@ class _Run:
             with self.lock:
                 self.progress(samples)
 
-    def _messages(self, workspace: Workspace | Team, samples: int) -> dict[str, np.ndarray]:
+    def _messages(self, workspace: Workspace, samples: int) -> dict[str, np.ndarray]:
         steps = self.program.time_steps
         return {
             p.name: np.broadcast_to(workspace.messages(p.name)[:samples].astype(np.int32), (samples, steps, *p.shape))

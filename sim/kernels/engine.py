@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import counting, events, narrow, team, wide
+from . import counting, events, narrow, wide
 from .compiling import compile_entry, digest_of_sources, inlined, kernel
 from .memory import bind
 from .neurons import READOUT
@@ -21,24 +21,18 @@ from .tiles import LANES, PIXELS, WEIGHTS_IN_CACHE, Tile
 
 
 def _entry(sources: int) -> Callable[..., Any]:
-    def run(path, model, arenas, scratch, outcome, samples, counted, first, last, member, members, arrivals):
-        """Run populations [first, last) for `samples` samples; the tuples are those of memory.py, addresses.
-
-        Of `members` threads that share the arenas, this is number `member`: it does its tiles, with a scratch and an
-        outcome of its own. `arrivals`: address of an integer, 0 at first, that they wait for each other with.
-        """
+    def run(path, model, arenas, scratch, outcome, samples, counted, first, last):
+        """Run populations [first, last) for `samples` samples; the tuples are those of memory.py, addresses."""
         if sources >= 0:  # Always; a value that a function closes over tells apart what is kept of it on disk.
             model_, arenas_, scratch_, outcome_ = bind(model, arenas, scratch, outcome)
             for index in range(first, last):
-                _run_population(path, model_, arenas_, scratch_, outcome_, samples, counted, index, member, members)
-                if members > 1:
-                    team.wait(arrivals, members * (index - first + 1))
+                _run_population(path, model_, arenas_, scratch_, outcome_, samples, counted, index)
 
     return compile_entry(run)
 
 
 @inlined
-def _run_population(path, model, arenas, scratch, outcome, samples, counted, index, member, members):
+def _run_population(path, model, arenas, scratch, outcome, samples, counted, index):
     population = population_row(model.populations, index)
     saturations = index * 2 * model.time_steps
     if counted:
@@ -62,8 +56,6 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
                 continue
             for p0 in range(0, population.pixels, PIXELS):
                 for block in range(begin, end):
-                    if members > 1 and not team.mine(member, members, p0 // PIXELS, block, blocks):
-                        continue
                     tile = _tile(population, sample, p0, block)
                     if index == 0:
                         if counted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -28,21 +27,14 @@ class Workspace:
 
     Args:
         event_share: a convolution goes event by event where no more than this share of its source's quads is not 0.
-        arenas: another workspace's, to work on the same messages.
     """
 
     def __init__(
-        self,
-        program: Program,
-        plan: Plan,
-        path: Path,
-        samples: int,
-        event_share: float = events.WORTHWHILE,
-        arenas: Arenas | None = None,
+        self, program: Program, plan: Plan, path: Path, samples: int, event_share: float = events.WORTHWHILE
     ) -> None:
         self.program, self.plan, self.path, self.samples = program, plan, path, samples
         # Vectors are read whole, hence WIDTH elements past the end. Zeroed once: kernels write inside the frames only.
-        self.arenas = arenas or Arenas._make(
+        self.arenas = Arenas._make(
             aligned_zeros(size * samples + WIDTH, dtype) for size, dtype in zip(plan.arena_sizes, ARENAS, strict=True)
         )
         tile = PIXELS * LANES
@@ -69,35 +61,25 @@ class Workspace:
 
         Unless `counted`, spikes and SOPs are left 0.
         """
-        self.take(messages)
-        return self.result(self.execute(len(messages), counted))
-
-    def take(self, messages: np.ndarray) -> None:
-        """Put the messages of the input where the kernels read them."""
-        np.copyto(self.messages(INPUT)[: len(messages)], messages, casting="unsafe")
-
-    def execute(self, samples: int, counted: bool, member: int = 0, members: int = 1, arrivals: int = 0) -> Outcome:
-        """Run all populations on what was taken, as one of a team or alone: see engine.run."""
-        rows, steps = len(self.program.populations) + 1, self.program.time_steps
-        outcome = Outcome(
-            logits=np.zeros((samples, self.program.classes), dtype=np.int64),
-            spikes=np.zeros((rows, samples, steps), dtype=np.int64),
-            saturations=np.zeros((rows + 1, steps, 2), dtype=np.int64),
-            sops=np.zeros((len(self.program.synapses), samples, steps), dtype=np.int64),
-            by_events=self.by_events,
-            counts=self.counts,
+        program, samples = self.program, len(messages)
+        np.copyto(self.messages(INPUT)[:samples], messages, casting="unsafe")
+        rows, steps = len(program.populations) + 1, program.time_steps
+        logits = np.zeros((samples, program.classes), dtype=np.int64)
+        spikes = np.zeros((rows, samples, steps), dtype=np.int64)
+        saturations = np.zeros((rows + 1, steps, 2), dtype=np.int64)
+        sops = np.zeros((len(program.synapses), samples, steps), dtype=np.int64)
+        engine.run(
+            self.path,
+            self.model,
+            addresses(self.arenas),
+            addresses(self.scratch),
+            addresses(Outcome(logits, spikes, saturations, sops, self.by_events, self.counts)),
+            samples,
+            counted,
+            0,
+            rows + 1,
         )
-        memory = (addresses(self.arenas), addresses(self.scratch), addresses(outcome))
-        engine.run(self.path, self.model, *memory, samples, counted, 0, rows + 1, member, members, arrivals)
-        return outcome
-
-    def result(self, *outcomes: Outcome) -> tuple[Integers, Tally]:
-        """Logits and counts from the outcomes of all members of a team, which add up."""
-        logits, spikes, saturations, sops = (
-            sum(parts) for parts in zip(*((o.logits, o.spikes, o.saturations, o.sops) for o in outcomes), strict=True)
-        )
-        steps, readout = self.program.time_steps, self.program.readout
-        return logits + steps * readout.bias, Tally.of(spikes, saturations[:-1], sops)
+        return logits + steps * program.readout.bias, Tally.of(spikes, saturations[:rows], sops)
 
     def messages(self, name: str) -> np.ndarray:
         """View of the messages of a population, or "input": (samples, 1 or T, *shape), 1 where all steps are equal."""
@@ -113,36 +95,6 @@ class Workspace:
             [int(s) * arena.itemsize for s in strides],
         )
         return view[..., 0, 0] if len(shape) == 1 else view
-
-
-class Team:
-    """Workspaces of several threads that share one block of samples: for the latency of a few.
-
-    Args:
-        members: number of threads; the others as of a workspace.
-    """
-
-    def __init__(
-        self, program: Program, plan: Plan, path: Path, samples: int, event_share: float, members: int
-    ) -> None:
-        self.leader = Workspace(program, plan, path, samples, event_share)
-        arguments = (program, plan, path, samples, event_share, self.leader.arenas)
-        self.workspaces = [self.leader, *(Workspace(*arguments) for _ in range(members - 1))]
-
-    def run(self, messages: np.ndarray, counted: bool = True) -> tuple[Integers, Tally]:
-        """As Workspace.run."""
-        self.leader.take(messages)
-        members, arrivals = len(self.workspaces), aligned_zeros(1, np.int64)
-        with ThreadPoolExecutor(members) as pool:
-            running = [
-                pool.submit(workspace.execute, len(messages), counted, member, members, _address(arrivals))
-                for member, workspace in enumerate(self.workspaces)
-            ]
-            return self.leader.result(*(outcome.result() for outcome in running))
-
-    def messages(self, name: str) -> np.ndarray:
-        """As Workspace.messages."""
-        return self.leader.messages(name)
 
 
 def addresses(arrays: Memory) -> Memory:

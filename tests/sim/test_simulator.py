@@ -287,19 +287,6 @@ def test_threads_and_blocks_give_the_same():
     assert np.array_equal(parts.predictions, np.argmax(alone.logits, axis=1))
 
 
-@pytest.mark.parametrize("threads", [2, 3])
-def test_threads_share_a_single_sample(path, threads):
-    for seed in range(12):
-        program = random_program(seed)
-        messages = random_messages(program, 1, seed)
-        alone, shared = (Simulator(n).simulate(program, messages, taps=True) for n in (1, threads))
-        assert_same(reference.run(program, messages), shared.taps)
-        assert_same(alone.taps, shared.taps)
-        assert np.array_equal(alone.counters.sops_per_sample(), shared.counters.sops_per_sample())
-        for name, counted in alone.counters.populations.items():
-            assert counted.density() == shared.counters.populations[name].density()
-
-
 def test_one_simulator_runs_several_programs():
     simulator = Simulator(1)
     for channels in (3, 4, 3):
