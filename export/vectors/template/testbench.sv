@@ -1,8 +1,8 @@
 // Shows every neuron of population "@POPULATION@" to hybrid_firing, and compares messages and membranes with the
 // golden vectors. Run in the folder of the vectors:
 //
-//     iverilog -g2012 -o testbench testbench.sv hybrid_firing.v && vvp testbench
-//     verilator --binary --timing -Wno-fatal testbench.sv hybrid_firing.v && obj_dir/Vtestbench
+//     $ iverilog -g2012 -o testbench testbench.sv hybrid_firing.v && vvp testbench
+//     $ verilator --binary --timing -Wno-fatal testbench.sv hybrid_firing.v && obj_dir/Vtestbench
 module testbench;
     localparam SAMPLES = @SAMPLES@, STEPS = @STEPS@, CHANNELS = @CHANNELS@, POSITIONS = @POSITIONS@;
     localparam NEURONS = CHANNELS * POSITIONS, VECTORS = SAMPLES * STEPS * NEURONS;
