@@ -31,6 +31,15 @@ SPEC = NetworkSpec("resnet18", (3, 16, 16), 10, time_steps=3, width=8, neuron="p
 LSB = st.sampled_from([0.25, 0.5, 0.125])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def threads():
+    """Two, so that the loops are divided between them, also where a worker of pytest-xdist has one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 def images(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 1.5
     return x.contiguous(memory_format=torch.channels_last).requires_grad_()
