@@ -156,9 +156,9 @@ LOWERINGS = {
     "onnx": "export/onnx/dynamics",
     "lava": "export/lava/template/hmdf_lava/processes",
     "c": "export/c/dynamics",
-    "compiler": "export/neurons",
 }
-"""Where each back end has its file for a kind of neuron; in the compiler it may be one that refuses, with a finding."""
+"""Where each executor has its file for a kind of neuron. The compiler has one for what can be trained, or
+refuses it with a finding (tests/export/test_trace.py)."""
 
 
 def back_end(path: str) -> str:

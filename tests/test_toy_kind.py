@@ -9,15 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import architecture
+
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "toy_kind"
 LINES = {
-    "from .hybrid_firing import HybridFiring": "from .leaky_integrator import LeakyIntegrator",
+    "from .relay import Relay as Relay": "from .leaky_integrator import LeakyIntegrator as LeakyIntegrator",
     "Dynamics = Relay": "Dynamics = Relay | LeakyIntegrator",
 }
 
 
-def test_a_kind_is_a_file_for_each_executor_and_two_lines(tmp_path):
+def test_a_kind_is_a_file_for_each_executor_and_two_lines(tmp_path, monkeypatch):
     for folder in ("hmdf", "train", "sim", "hw_targets", "export", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     files = [path.relative_to(TOY) for folder in ("sim", "export") for path in (TOY / folder).rglob("*.py")]
@@ -31,6 +33,11 @@ def test_a_kind_is_a_file_for_each_executor_and_two_lines(tmp_path):
         assert text.count(line) == 1
         text = text.replace(line, own if own.startswith(line) else f"{line}\n{own}")
     index.write_text(text)
+
+    monkeypatch.setitem(architecture.DYNAMICS, "LeakyIntegrator", "leaky_integrator")
+    monkeypatch.setattr(architecture, "ROOT", tmp_path)
+    assert architecture.missing_lowerings(architecture.sources()) == []
+    assert architecture.named_kinds(architecture.sources()) == []
 
     path = os.pathsep.join([str(tmp_path), str(ROOT / "tests")])
     one_thread = {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

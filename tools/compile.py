@@ -94,6 +94,10 @@ def compile_command(
         merge_pools=merge_pools or settings.merge_pools,
         serialize_spikes=serialize_spikes or settings.serialize_spikes,
     )
+    for name, made in {"merge_pools": settings.merge_pools, "serialize": settings.serialize_spikes}.items():
+        if name in print_after and not made:
+            option = "--merge-pools" if name == "merge_pools" else "--serialize-spikes"
+            raise click.UsageError(f"--print-after {name}: the pass is made with {option} only.")
     compilation = _compile(
         screen,
         trained,

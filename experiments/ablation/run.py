@@ -50,7 +50,7 @@ TARGET = "cmos45"
 BLOCK = 256
 """Test samples normalised at a time."""
 RESET_PEAK = Path("/proc/self/clear_refs")
-SOURCES = sorted(Path(hmdf.train.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(hmdf.train.__file__).parent.rglob("*.py"))
 TRAINER = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
 """Of the sources as this process has them."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hmdf.train.neurons import Neuron
+from hmdf.train.neurons import MultiHierarchical, Neuron
 
 from .firing import FloatFiring
 from .hybrid_firing import FloatHybridFiring
@@ -18,5 +18,5 @@ TRAINED: Mapping[type[Neuron], type[FloatFiring]] = {
     kind.module: kind for kind in (FloatHybridFiring, FloatParallelFiring, FloatLeakyIntegrateAndFire)
 }
 """By the class of a trained neuron, what it becomes."""
-REFUSED: Mapping[str, tuple[str, str]] = {"MultiHierarchical": REFUSAL}
-"""By name of the class of a neuron that cannot be compiled: what is missing, and what to do."""
+REFUSED: Mapping[type[Neuron], tuple[str, str]] = {MultiHierarchical: REFUSAL}
+"""By the class of a neuron that cannot be compiled: what is missing, and what to do."""

@@ -96,12 +96,11 @@ def _norm(call: Call, module: Any) -> Layer:
 
 
 def _neuron(call: Call, module: Neuron) -> Layer:
-    name = type(module).__name__
-    if name in REFUSED:
-        raise Refused(*REFUSED[name])
+    if type(module) in REFUSED:
+        raise Refused(*REFUSED[type(module)])
     kind = TRAINED.get(type(module))
     if kind is None:
-        raise Refused(f"{name} is not a neuron the compiler knows", "use a supported one")
+        raise Refused(f"{type(module).__name__} is not a neuron the compiler knows", "use a supported one")
     if call.calls > 1 and kind.integer.facts.states:
         problem = f"a neuron with a membrane is called {call.calls} times in one time-step"
         raise Refused(problem, "give each call a neuron of its own")

@@ -1,6 +1,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from chip_networks import TOY_CHIP
@@ -9,12 +10,15 @@ import hmdf.hw_targets.target as module
 from hmdf.hw_targets.schema import UNITS, Costs
 from hmdf.hw_targets.tables import pages, with_list
 from hmdf.hw_targets.target import load_target, parse_target, target_names
+from hmdf.sim.contract import Dynamics
 from hmdf.sim.errors import TargetError
 
 SHIPPED = target_names()
 CHIPS = Path(module.__file__).parent / "chips"
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = "run: python -m hmdf.hw_targets.tables docs"
+
+KINDS = ", ".join(kind.kind() for kind in get_args(Dynamics))
 
 
 def test_a_file_is_all_that_a_shipped_target_needs():
@@ -109,7 +113,11 @@ def test_a_file_by_path(tmp_path):
         ("bytes = 4096", "bytes = -1", "memory.shared.bytes: expected a positive number of bytes"),
         ("value = [1, 2, 4, 8]", "value = 8", "capabilities.weight_bits.value: expected a list of integers (got 8)"),
         ("value = [1, 2, 4, 8]", "value = [8, 4]", "capabilities.weight_bits.value: expected ascending"),
-        ('["relay", ', '["relais", ', "dynamics.value[0]: expected one of relay, hybrid_firing,"),
+        (
+            '["relay", ',
+            '["relais", ',
+            f"dynamics.value[0]: expected one of {KINDS}",
+        ),
         (
             "neurons_per_core = { value = 32",
             "neurons_per_core = { value = 0",

@@ -1,23 +1,12 @@
-"""The dynamics of neurons: one file each, with its struct, facts, step and bounds."""
+"""The dynamics of neurons: one file each, with its struct, facts, step and bounds. A new one is two lines here."""
 
-from .base import BaseDynamics, Facts
-from .hybrid_firing import HybridFiring
-from .leaky_integrate_and_fire import LeakyIntegrateAndFire
-from .lookup_table import LookupTable
-from .multi_hierarchical import MultiHierarchical
-from .parallel_firing import ParallelFiring
-from .relay import Relay
+from .base import BaseDynamics as BaseDynamics
+from .base import Facts as Facts
+from .hybrid_firing import HybridFiring as HybridFiring
+from .leaky_integrate_and_fire import LeakyIntegrateAndFire as LeakyIntegrateAndFire
+from .lookup_table import LookupTable as LookupTable
+from .multi_hierarchical import MultiHierarchical as MultiHierarchical
+from .parallel_firing import ParallelFiring as ParallelFiring
+from .relay import Relay as Relay
 
 Dynamics = Relay | HybridFiring | ParallelFiring | LeakyIntegrateAndFire | MultiHierarchical | LookupTable
-
-__all__ = [
-    "BaseDynamics",
-    "Dynamics",
-    "Facts",
-    "HybridFiring",
-    "LeakyIntegrateAndFire",
-    "LookupTable",
-    "MultiHierarchical",
-    "ParallelFiring",
-    "Relay",
-]
