@@ -81,7 +81,8 @@ def circles(files: Sources) -> list[str]:
 
 
 def named_kinds(files: Sources) -> list[str]:
-    """Where `isinstance`, `type(x) is` or `case` names a kind of neuron outside its contract and its lowerings."""
+    """Where a kind of neuron is asked for, by its class or by its name, outside its contract and its lowerings: in
+    `isinstance`, `type(x) is`, `case`, a comparison, or as the key of a table."""
     found = []
     for path, source in files.items():
         if is_of_a_kind(path):
@@ -92,17 +93,24 @@ def named_kinds(files: Sources) -> list[str]:
                 asked = node.args[1:]
             elif isinstance(node, ast.MatchClass):
                 asked = [node.cls]
-            elif isinstance(node, ast.Compare) and "type(" in ast.unparse(node.left):
-                asked = node.comparators
+            elif isinstance(node, ast.Compare):
+                asked = [node.left, *node.comparators]
+            elif isinstance(node, ast.MatchValue):
+                asked = [node.value]
+            elif isinstance(node, ast.Dict):
+                asked = [key for key in node.keys if key is not None]
             names = {n.id for e in asked for n in ast.walk(e) if isinstance(n, ast.Name)}
             names |= {n.attr for e in asked for n in ast.walk(e) if isinstance(n, ast.Attribute)}
-            found += [f"{path}:{node.lineno} asks for {name}" for name in sorted(names & set(DYNAMICS))]
+            text = {n.value for e in asked for n in ast.walk(e) if isinstance(n, ast.Constant)}
+            kinds = (names | text) & set(DYNAMICS) | text & set(DYNAMICS.values())
+            found += [f"{path}:{getattr(node, 'lineno', 0)} asks for {name}" for name in sorted(kinds)]
     return found
 
 
 def is_of_a_kind(path: str) -> bool:
-    """Whether a file is the contract, or the one that a back end or the trainer has for a kind."""
-    return path.startswith("sim/contract/") or Path(path).stem in {*DYNAMICS.values(), *OPS.values()}
+    """Whether a file is the contract, or in a folder that has one for each kind."""
+    folders = (*LOWERINGS.values(), "sim/contract", "export/neurons", "export/c/ops", "train/neurons")
+    return path.startswith(tuple(f"{folder}/" for folder in folders))
 
 
 def compared_names(files: Sources) -> list[str]:
@@ -112,10 +120,15 @@ def compared_names(files: Sources) -> list[str]:
         if path.startswith(("train/", "tools/")):  # they have fields of their own by the same names
             continue
         for node in ast.walk(ast.parse(source)):
+            sides: list[ast.expr] = []
             if isinstance(node, ast.Compare):
                 sides = [node.left, *node.comparators]
-                text = {n.value for side in sides for n in ast.walk(side) if isinstance(n, ast.Constant)}
-                found += [f"{path}:{node.lineno} compares with '{name}'" for name in sorted(TYPED_FIELDS & text)]
+            elif isinstance(node, ast.MatchValue):
+                sides = [node.value]
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                sides = node.args if node.func.attr in ("startswith", "endswith", "find", "count") else []
+            text = {n.value for side in sides for n in ast.walk(side) if isinstance(n, ast.Constant)}
+            found += [f"{path} compares with '{name}'" for name in sorted(TYPED_FIELDS & text)]
     return found
 
 
@@ -174,9 +187,15 @@ def borrowed_definitions(files: Sources) -> list[str]:
             defined = isinstance(called, ast.Attribute) and called.attr in ("accumulate", "step")
             if called is not None and defined and ast.unparse(called) != "events.accumulate":
                 found.append(f"{path}:{called.lineno} calls {ast.unparse(called)}")
+            owner = node.value if back_end(path) and isinstance(node, ast.Attribute) else None
+            kind = owner.id if isinstance(owner, ast.Name) else ""
+            if kind in {*DYNAMICS, *OPS} and node.attr in ("accumulate", "step", "bounds"):
+                found.append(f"{path}:{node.lineno} takes {kind}.{node.attr}")
         if back_end(path):
             borrowed = ("hmdf.sim.reference", "hmdf.sim.contract.neurons")
             found += [f"{path} imports {m}" for m, _ in imports(path, source) if m in borrowed]
+            rounding = [n for m, n in imports(path, source) if m == "hmdf.sim.arithmetic" and n in ("rshift", "clamp")]
+            found += [f"{path} imports {name} of the reference" for name in rounding]
     return found
 
 
@@ -204,10 +223,15 @@ def loose_documents(files: Sources) -> list[str]:
     for path, source in files.items():
         if not path.startswith("tools/") or path.startswith("tools/documents/"):
             continue
+        found += [
+            f"{path} imports {name} of json" for module, name in imports(path, source) if module == "json" and name
+        ]
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                untyped = called == "msgspec.json.decode" and "type" not in {word.arg for word in node.keywords}
+                kinds = [ast.unparse(word.value) for word in node.keywords if word.arg == "type"]
+                untyped = called == "msgspec.json.decode" and kinds in ([], ["dict"], ["Any"])
+                untyped |= called == "msgspec.json.encode" and isinstance(node.args[0], ast.Dict)
                 if untyped or called.startswith(("json.dump", "json.load")):
                     found.append(f"{path}:{node.lineno} calls {called}")
     return found
