@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import hmdf
-from hmdf.sim.contract import Population
+from hmdf import moved
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hmdf"
@@ -92,10 +92,22 @@ def test_it_runs_a_program_without_torch(environment, tmp_path):
     assert "bit exact: yes" in done.stdout
 
 
-def test_former_names_work_and_name_their_successor(monkeypatch):
-    monkeypatch.delitem(sys.modules, "hmdf.sim.nodes", raising=False)
-    with pytest.warns(DeprecationWarning, match=r"now hmdf\.sim\.contract"):
-        assert import_module("hmdf.sim.nodes").Population is Population
+@pytest.mark.parametrize("former", moved.MODULES)
+def test_former_names_of_modules_work_and_warn(former, monkeypatch):
+    if "triton" in moved.MODULES[former]:
+        pytest.importorskip("triton")
+    monkeypatch.delitem(sys.modules, f"hmdf.{former}", raising=False)
+    successor = import_module(f"hmdf.{moved.MODULES[former]}")
+    with pytest.warns(DeprecationWarning, match=f"now {successor.__name__}$"):
+        module = import_module(f"hmdf.{former}")
+    public = {name for name in vars(successor) if not name.startswith("_")}
+    assert public
+    assert all(getattr(module, name) is getattr(successor, name) for name in public)
+    for name, now in moved.NAMES.get(former, {}).items():
+        assert getattr(module, name) is getattr(successor, now)
+
+
+def test_the_former_command_of_compile_works_and_warns():
     with pytest.warns(DeprecationWarning, match=r"now hmdf\.compile"), pytest.raises(TypeError, match="example_input"):
         hmdf.compile_network(None)
 

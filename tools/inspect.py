@@ -19,7 +19,7 @@ from .inspection_plots import draw
 if TYPE_CHECKING:
     from hmdf.train.checkpoint import Checkpoint
     from hmdf.train.data import Dataset
-    from hmdf.train.insight import GradientComparison, NeuronInsight
+    from hmdf.train.insights import GradientComparison, NeuronInsight
 
 # Columns, and what NeuronInsight calls them.
 HM_DF = {"lambda": "leak", "theta": "threshold", "alpha": "alpha", "beta": "beta"}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hmdf.train.insight import GradientComparison, NeuronInsight
+    from hmdf.train.insights import GradientComparison, NeuronInsight
 
 ROW = 0.26
 """Height of a layer's row in inches."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from .insight import GradientComparison, NeuronInsight
+from .insights import GradientComparison, NeuronInsight
 from .neurons import MembraneNeuron, Neuron, NormalisedNeuron, reset, set_step
 from .online import backward_every, backward_stbp, frame_at
 from .synapses import quantised_once

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hmdf.train.insight import GradientComparison, NeuronInsight
+from hmdf.train.insights import GradientComparison, NeuronInsight
 
 
 class Inspection(msgspec.Struct, frozen=True):
