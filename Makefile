@@ -17,7 +17,7 @@ demo: .venv/.ready ## train on real digits, compile for Loihi 2, verify bit for 
 	$(BIN)/hmdf-report $(DEMO) $(DEMO)/out.json -o $(DEMO)/report.html
 
 test: .venv/.ready-dev ## the whole test suite, in real onnxruntime and real Lava
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.ready-dev ## ruff and mypy
 	$(BIN)/ruff check .

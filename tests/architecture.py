@@ -6,6 +6,7 @@ import ast
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import get_args
@@ -38,6 +39,16 @@ def sources() -> Sources:
     return {str(p.relative_to(ROOT)): p.read_text() for p in files if "template" not in p.parts}
 
 
+@cache  # every rule reads every file
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@cache
+def nodes_of(source: str) -> list[ast.AST]:
+    return list(ast.walk(parsed(source)))
+
+
 def module_of(path: str) -> str:
     """ "sim/kernels/plan.py" -> "hmdf.sim.kernels.plan"."""
     parts = Path(path).with_suffix("").parts
@@ -49,9 +60,8 @@ def imports(path: str, source: str, for_types: bool = True) -> Iterator[tuple[st
     """(module, name) of everything that a file imports, wherever in it; name is "" for `import module`."""
     package = module_of(path).split(".")
     package = package if Path(path).name == "__init__.py" else package[:-1]
-    tree = ast.parse(source)
     skipped: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(source):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not for_types:
             skipped |= {inner for statement in node.body for inner in ast.walk(statement)}
         if node in skipped:
@@ -87,7 +97,7 @@ def named_kinds(files: Sources) -> list[str]:
     for path, source in files.items():
         if is_of_a_kind(path):
             continue
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes_of(source):
             asked: list[ast.expr] = []
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
                 asked = node.args[1:]
@@ -119,7 +129,7 @@ def compared_names(files: Sources) -> list[str]:
     for path, source in files.items():
         if path.startswith(("train/", "tools/")):  # they have fields of their own by the same names
             continue
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes_of(source):
             sides: list[ast.expr] = []
             if isinstance(node, ast.Compare):
                 sides = [node.left, *node.comparators]
@@ -182,7 +192,7 @@ def borrowed_definitions(files: Sources) -> list[str]:
     """Where a back end calls the contract's own arithmetic: then agreement with the reference would mean nothing."""
     found = []
     for path, source in files.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes_of(source):
             called = node.func if back_end(path) and isinstance(node, ast.Call) else None
             defined = isinstance(called, ast.Attribute) and called.attr in ("accumulate", "step")
             if called is not None and defined and ast.unparse(called) != "events.accumulate":
@@ -204,7 +214,7 @@ def shared_names(files: Sources) -> list[str]:
     violation of it."""
     homes = defaultdict(set)
     for path, source in files.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes_of(source):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].add(path)
     known = {*DYNAMICS, *OPS, *SAME_ON_PURPOSE}
@@ -226,7 +236,7 @@ def loose_documents(files: Sources) -> list[str]:
         found += [
             f"{path} imports {name} of json" for module, name in imports(path, source) if module == "json" and name
         ]
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes_of(source):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 kinds = [ast.unparse(word.value) for word in node.keywords if word.arg == "type"]

@@ -41,11 +41,18 @@ def randomised(module: nn.Module, seed: int) -> nn.Module:
 
 
 def settled(module: nn.Module, x: torch.Tensor, steps: int) -> nn.Module:
-    """Let every BatchNorm see some data, so that currents have the size they have in a trained network. Eval mode."""
-    module.train()
+    """Give every BatchNorm the statistics of some data, so that currents have the size they have in a trained network.
+    Eval mode."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the mean over all steps
+        norm.reset_running_stats()
     with torch.no_grad():
-        for _ in range(20):
-            module_logits(module, x, steps)
+        module_logits(module.train(), x, steps)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.running_var.mul_(0.98).add_(0.02)  # of few samples it can be 0
     return module.eval()
 
 

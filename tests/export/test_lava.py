@@ -1,13 +1,9 @@
 """Bundles in real Lava against the reference. A machine on which Lava cannot run fails here; nothing is skipped."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from hmdf.export.lava import Lava, export_bundle
+from hmdf.export.lava import Lava
 from hmdf.export.lava.wiring import wire
 from hmdf.sim.contract import (
     INPUT,
@@ -32,6 +28,7 @@ from hmdf.sim.contract import (
 from hmdf.sim.executor import Taps
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.reference import run
+from lava_batch import run_in_lava
 from programs import random_messages, random_program
 
 SEEDS = range(16)  # more of them: make soak
@@ -46,32 +43,9 @@ def random_case(seed: int) -> Case:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What Lava computes for every case, by name; two processes run half of them each."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in CASES}
-    for name, folder in folders.items():
-        program, messages = CASES[name]
-        export_bundle(program, folder / "bundle")
-        np.save(folder / "messages.npy", messages)
-    script, paths = Path(__file__).parent / "lava_batch.py", [str(path) for path in folders.values()]
-    halves = [
-        subprocess.Popen(
-            [sys.executable, str(script), *paths[start::2]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        for start in (0, 1)
-    ]
-    said = [half.communicate(timeout=300)[0].decode() for half in halves]
-    assert [half.returncode for half in halves] == [0, 0], "\n".join(said)
-    return {name: folder / "out.npz" for name, folder in folders.items()}
-
-
-def found(file: Path) -> Taps:
-    with np.load(file, allow_pickle=False) as arrays:
-        taps = {name.removeprefix("taps/"): arrays[name] for name in arrays.files if name != "logits"}
-        return Taps(taps, arrays["logits"])
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Taps]:
+    """What Lava computes for every case, by name."""
+    return run_in_lava(CASES, tmp_path_factory.mktemp("lava"))
 
 
 def assert_same(lava: Taps, wanted: Taps) -> None:
@@ -211,8 +185,8 @@ CASES: dict[str, Case] = {f"random-{seed}": random_case(seed) for seed in SEEDS}
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "no-samples"])
-def test_lava_computes_what_the_reference_computes(results: dict[str, Path], name: str) -> None:
-    assert_same(found(results[name]), run(*CASES[name]))
+def test_lava_computes_what_the_reference_computes(results: dict[str, Taps], name: str) -> None:
+    assert_same(results[name], run(*CASES[name]))
 
 
 def test_the_cases_cover_the_contract() -> None:
@@ -241,14 +215,14 @@ def test_lavas_own_conv_gives_the_same() -> None:
     assert_same(Lava(time_limit=60, lava_conv=True).run(*CASES["wide"]), run(*CASES["wide"]))
 
 
-def test_samples_do_not_touch_each_other(results: dict[str, Path]) -> None:
-    taps = found(results["integrator"])
+def test_samples_do_not_touch_each_other(results: dict[str, Taps]) -> None:
+    taps = results["integrator"]
     assert taps.messages["n"][:, :, 0].tolist() == [[0, 0, 20]] * 3
     assert taps.logits.tolist() == [[60, 60]] * 3
 
 
-def test_no_samples(results: dict[str, Path]) -> None:
-    program, taps = random_program(0), found(results["no-samples"])
+def test_no_samples(results: dict[str, Taps]) -> None:
+    program, taps = random_program(0), results["no-samples"]
     assert taps.logits.shape == (0, program.classes)
     wanted = {p.name: (0, program.time_steps, *p.shape) for p in program.populations}
     assert {name: messages.shape for name, messages in taps.messages.items()} == wanted

@@ -15,7 +15,6 @@ from networks import settled
 import hmdf
 from hmdf.export.compiler import Compilation
 from hmdf.export.config import Config
-from hmdf.export.lava import Lava
 from hmdf.export.onnx import OnnxRuntime
 from hmdf.sim import storage
 from hmdf.sim.encoder import encode
@@ -25,6 +24,7 @@ from hmdf.sim.reference import run
 from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import compare
 from hmdf.train.networks import NETWORKS, NetworkSpec, build
+from lava_batch import run_in_lava
 
 SIZES = {"small": 8, "resnet18": 8, "resnet19": 8, "resnet34": 8, "vgg13": 16, "vgg-snn": 16}
 NEURONS, ATTENTIONS, WEIGHTS = ("plain", "mpbn", "parallel"), ("none", "I", "II"), ("ternary", "binary")
@@ -113,8 +113,7 @@ def test_numba_and_onnxruntime_give_the_integers_of_the_reference(options):
     assert_exact(compilation, x, Simulator(), OnnxRuntime())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_lava_gives_the_integers_of_the_reference(name):
+def case_for_lava(name: str) -> tuple[Program, np.ndarray]:
     row = list(NETWORKS).index(name)
     options = {
         "name": name,
@@ -126,7 +125,17 @@ def test_lava_gives_the_integers_of_the_reference(name):
         "time_steps": 2,
     }
     compilation, x = case(options, samples=2)
-    assert_exact(compilation, x, Lava(time_limit=240))
+    return compilation.program, encode(compilation.program, x)
+
+
+def test_lava_gives_the_integers_of_the_reference(tmp_path):
+    cases = {name: case_for_lava(name) for name in NETWORKS}
+    for name, taps in run_in_lava(cases, tmp_path).items():
+        wanted = run(*cases[name])
+        assert taps.messages.keys() == wanted.messages.keys()
+        for population, messages in wanted.messages.items():
+            np.testing.assert_array_equal(taps.messages[population], messages, err_msg=f"{name}: {population}")
+        np.testing.assert_array_equal(taps.logits, wanted.logits, err_msg=name)
 
 
 @pytest.mark.parametrize("neuron", ["plain", "mpbn"])

@@ -3,6 +3,7 @@
 import shutil
 import tracemalloc
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ import pytest
 from hmdf.sim import reference
 from hmdf.sim.contract import INPUT, Conv2d, Dynamics, HybridFiring, Linear, Message, Population, Port, Relay, Synapse
 from hmdf.sim.errors import InputError
+from hmdf.sim.executor import Taps
 from hmdf.sim.kernels import compiling, neurons, paths
 from hmdf.sim.kernels.paths import (
     BYTE_PAIRS,
@@ -99,6 +101,14 @@ def full_sums(weight: int, bits: int, inputs: int) -> Program:
     )
 
 
+@cache  # for every path
+def run_full_sums(weight: int, bits: int, inputs: int) -> tuple[Program, np.ndarray, Taps]:
+    program = full_sums(weight, bits, inputs)
+    full = np.full((2, 1, inputs, 3, 3), (1 << bits) - 1)
+    full[1] -= np.random.default_rng(0).integers(0, 2, full[1].shape)
+    return program, full, reference.run(program, full)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(
     ("weight", "bits", "inputs", "kind"),
@@ -112,11 +122,9 @@ def full_sums(weight: int, bits: int, inputs: int) -> Program:
 )
 def test_sums_at_the_limits_of_16_bits(path, weight, bits, inputs, kind, sign):
     """AVX2 sums in 16 bits exactly as far as that is exact."""
-    program = full_sums(sign * weight, bits, inputs)
-    full = np.full((2, 1, inputs, 3, 3), (1 << bits) - 1)
-    full[1] -= np.random.default_rng(0).integers(0, 2, full[1].shape)
+    program, full, expected = run_full_sums(sign * weight, bits, inputs)
     simulator = Simulator(1)
-    assert_same(reference.run(program, full), simulator.run(program, full))
+    assert_same(expected, simulator.run(program, full))
     if isinstance(simulator.path, Avx2):
         assert build_plan(program, simulator.path).tables.ports["dot"][0] == kind
 
