@@ -10,13 +10,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import MAX_ELEMENTS, Synapse, WeightedOp
+from .contract import MAX_ELEMENTS, Op, Synapse, WeightedOp
 from .contract.parameters import fields_of
 from .errors import ProgramError
 from .packing import pack, unpack
@@ -30,6 +30,7 @@ _Packing = Literal["none", "bits", "trits", "nibbles", "bytes"]
 _PACKINGS: dict[_Packing, int] = {"bits": 1, "trits": 2, "nibbles": 4, "bytes": 8}
 _PACKING_OF: dict[int, _Packing] = {bits: name for name, bits in _PACKINGS.items()} | {0: "none"}
 _BESIDE_THE_OP = {"weight": None, "weight_bits": 0}
+_POOLS = {kind.__struct_config__.tag for kind in get_args(Op) if not issubclass(kind, WeightedOp)}
 
 
 class _ArrayReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +126,7 @@ def _move_into_op(node: dict[str, Any], op: dict[str, Any]) -> None:
         if field in op:
             raise ProgramError(f"synapse '{node.get('name')}': its {field} stands in its op, not beside it")
         value = node.pop(field, absent)
-        if op.get("type") not in ("sum_pool", "max_pool"):
+        if op.get("type") not in _POOLS:
             op[field] = value
         elif value != absent:
             raise ProgramError(f"synapse '{node.get('name')}': a pool has no weights")

@@ -81,7 +81,7 @@ def test_the_equations_of_the_papers_are_where_the_architecture_says():
 
 
 def test_links_between_documents_lead_somewhere():
-    for document in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for document in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))):
         text = document.read_text()
         headings = {anchor(h) for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
         for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -1,6 +1,6 @@
 """Choose the integers: from the folded float graph and calibration statistics to a Program.
 
-Nodes are settled in topological order, each with the interval of its registers proven at once, so that every
+Nodes are made in topological order, each with the interval of its registers proven at once, so that every
 choice is the finest one that is still safe:
 
 * weights: {-1, +1} and {-1, 0, +1} as they are; full precision to 8 bits, one scale per output channel (one per

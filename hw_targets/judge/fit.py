@@ -227,8 +227,9 @@ def _per_step(population: Population, target: Target) -> Iterator[Finding]:
 def _connections(program: Program, target: Target) -> Iterator[Finding]:
     c = target.capabilities
     for synapse in program.synapses:
-        for kind, name, allowed in ((SumPool, "sum_pool", c.sum_pool), (MaxPool, "max_pool", c.max_pool)):
+        for kind, allowed in ((SumPool, c.sum_pool), (MaxPool, c.max_pool)):
             if isinstance(synapse.op, kind) and not allowed:
+                name = str(kind.__struct_config__.tag)
                 kernel = prod(synapse.op.kernel)
                 problem = f"{target.name} has no {name.replace('_', ' ')}"
                 fix = f"train with strided convolutions or average pooling; a window has {kernel} inputs"

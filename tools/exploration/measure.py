@@ -82,9 +82,9 @@ def measure(workload: Workload, setting: Setting, targets: tuple[str, ...]) -> l
             points += [_refused(workload, setting, chip, error, time.perf_counter() - began) for chip in group]
             continue
         result = Simulator(threads=1).simulate(program, _samples(workload, program), labels=workload.labels)
-        verdicts = on_targets(program, group, measured(result.counters), workload.chips)
+        placed = on_targets(program, group, measured(result.counters), workload.chips)
         spent = (time.perf_counter() - began) / len(group)
-        points += [_point(workload, setting, program, notes, result, verdict, spent) for verdict in verdicts]
+        points += [_point(workload, setting, program, notes, result, on, spent) for on in placed]
     return points
 
 
@@ -122,16 +122,16 @@ def _point(
     program: Program,
     notes: list[str],
     result: Result,
-    verdict: OnTarget,
+    on: OnTarget,
     seconds: float,
 ) -> Point:
-    named = msgspec.structs.replace(program, metadata=msgspec.structs.replace(program.metadata, target=verdict.target))
-    counters, cost = result.counters, verdict.estimate
+    named = msgspec.structs.replace(program, metadata=msgspec.structs.replace(program.metadata, target=on.target))
+    counters, cost = result.counters, on.estimate
     return Point(
-        key=key_of(workload, setting, verdict.target),
-        target=verdict.target,
+        key=key_of(workload, setting, on.target),
+        target=on.target,
         setting=setting,
-        findings=verdict.findings,
+        findings=on.findings,
         notes=notes,
         samples=len(workload.labels),
         program_sha256=named.sha256,

@@ -52,6 +52,7 @@ def assemble(
         compiled: what the compiler said, if its report.json is at hand.
         advance: called with 1 after each target.
     """
+    # Fit and mapping are made again: out.json may be of other targets, files of them, or a number of chips.
     events = _mean_events(program, measured)
     spreads = {row.target: row for row in measured.targets}
     on: list[OnTarget] = []
