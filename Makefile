@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench soak clean
+.PHONY: help demo test lint docs bench soak papers clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ soak: .venv/.ready-dev ## 10,000 random programs in onnxruntime and Numba, 500 i
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/soak.py --executor lava --programs 500
 	$(BIN)/python benchmarks/soak.py --networks --programs 2000
+
+papers: .venv/.ready-dev ## the next run of the papers' tables that is not finished: on a GPU, hours
+	$(BIN)/python -m experiments.papers
 
 clean: ## remove what was built, .venv included
 	rm -rf .venv build
