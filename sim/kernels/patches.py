@@ -107,12 +107,13 @@ def _dot_kind(path: Path, taps: NDArray[np.int8], runs: int, largest: int) -> in
         return BYTE_PAIRS
     if not isinstance(path, Avx2):
         return QUADS
-    signs = np.stack([np.maximum(taps, 0), np.maximum(-taps.astype(np.int16), 0)])
-    # (sign, run, quad, lane, output): sums of the two messages of a lane
-    pairs = signs.reshape(2, runs, -1, 2, 2, taps.shape[1]).sum(axis=4, dtype=np.int64)
     limit = np.iinfo(np.int16).max // largest
-    if pairs.sum(axis=(1, 2)).max() <= limit:
+    parts = [part(taps, 0).reshape(runs, -1, 2, 2, taps.shape[1]) for part in (np.maximum, np.minimum)]
+    # Of the positive and of the negative weights, (run, quad, lane, output): sums of the two messages of a lane
+    pairs = [np.add(part[..., 0, :], part[..., 1, :], dtype=np.int16) for part in parts]
+    of_runs = [pair.sum(axis=1, dtype=np.int32) for pair in pairs]
+    if max(np.abs(sums.sum(axis=0)).max() for sums in of_runs) <= limit:
         return QUADS
-    if pairs.sum(axis=2).max() <= limit:
+    if max(np.abs(sums).max() for sums in of_runs) <= limit:
         return QUADS_OF_RUN
-    return QUADS_WIDENED if pairs.max() <= limit else BYTE_PAIRS
+    return QUADS_WIDENED if max(np.abs(pair).max() for pair in pairs) <= limit else BYTE_PAIRS
