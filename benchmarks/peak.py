@@ -1,7 +1,8 @@
 """The most that one core can do: 8-bit multiply-accumulates on registers, nothing loaded or stored, by path.
 
-Each path has the instructions of its inner loop: `vpdpbusd` in 512 or 256 bits, `vpmaddubsw` + `vpaddw` in 256, and for
-the portable path what LLVM makes of products of 16-bit integers, `vpmaddwd` + `vpaddd` where the processor has them.
+Each path has the instructions of its inner loop: `tdpbusd` on full tiles, `vpdpbusd` in 512 or 256 bits, `vpmaddubsw` +
+`vpaddw` in 256, and for the portable path what LLVM makes of products of 16-bit integers, `vpmaddwd` + `vpaddd` where
+the processor has them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from hmdf.sim.kernels import dot
-from hmdf.sim.kernels.paths import Avx2, AvxVnni, Path, Portable, Vnni512, choose_path
+from hmdf.sim.kernels import amx, dot
+from hmdf.sim.kernels.paths import Amx, Avx2, AvxVnni, Path, Portable, Vnni512, choose_path
 
 ROUNDS = 10_000_000
 
@@ -45,6 +46,37 @@ def _peak(instructions: str, scheme: dot.Scheme, chains: int) -> Peak:
         return run(rounds, seed)
 
     return Peak(instructions, chains * scheme.lanes * scheme.position_bytes, burn)
+
+
+def _peak_of_tiles() -> Peak:
+    """Four tiles of sums, two of messages, two of weights: the registers of amx.py."""
+
+    @intrinsic
+    def run(typing_context, rounds):
+        def emit(context, builder, signature, args):
+            loop, done, entry = builder.append_basic_block("loop"), builder.append_basic_block("done"), builder.block
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            index = builder.phi(args[0].type)
+            index.add_incoming(args[0].type(0), entry)
+            for sums, messages, weights in ((0, 4, 6), (2, 5, 6), (1, 4, 7), (3, 5, 7)):
+                amx.emit(builder, "tdpbusd", *map(ir.IntType(8), (sums, messages, weights)))
+            following = builder.add(index, args[0].type(1))
+            index.add_incoming(following, loop)
+            builder.cbranch(builder.icmp_signed("<", following, args[0]), loop, done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
+
+        return types.void(types.int64), emit
+
+    @njit(nogil=True)
+    def burn(rounds, seed):
+        amx.load_configuration(16)
+        run(rounds)
+        amx.release()
+        return seed
+
+    return Peak("tdpbusd, 16 x 16 x 64 bytes", 4 * 16 * 16 * 64, burn)
 
 
 def _emit_chains(builder: Any, scheme: dot.Scheme, chains: int, rounds: Any, seed: Any) -> Any:
@@ -80,6 +112,7 @@ def _opaque(builder: Any, vector: Any) -> Any:
 
 
 _PEAKS: dict[type, Peak] = {
+    Amx: _peak_of_tiles(),
     Vnni512: _peak("vpdpbusd, 512 bits", dot._QUADS_512, 24),
     AvxVnni: _peak("vpdpbusd, 256 bits", dot._QUADS_VNNI, 12),
     Avx2: _peak("vpmaddubsw + vpaddw, 256 bits", dot._QUADS_AVX2, 12),

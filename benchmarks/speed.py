@@ -311,6 +311,7 @@ BARS = {
 
 
 BARS_OF_PATH: dict[str, dict[str, float]] = {
+    "amx": {"fraction_of_peak": 0.30, "vs_torch": 4.8},
     "vnni512": {"fraction_of_peak": 0.80, "vs_torch": 4.8},
     "portable": {"fraction_of_peak": 0.20},
 }

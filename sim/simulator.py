@@ -16,7 +16,6 @@ from .counters import Counters, Tally, collect
 from .encoder import blocks, encode
 from .errors import InputError
 from .executor import Taps, check_messages
-from .kernels.events import WORTHWHILE
 from .kernels.paths import Path, choose_path
 from .kernels.plan import Plan, build_plan
 from .kernels.workspace import Workspace
@@ -103,12 +102,13 @@ class Simulator:
         threads: defaults to the processor's number.
         counted: whether to count spikes and operations; they cost a few percent.
         event_share: a convolution goes event by event where no more than this share of the groups of four messages
-            that it reads is not 0: below 0 never, from 1 always. The integers are the same.
+            that it reads is not 0: below 0 never, from 1 always; by default where it is faster. The integers are the
+            same.
     """
 
     name = "numba"
 
-    def __init__(self, threads: int | None = None, counted: bool = True, event_share: float = WORTHWHILE) -> None:
+    def __init__(self, threads: int | None = None, counted: bool = True, event_share: float | None = None) -> None:
         self.threads, self.counted = threads or os.cpu_count() or 1, counted
         self.event_share = event_share
         self.path = choose_path()
@@ -168,7 +168,7 @@ class _Run:
         plan: Plan,
         path: Path,
         counted: bool,
-        event_share: float,
+        event_share: float | None,
         keep_taps: bool,
         progress: Callable[[int], None] | None,
     ) -> None:

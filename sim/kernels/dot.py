@@ -4,6 +4,7 @@ A tile's accumulators are a few pixels x OUTPUTS channels. A patch is a few cont
 the loop, a position, four bytes of every pixel's patch (four 8-bit or two 16-bit messages) are broadcast and meet the
 weights of as many channels as the registers hold. Each path emits its processor's own instructions, through LLVM:
 
+    amx       tdpbusd: amx.py; as vnni512 where tiles do not fit
     vnni512   vpdpbusd, vpdpwssd     8 pixels x 32 channels or 16 x 16 in 16 of 32 registers
     avxvnni   the same in 256 bits   6 pixels x 16 channels in 12 of 16 registers
     avx2      vpmaddubsw + vpaddw, vpmaddwd + vpaddd, the same 12 registers
@@ -19,9 +20,21 @@ from llvmlite import ir
 from numba import types
 from numba.extending import overload
 
-from .compiling import intrinsic
+from . import amx
+from .compiling import intrinsic, kernel
 from .lanes import WIDTH
-from .paths import BYTE_PAIRS, QUADS, QUADS_OF_RUN, QUADS_WIDENED, Avx2, AvxVnni, Portable, Vnni512
+from .paths import (
+    BYTE_PAIRS,
+    QUADS,
+    QUADS_IN_TILES,
+    QUADS_OF_RUN,
+    QUADS_WIDENED,
+    Amx,
+    Avx2,
+    AvxVnni,
+    Portable,
+    Vnni512,
+)
 
 OUTPUTS = 32
 """Output channels of a tile: those of a block of weights."""
@@ -290,52 +303,67 @@ _portable_pairs = _make_dot(2, 2, _PAIRS_ANYWHERE)
 _portable_byte_pairs = _make_dot(2, 2, _BYTE_PAIRS_ANYWHERE)
 
 
-def dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_):
-    """Accumulators of pixels x lanes; offsets count `bytes_` bytes.
+def dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
+    """Accumulators of pixels x lanes, at `sums`; offsets count `bytes_` bytes.
 
     Whole groups of pixels and channels are computed, so that offsets and accumulators are padded.
+
+    Args:
+        rows: pixels of a tile, see amx.py.
     """
     raise NotImplementedError("only compiled code calls this")
 
 
 @overload(dot_tile)
-def _dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_):
+def _dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
+    if path.instance_class is Amx:
+
+        def on_amx(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
+            if kind == QUADS_IN_TILES:
+                amx.products(source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, rows)
+            else:
+                _on_512_bits(kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_)
+
+        return on_amx
     if path.instance_class is Vnni512:
 
-        def on_vnni(
-            path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_
-        ):  # fmt: skip
-            i = 0
-            while i < pixels:
-                left, at, to = pixels - i, offsets + 8 * i, accumulators + _ROW * i
-                if kind == QUADS:
-                    if left <= 2:
-                        _quads_2(source, at, runs, run_count, run_bytes, weights, to, bytes_)
-                    elif lanes <= WIDTH and left > 8:
-                        _quads_16(source, at, runs, run_count, run_bytes, weights, to, bytes_)
-                    else:
-                        _quads_8(source, at, runs, run_count, run_bytes, weights, to, bytes_)
-                elif left <= 2:
-                    _pairs_2(source, at, runs, run_count, run_bytes, weights, to, bytes_)
-                elif lanes <= WIDTH and left > 8:
-                    _pairs_16(source, at, runs, run_count, run_bytes, weights, to, bytes_)
-                else:
-                    _pairs_8(source, at, runs, run_count, run_bytes, weights, to, bytes_)
-                i += 2 if left <= 2 else 16 if lanes <= WIDTH and left > 8 else 8
+        def on_512(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
+            _on_512_bits(kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_)
 
-        return on_vnni
+        return on_512
     if path.instance_class is Avx2 or path.instance_class is AvxVnni:
         return _on_256_bits(path.instance_class)
 
-    def on_any(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_):
+    def on_any(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
         for i in range(0, pixels, 2):
-            at, to = offsets + 8 * i, accumulators + _ROW * i
+            at, to = offsets + 8 * i, sums + _ROW * i
             if kind == BYTE_PAIRS:
                 _portable_byte_pairs(source, at, runs, run_count, run_bytes, weights, to, bytes_)
             else:
                 _portable_pairs(source, at, runs, run_count, run_bytes, weights, to, bytes_)
 
     return on_any
+
+
+@kernel
+def _on_512_bits(kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_):
+    i = 0
+    while i < pixels:
+        left, at, to = pixels - i, offsets + 8 * i, sums + _ROW * i
+        if kind == QUADS:
+            if left <= 2:
+                _quads_2(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+            elif lanes <= WIDTH and left > 8:
+                _quads_16(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+            else:
+                _quads_8(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+        elif left <= 2:
+            _pairs_2(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+        elif lanes <= WIDTH and left > 8:
+            _pairs_16(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+        else:
+            _pairs_8(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+        i += 2 if left <= 2 else 16 if lanes <= WIDTH and left > 8 else 8
 
 
 def _on_256_bits(path):
@@ -346,11 +374,11 @@ def _on_256_bits(path):
     of_run, widened, byte_pairs = (_make_dot(4, 2, s) for s in (_QUADS_OF_RUN, _QUADS_WIDENED, _BYTE_PAIRS_AVX2))
     half, emulates = _ROW // 2, path is Avx2
 
-    def run(path, kind, source, offsets, runs, run_count, run_bytes, weights, accumulators, pixels, lanes, bytes_):
+    def run(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
         for side in range(0, 4 * lanes, half):
             i = 0
             while i < pixels:
-                left, at, to, row = pixels - i, offsets + 8 * i, accumulators + _ROW * i + side, weights + side
+                left, at, to, row = pixels - i, offsets + 8 * i, sums + _ROW * i + side, weights + side
                 six = left >= 9 or left == 5 or left == 6
                 if kind == QUADS:
                     if six:
@@ -511,5 +539,6 @@ def _overload_add_events(path, kind, events, count, weights, accumulators):
                 _add_quads_avx2(events, count, weights, accumulators)
 
         return on_avx2
-    add = {Vnni512: _add_quads_512, AvxVnni: _add_quads_vnni, Portable: _add_pairs_anywhere}[path.instance_class]
+    ways = {AvxVnni: _add_quads_vnni, Portable: _add_pairs_anywhere}
+    add = ways.get(path.instance_class, _add_quads_512)
     return lambda path, kind, events, count, weights, accumulators: add(events, count, weights, accumulators)

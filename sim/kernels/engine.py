@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from . import counting, events, narrow, wide
+from . import amx, counting, events, narrow, wide
 from .compiling import compile_entry, digest_of_sources, inlined, kernel
 from .memory import bind
 from .neurons import READOUT
 from .records import population_row
-from .tiles import LANES, PIXELS, WEIGHTS_IN_CACHE, Tile
+from .tiles import LANES, WEIGHTS_IN_CACHE, Tile
 
 
 def _entry(sources: int) -> Callable[..., Any]:
@@ -27,6 +27,7 @@ def _entry(sources: int) -> Callable[..., Any]:
             model_, arenas_, scratch_, outcome_ = bind(model, arenas, scratch, outcome)
             for index in range(first, last):
                 _run_population(path, model_, arenas_, scratch_, outcome_, samples, counted, index)
+            amx.configure(path, 0)
 
     return compile_entry(run)
 
@@ -35,6 +36,8 @@ def _entry(sources: int) -> Callable[..., Any]:
 def _run_population(path, model, arenas, scratch, outcome, samples, counted, index):
     population = population_row(model.populations, index)
     saturations = index * 2 * model.time_steps
+    if population.tile_rows > 0:
+        amx.configure(path, population.tile_rows)
     if counted:
         counting.clear(population, samples, outcome.counts)
     blocks = -(-population.channels // LANES)
@@ -54,7 +57,7 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
         for sample in range(first, last):
             if event_port < 0 and done >> sample & 1:
                 continue
-            for p0 in range(0, population.pixels, PIXELS):
+            for p0 in range(0, population.pixels, population.tile_pixels):
                 for block in range(begin, end):
                     tile = _tile(population, sample, p0, block)
                     if index == 0:
@@ -76,8 +79,8 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
 
 @kernel
 def _tile(population, sample, pixel, block):
-    c0 = block * LANES
-    return Tile(sample, pixel, min(PIXELS, population.pixels - pixel), c0, min(LANES, population.channels - c0))
+    c0, pixels = block * LANES, min(population.tile_pixels, population.pixels - pixel)
+    return Tile(sample, pixel, pixels, c0, min(LANES, population.channels - c0))
 
 
 run = _entry(digest_of_sources())

@@ -13,16 +13,23 @@ from . import records as p
 from .compiling import kernel
 from .dot import OUTPUTS, add_events
 from .lanes import WIDTH, address, differs, load, splat, store, total
-from .paths import BYTE_PAIRS
+from .paths import BYTE_PAIRS, Amx, Path
 from .pointers import int32s
 from .records import buffer_row, port_row
 from .tiles import LANES
 
-WORTHWHILE = 0.25
+WORTHWHILE, WORTHWHILE_BESIDE_TILES = 0.25, 0.05
 """Largest share of non-zero quads for which the list is faster; measured by benchmarks/speed.py."""
 SMALLEST_PATCH = 256
 """Bytes of a patch for which it can be worth it."""
 QUAD = 4
+_LOOKED_AT = 1024
+"""Quads between two looks at whether there are too many."""
+
+
+def worthwhile(path: Path) -> float:
+    """Largest share of non-zero quads for which the list is faster on a path."""
+    return WORTHWHILE_BESIDE_TILES if isinstance(path, Amx) else WORTHWHILE
 
 
 @kernel
@@ -36,7 +43,7 @@ def port_with_events(population, model, arenas, sample, scratch):
             large = port.run_count * port.run_length >= SMALLEST_PATCH and source.plane < 1 << 26
             if source.arena == 0 and large:
                 start = source.offset + sample * source.sample - source.corner
-                if _share(arenas.bytes, start, source) <= model.event_share:
+                if _is_sparse(arenas.bytes, start, source, model.event_share):
                     _gather(arenas.bytes, start, source, quad_bytes(port), scratch)
                     return index
     return -1
@@ -49,19 +56,22 @@ def quad_bytes(port):
 
 
 @kernel
-def _share(bytes_, start, source):
-    """Non-zero quads among those of all steps, frame included."""
+def _is_sparse(bytes_, start, source, share):
+    """Whether no more than a share of the quads of all steps, frame included, is not 0."""
     messages = int32s(address(bytes_, start))
     quads = source.steps * source.plane // QUAD
-    none = splat(0)
-    found = none
+    none, limit, count = splat(0), share * quads, 0
     whole = quads // WIDTH * WIDTH
-    for k in range(0, whole, WIDTH):
-        found = found - differs(load(messages, k), none)
-    count = total(found, WIDTH)
+    for first in range(0, whole, _LOOKED_AT):
+        found = none
+        for k in range(first, min(first + _LOOKED_AT, whole), WIDTH):
+            found = found - differs(load(messages, k), none)
+        count += total(found, WIDTH)
+        if count > limit:
+            return False
     for k in range(whole, quads):
         count += messages[k] != 0
-    return count / quads
+    return count <= limit
 
 
 @kernel
@@ -89,7 +99,7 @@ def accumulate(path, port, model, tile, t, scratch):
     plane_pixels = source.plane // source.pixel
     firsts = t * (plane_pixels + 1) if source.steps > 1 else 0
     weights = address(model.weights, port.weight + tile.channel // LANES * port.weight_row)
-    across, run_count = port.run_length // source.pixel, port.run_count
+    across, run_count, run_weights = port.run_length // source.pixel, port.run_count, port.run_weights
     pixel_bytes = source.pixel // QUAD * quad_bytes(port)
     corner, pixel, pixels, runs = source.corner, source.pixel, port.pixels + tile.pixel, port.runs
     zero = splat(0)
@@ -102,5 +112,5 @@ def accumulate(path, port, model, tile, t, scratch):
             first, last = scratch.firsts[firsts + begin], scratch.firsts[firsts + begin + across]
             if first < last:
                 # The weights of the plane's quad 0, were it part of the run.
-                row = weights + (run * across - begin) * pixel_bytes
+                row = weights + run * run_weights - begin * pixel_bytes
                 add_events(path, port.dot, address(scratch.events, first), last - first, row, to)

@@ -75,7 +75,10 @@ def _accumulate(path, population, port, model, arenas, tile, t, accumulator):
         offsets, runs = address(model.offsets, port.pixels + tile.pixel), address(model.offsets, port.runs)
         to = address(accumulator, 0)
         bytes_ = port.run_length * size
-        dot_tile(path, port.dot, at, offsets, runs, port.run_count, bytes_, weights, to, tile.pixels, tile.lanes, size)
+        dot_tile(
+            path, port.dot, at, offsets, runs, port.run_count, bytes_, weights, to,
+            tile.pixels, tile.lanes, size, population.tile_rows,
+        )  # fmt: skip
     elif source.arena == 0:
         _pool(port, arenas.bytes, source, start, tile, population.width, accumulator)
     else:

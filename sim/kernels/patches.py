@@ -6,9 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import ChannelConv, Conv2d, Linear, Op, SumPool, Synapse
+from . import amx
 from .dot import OUTPUTS
 from .layout import Concatenated, Layout, Row, padded, rounded_up
-from .paths import BYTE_PAIRS, PAIRS, QUADS, QUADS_OF_RUN, QUADS_WIDENED, Avx2, Path, Portable
+from .paths import (
+    BYTE_PAIRS,
+    PAIRS,
+    QUADS,
+    QUADS_IN_TILES,
+    QUADS_OF_RUN,
+    QUADS_WIDENED,
+    Amx,
+    Avx2,
+    Path,
+    Portable,
+)
 from .records import CHANNEL_CONVOLUTION, CONVOLUTION, MAX_POOL, SUM_POOL
 from .tiles import PIXELS
 
@@ -63,7 +75,7 @@ def _convolution(synapse: Synapse, op: Conv2d, layout: Layout, pools: Pools, nar
     runs = runs + np.arange(columns)[None, :] * op.dilation[1] * buffer["pixel"]
     row = _patches(pixels, runs, read * kernel_x // columns, pools)
     row |= {"group_inputs": read if op.groups > 1 else 0, "group_outputs": outputs // op.groups}
-    return row | _weights(taps.reshape(-1, outputs), synapse.source, row, layout, pools, narrow)
+    return row | _weights(taps.reshape(-1, outputs), synapse, row, layout, pools, narrow)
 
 
 def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: bool) -> Row:
@@ -74,7 +86,7 @@ def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: 
     taps[:, :, :channels] = op.weight.reshape(outputs, channels, height, width).transpose(2, 3, 1, 0)
     row = _patches(np.zeros(1), np.arange(height) * buffer["row"], width * buffer["pixel"], pools)
     row |= {"group_inputs": 0, "group_outputs": outputs}
-    return row | _weights(taps.reshape(-1, outputs), synapse.source, row, layout, pools, narrow)
+    return row | _weights(taps.reshape(-1, outputs), synapse, row, layout, pools, narrow)
 
 
 def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools) -> Row:
@@ -84,20 +96,25 @@ def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools
     return row | {"run_count": runs.size, "run_length": run_length}
 
 
-def _weights(taps: NDArray[np.int8], source: str, patch: Row, layout: Layout, pools: Pools, narrow: bool) -> Row:
+def _weights(taps: NDArray[np.int8], synapse: Synapse, patch: Row, layout: Layout, pools: Pools, narrow: bool) -> Row:
     """Weights (patch element, output); for narrow populations as dot.py reads them, in blocks of OUTPUTS."""
     if not narrow:
         return {"weight": pools.weights.add(taps), "weight_row": taps.shape[1]}
+    source = synapse.source
     bytes_ = layout.buffers[source]["arena"] == 0
-    kind = _dot_kind(pools.path, taps, patch["run_count"], layout.largest[source]) if bytes_ else PAIRS
+    runs, width = patch["run_count"], layout.shapes[synapse.name][2]
+    kind = _dot_kind(pools.path, taps, runs, layout.largest[source], width) if bytes_ else PAIRS
+    if kind == QUADS_IN_TILES:
+        taps = amx.padded_runs(taps, runs)
     together, dtype = (2, np.int16) if kind in (PAIRS, BYTE_PAIRS) else (4, np.int8)
     blocks = rounded_up(taps.shape[1], OUTPUTS) // OUTPUTS
     apart = padded(taps, blocks * OUTPUTS).reshape(-1, together, blocks, OUTPUTS)
     packed = np.ascontiguousarray(apart.transpose(2, 0, 3, 1), dtype=dtype).view(np.int8)
-    return {"dot": kind, "weight": pools.weights.add(packed), "weight_row": packed.size // blocks}
+    row = {"dot": kind, "weight": pools.weights.add(packed), "weight_row": packed.size // blocks}
+    return row | {"run_weights": packed.size // blocks // runs}
 
 
-def _dot_kind(path: Path, taps: NDArray[np.int8], runs: int, largest: int) -> int:
+def _dot_kind(path: Path, taps: NDArray[np.int8], runs: int, largest: int, width: int) -> int:
     """How the kernels of `path` do a convolution of bytes, none beyond `largest`, exactly.
 
     AVX2 adds products in signed 16-bit lanes, two for each output: what a lane holds lies between the sums of its
@@ -105,6 +122,8 @@ def _dot_kind(path: Path, taps: NDArray[np.int8], runs: int, largest: int) -> in
     """
     if isinstance(path, Portable):
         return BYTE_PAIRS
+    if isinstance(path, Amx) and amx.worthwhile(width, len(taps) // runs):
+        return QUADS_IN_TILES
     if not isinstance(path, Avx2):
         return QUADS
     limit = np.iinfo(np.int16).max // largest

@@ -6,7 +6,10 @@ kernels for a processor that has no more than that, so that what it measures is 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from functools import cache
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
@@ -15,14 +18,20 @@ import numba
 from ..errors import InputError
 
 ENVIRONMENT = "HMDF_KERNELS"
-QUADS, PAIRS, BYTE_PAIRS, QUADS_OF_RUN, QUADS_WIDENED = 1, 2, 3, 4, 5
+QUADS, PAIRS, BYTE_PAIRS, QUADS_OF_RUN, QUADS_WIDENED, QUADS_IN_TILES = 1, 2, 3, 4, 5, 6
 """How a convolution's patch meets its weights: 4 unsigned bytes with 4 signed ones; 2 signed 16-bit with 2; 2 unsigned
 bytes, widened, with 2 signed 16-bit. Where 16 bits do not hold the sums of a whole patch: as QUADS, but widened after
-each run, or at once."""
+each run, or at once. In AMX's tiles: as QUADS, each run's weights followed by zeros up to a tile's row."""
+
+
+class Amx(NamedTuple):
+    """Matrix tiles, and Vnni512 where they do not fit. The field, here and below, is what compiled code needs."""
+
+    pixels: int = 16
 
 
 class Vnni512(NamedTuple):
-    """AVX-512 with VNNI. The field, here and below, is there because compiled code needs one."""
+    """AVX-512 with VNNI."""
 
     pixels: int = 8
 
@@ -45,9 +54,10 @@ class Portable(NamedTuple):
     pixels: int = 2
 
 
-Path = Vnni512 | AvxVnni | Avx2 | Portable
+Path = Amx | Vnni512 | AvxVnni | Avx2 | Portable
 
 PATHS: dict[str, tuple[Path, tuple[str, ...]]] = {
+    "amx": (Amx(), ("amx-int8", "avx512vnni", "avx512bw")),
     "vnni512": (Vnni512(), ("avx512vnni", "avx512bw")),
     "avxvnni": (AvxVnni(), ("avxvnni", "avx2")),
     "avx2": (Avx2(), ("avx2",)),
@@ -75,7 +85,17 @@ def choose_path() -> Path:
 def available_paths() -> list[str]:
     """Names of the paths that this processor has, the fastest first."""
     features = llvm.get_host_cpu_features()
-    return [name for name, (_, needed) in PATHS.items() if all(features.get(f) for f in needed)]
+    here = [name for name, (_, needed) in PATHS.items() if all(features.get(f) for f in needed)]
+    return here if "amx" not in here or _may_use_tiles() else here[1:]
+
+
+@cache
+def _may_use_tiles() -> bool:
+    """Whether the system lets this process use AMX's registers: it must be asked."""
+    if sys.platform != "linux":
+        return False
+    arch_prctl, request, tile_data = 158, 0x1023, 18  # ARCH_REQ_XCOMP_PERM: arch/x86/include/uapi/asm/prctl.h
+    return ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0
 
 
 def name_of(path: Path) -> str:

@@ -12,13 +12,15 @@ from ..contract import INPUT, Population, Port, Synapse
 from ..contract.parameters import Parameter, Table, fields_of
 from ..program import Program
 from ..ranges import Ranges, prove
+from . import amx
 from .dot import OUTPUTS
 from .fanouts import fanout_by_class, pixel_classes
 from .layout import Layout, Row, lay_out, padded, rounded_up
 from .neurons import NUMBERS, READOUT
 from .patches import Pools, pixel_offsets, synapse_fields
-from .paths import Path
+from .paths import QUADS_IN_TILES, Path
 from .records import BUFFER, CONSUMER, MESSAGE, POPULATION, PORT, records
+from .tiles import PIXELS
 from .widths import Narrow, narrow_readout, narrow_widths
 
 
@@ -74,7 +76,9 @@ def build_plan(program: Program, path: Path) -> Plan:
         narrow, weights_before = widths.get(population.name), pools.weights.size
         row = _messages_row(program, layout, pools, population.name)
         row |= {"first_port": len(ports), "ports": len(population.ports), "first_consumer": len(consumers)}
-        ports += _port_rows(program, population, layout, pools, narrow)
+        read = _port_rows(program, population, layout, pools, narrow)
+        ports += read
+        row |= _tiles(row["width"], read)
         row["weight_bytes"] = pools.weights.size - weights_before
         consumers += _consumers(program, layout, pools, population.name, row)
         rows.append(row | _neuron_fields(population, layout, pools, proof, narrow))
@@ -116,6 +120,7 @@ def _messages_row(program: Program, layout: Layout, pools: Pools, name: str) -> 
         "buffer": layout.numbers[name],
         "channels": channels,
         "pixels": height * width,
+        "tile_pixels": PIXELS,
         "width": width,
         "steps": buffer["steps"],
         "gate": -1,
@@ -124,6 +129,14 @@ def _messages_row(program: Program, layout: Layout, pools: Pools, name: str) -> 
         "classes": pools.offsets.add(classes),
         "class_count": count,
     }
+
+
+def _tiles(width: int, ports: list[Row]) -> Row:
+    """What the population's tiles are like: whole stretches of matrix tiles where a port is read with these."""
+    if all(port.get("dot") != QUADS_IN_TILES for port in ports):
+        return {}
+    rows = amx.rows_of(width)
+    return {"tile_rows": rows, "tile_pixels": PIXELS // rows * rows}
 
 
 def _consumers(program: Program, layout: Layout, pools: Pools, name: str, row: Row) -> list[Row]:
@@ -159,6 +172,7 @@ def _neuron_fields(population: Population, layout: Layout, pools: Pools, proof: 
 
 def _readout_row(program: Program, pools: Pools, proof: Ranges) -> Row:
     row: Row = {"dynamics": READOUT, "channels": program.classes, "pixels": 1, "width": 1, "gate": -1}
+    row |= {"tile_pixels": PIXELS}
     row |= {"steps": program.time_steps, "narrow": narrow_readout(program, proof)}
     return row | {"bias": _parameter(np.zeros((1, 1), np.int32), program.classes, pools)}
 

@@ -60,6 +60,7 @@ PORT = _record("""
     runs: offsets of a patch's contiguous runs
     run_count: runs of a patch
     run_length: messages of a run
+    run_weights: bytes of weights of a run
     group_inputs: channels from one group's patch to the next; 0 without groups
     group_outputs: outputs of a group
     weight: the first weight
@@ -85,6 +86,8 @@ POPULATION = _record(
     channels: of its shape
     width: pixels of a row
     pixels: of its shape
+    tile_pixels: of a tile
+    tile_rows: pixels of a row of matrix tiles (amx.py); 0 where there are none
     steps: time-steps computed, 1 or T
     positions: offsets of its pixels from the buffer's first message
     state_clamps: whether a clamp of the state can fire

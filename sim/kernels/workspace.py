@@ -10,8 +10,7 @@ from ..arithmetic import Integers
 from ..contract import INPUT
 from ..counters import Tally
 from ..program import Program
-from . import engine, events
-from .lanes import WIDTH
+from . import amx, engine, events
 from .layout import aligned_zeros
 from .memory import Arenas, Model, Outcome, Scratch
 from .paths import Path
@@ -26,16 +25,19 @@ class Workspace:
     """Runs blocks of up to `samples` samples of one program; not shared between threads.
 
     Args:
-        event_share: a convolution goes event by event where no more than this share of its source's quads is not 0.
+        event_share: a convolution goes event by event where no more than this share of its source's quads is not 0;
+            by default what is fastest on the path.
     """
 
     def __init__(
-        self, program: Program, plan: Plan, path: Path, samples: int, event_share: float = events.WORTHWHILE
+        self, program: Program, plan: Plan, path: Path, samples: int, event_share: float | None = None
     ) -> None:
         self.program, self.plan, self.path, self.samples = program, plan, path, samples
-        # Vectors are read whole, hence WIDTH elements past the end. Zeroed once: kernels write inside the frames only.
+        # Vectors and rows of matrix tiles are read whole, hence elements past the end. Zeroed once: kernels write in
+        # the frames only.
         self.arenas = Arenas._make(
-            aligned_zeros(size * samples + WIDTH, dtype) for size, dtype in zip(plan.arena_sizes, ARENAS, strict=True)
+            aligned_zeros(size * samples + amx.BYTES, dtype)
+            for size, dtype in zip(plan.arena_sizes, ARENAS, strict=True)
         )
         tile = PIXELS * LANES
         self.scratch = Scratch(
@@ -53,7 +55,7 @@ class Workspace:
             state_high=plan.state_range[1],
             time_steps=program.time_steps,
             classes=program.classes,
-            event_share=float(event_share),
+            event_share=events.worthwhile(path) if event_share is None else float(event_share),
         )
 
     def run(self, messages: np.ndarray, counted: bool = True) -> tuple[Integers, Tally]:

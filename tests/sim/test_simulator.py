@@ -20,8 +20,10 @@ from hmdf.sim.kernels.paths import (
     ENVIRONMENT,
     PATHS,
     QUADS,
+    QUADS_IN_TILES,
     QUADS_OF_RUN,
     QUADS_WIDENED,
+    Amx,
     Avx2,
     available_paths,
     choose_path,
@@ -80,7 +82,7 @@ def test_a_path_that_the_processor_has_not_got(monkeypatch):
         with pytest.raises(InputError, match=f"{ENVIRONMENT}={wanted}: this processor has portable"):
             choose_path()
     monkeypatch.setenv(ENVIRONMENT, "fast")
-    with pytest.raises(InputError, match="the paths are vnni512, avxvnni, avx2, portable"):
+    with pytest.raises(InputError, match="the paths are amx, vnni512, avxvnni, avx2, portable"):
         choose_path()
 
 
@@ -267,7 +269,7 @@ def test_event_by_event_gives_the_same(path, kernel, stride, dilation):
     workspace = Workspace(program, build_plan(program, simulator.path), simulator.path, len(messages))
     workspace.run(messages)
     by_events = workspace.by_events[1]
-    assert 4 <= by_events < 8
+    assert 3 <= by_events < 8
 
 
 @pytest.mark.parametrize(("share", "by_events"), [(-1, 0), (1, 8)])
@@ -383,3 +385,42 @@ def test_sums_of_either_sign_at_the_limit_of_16_bits(path, bits, weight, quads):
     messages = np.full((1, 1, features), 2**bits - 1, np.int32)
     for share in (-1.0, 1.0):
         assert_same(reference.run(program, messages), Simulator(event_share=share).run(program, messages))
+
+
+@pytest.mark.parametrize(
+    ("width", "channels", "outputs", "stride", "rows"),
+    [
+        (16, 40, 40, 1, 16),
+        (14, 16, 16, 1, 14),
+        (16, 32, 33, 2, 8),
+        (7, 64, 32, 1, 7),
+        (8, 20, 70, 2, 4),
+        (48, 8, 5, 1, 16),
+    ],
+)
+def test_matrix_tiles_of_all_shapes(path, width, channels, outputs, stride, rows):
+    """Stretches of any length, patches that end within a tile, few and many channels; weights at their limits."""
+    rng = np.random.default_rng(width)
+    one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
+    weight = rng.choice(np.array([-128, -1, 0, 1, 127], np.int8), (outputs, channels, 3, 3))
+    conv = Synapse("conv", INPUT, Conv2d(weight, 8, (stride, stride), (1, 1)))
+    shape = conv.output_shape((channels, 6, width))
+    program = Program(
+        time_steps=1,
+        state_bits=32,
+        accumulator_bits=32,
+        input=Input((channels, 6, width), Message(8, False, 1.0), "constant", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            conv,
+            Population("sums", shape, (Port("conv", one, 8),), zero, Relay(), Message(16, True, 1.0)),
+            Synapse("head", "sums", Linear(np.ones((2, int(np.prod(shape))), np.int8), 2)),
+        ),
+        readout=Readout("head", np.zeros(2, np.int64), 1.0),
+    )
+    messages = rng.choice(np.array([0, 1, 255]), (3, 1, channels, 6, width))
+    simulator = Simulator(1, event_share=-1)
+    assert_same(reference.run(program, messages), simulator.run(program, messages))
+    if isinstance(simulator.path, Amx):
+        tables = build_plan(program, simulator.path).tables
+        assert tables.ports["dot"][0] == QUADS_IN_TILES
+        assert tables.populations["tile_rows"][1] == rows
