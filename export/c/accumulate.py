@@ -22,10 +22,9 @@ PADDING = 2
 """A row may be padded to so many times its outputs."""
 _EVENT_BYTES = 1 << 24
 """Bytes of weights that an event's offset reaches."""
-_OUTPUTS_PER_BYTE = {1: 8, 2: 4}
 _WORD = 4
 """Rows of weights are read in words of so many bytes."""
-_LARGEST_CODE = {1: 1, 2: 2}
+_LARGEST_CODE = {1: 1, 2: 2, 4: 15}
 
 
 class Origin(NamedTuple):
@@ -97,39 +96,48 @@ class Accumulation(msgspec.Struct, frozen=True):
 
 
 class Rows(NamedTuple):
-    """Weights for adding up by events: one row of `bytes` bytes for each input and tap; see template/kernels.c."""
+    """Weights in rows of `bytes` bytes, one for each input and tap; see add_row in template/kernels.c.
+
+    Attributes:
+        words: whether they can be added up by events, in words of 32 bits.
+    """
 
     packed: NDArray[np.uint8]
     bytes: int
     bits: int
+    words: bool
 
     @property
     def outputs(self) -> int:
-        return self.bytes * _OUTPUTS_PER_BYTE[self.bits]
+        return self.bytes * (8 // self.bits)
 
 
-def by_events(op: Conv2d | Linear, source: Origin, weight: NDArray[np.int8]) -> Rows | None:
-    """The rows for adding up by events; None where that cannot be, or would waste more than half of every row.
+def in_rows(op: Conv2d | Linear, source: Origin, weight: NDArray[np.int8]) -> Rows | None:
+    """The weights in rows; None for 8-bit weights and where sums of codes might overflow.
+
+    Rows are for words of 32 bits where messages are small enough and not half of each row would be padding.
 
     Args:
         weight: (inputs and taps, outputs).
     """
     bits, (inputs, outputs) = op.weight_bits, weight.shape
-    if bits not in _OUTPUTS_PER_BYTE or source.limits.low < 0 or source.limits.high > 255:
+    if bits not in _LARGEST_CODE:
         return None
-    per_byte = _OUTPUTS_PER_BYTE[bits]
-    row = -(-outputs // (per_byte * _WORD)) * _WORD
-    total = inputs * _LARGEST_CODE[bits] * source.limits.high
-    if PADDING * outputs < row * per_byte or row * inputs >= _EVENT_BYTES or total > INT32.high:
+    per_byte, reach = 8 // bits, max(-source.limits.low, source.limits.high)
+    if inputs * reach * 2 * _LARGEST_CODE[bits] > INT32.high:
         return None
+    row, padded = -(-outputs // per_byte), -(-outputs // (per_byte * _WORD)) * _WORD
+    small = bits <= 2 and source.limits.low >= 0 and source.limits.high <= 255
+    words = small and padded * per_byte <= PADDING * outputs and padded * inputs < _EVENT_BYTES
+    row = padded if words else row
     codes = np.zeros((inputs, row * per_byte), np.uint8)
-    codes[:, :outputs] = weight > 0 if bits == 1 else weight + 1
+    codes[:, :outputs] = {1: weight > 0, 2: weight + 1, 4: weight + 8}[bits]
     planes = codes.reshape(inputs, per_byte, row) << (np.arange(per_byte, dtype=np.uint8) * bits)[:, None]
-    return Rows(np.bitwise_or.reduce(planes, axis=1).astype(np.uint8), row, bits)
+    return Rows(np.bitwise_or.reduce(planes, axis=1).astype(np.uint8), row, bits, words)
 
 
 def row_table(site: Site, rows: Rows) -> ConstantArray:
-    weights = {1: "1-bit", 2: "ternary"}[rows.bits]
+    weights = {1: "1-bit", 2: "ternary", 4: "4-bit"}[rows.bits]
     note = f"{site.name}: {weights} weights, a row of {rows.bytes} bytes for each tap and input"
     return ConstantArray(PREFIX + site.names(site.name, "weights"), "u8", rows.packed.reshape(-1), note)
 

@@ -1,4 +1,4 @@
-"""A convolution: by events where weights are ternary or binary and messages small, else weight by weight."""
+"""A convolution: by events where messages are small, by rows of low-bit weights, or weight by weight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import prod
 
 from hmdf.sim.contract import Conv2d
 
-from ..accumulate import Accumulation, ScratchArray, Site, by_events, check_sums, flat_table, list_room, row_table
+from ..accumulate import Accumulation, ScratchArray, Site, check_sums, flat_table, in_rows, list_room, row_table
 
 OP = Conv2d
 
@@ -14,7 +14,7 @@ OP = Conv2d
 def accumulate(op: Conv2d, site: Site) -> Accumulation:
     check_sums(site, op.weight)
     by_taps = op.weight.transpose(2, 3, 1, 0)  # (kh, kw, inputs of a group, outputs)
-    rows = by_events(op, site.source, by_taps.reshape(-1, len(op.weight))) if op.groups == 1 else None
+    rows = in_rows(op, site.source, by_taps.reshape(-1, len(op.weight))) if op.groups == 1 else None
     window, definition = site.window(op.window)
     source, equation = site.source, _equation(op)
     if rows is None:
@@ -26,8 +26,12 @@ def accumulate(op: Conv2d, site: Site) -> Accumulation:
         return Accumulation(
             equation, f"{function}({arguments});", outputs=outputs, tables=(table,), definitions=(definition,)
         )
-    channels, _, width = source.shape
     table, room = row_table(site, rows), list_room(prod(op.weight.shape[1:]))
+    if not rows.words:
+        call = f"&{window}, {rows.bytes}, {source.text}, {table.name}, y, x, {site.acc}"
+        position = f"conv2d_rows_{source.code}_{rows.bits}({call});"
+        return Accumulation(equation, position, outputs=rows.outputs, tables=(table,), definitions=(definition,))
+    channels, _, width = source.shape
     span = op.dilation[0] * (op.weight.shape[2] - 1) + 1
     local = f"{site.acc}_rows"
     counts, totals, events = (site.scratch(what) for what in ("event_counts", "event_totals", "row_events"))

@@ -117,6 +117,66 @@ static inline void linear_SUFFIX_BITS(int inputs, int outputs, const MESSAGE *in
     }
 }
 
+/* Adds value times the codes of one row of `row` bytes to acc[0 .. outputs - 1]. A byte of a row holds the weights, as
+ * codes that are not negative (-1, 0, 1 as 0, 1, 2 in two bits; -1, 1 as 0, 1 in one bit; -8..7 as 0..15 in four), of
+ * outputs that are `row` apart. */
+static inline void add_row_BITS(int row, const uint8_t *restrict codes, int32_t value, int32_t *restrict acc)
+{
+    for (int k = 0; k < 8 / BITS; ++k)
+        for (int j = 0; j < row; ++j)
+            acc[k * row + j] += value * (codes[j] >> (k * BITS) & ((1 << BITS) - 1));
+}
+
+/* Turns sums of codes into sums of weights: a code is the weight + 1, for one bit half of that, for four bits the
+ * weight + 8; total is the sum of what they were multiplied with. */
+static inline void finish_rows_BITS(int row, int32_t total, int32_t *restrict acc)
+{
+    for (int o = 0; o < row * (8 / BITS); ++o)
+        acc[o] = (BITS == 1 ? 2 * acc[o] : acc[o]) - (BITS == 4 ? 8 * total : total);
+}
+
+/* acc[o] = sum over i, u, v of w[o, i, u, v] * in[i, y, x of tap (u, v)] at one position, a row of weights for each tap
+ * and input; messages that are 0 are skipped. */
+static inline void conv2d_rows_SUFFIX_BITS(const window *w, int row, const MESSAGE *in, const uint8_t *weights, int y,
+                                           int x, int32_t *acc)
+{
+    int32_t total = 0;
+    for (int o = 0; o < row * (8 / BITS); ++o)
+        acc[o] = 0;
+    for (int u = 0; u < w->kernel_y; ++u) {
+        const int source = y * w->stride_y + u * w->dilation_y - w->padding_y;
+        if (source < 0 || source >= w->height)
+            continue;
+        for (int v = 0; v < w->kernel_x; ++v) {
+            const int column = x * w->stride_x + v * w->dilation_x - w->padding_x;
+            if (column < 0 || column >= w->width)
+                continue;
+            const MESSAGE *at = in + ((size_t)source * (size_t)w->width + (size_t)column) * (size_t)w->channels;
+            const size_t tap = (size_t)(u * w->kernel_x + v) * (size_t)w->channels;
+            for (int i = 0; i < w->channels; ++i) {
+                total += at[i];
+                if (at[i] != 0)
+                    add_row_BITS(row, weights + (tap + (size_t)i) * (size_t)row, at[i], acc);
+            }
+        }
+    }
+    finish_rows_BITS(row, total, acc);
+}
+
+/* acc[o] = sum over i of w[o, i] * in[i], a row of weights for each input; messages that are 0 are skipped. */
+static inline void linear_rows_SUFFIX_BITS(int inputs, int row, const MESSAGE *in, const uint8_t *weights, int32_t *acc)
+{
+    int32_t total = 0;
+    for (int o = 0; o < row * (8 / BITS); ++o)
+        acc[o] = 0;
+    for (int i = 0; i < inputs; ++i) {
+        total += in[i];
+        if (in[i] != 0)
+            add_row_BITS(row, weights + (size_t)i * (size_t)row, in[i], acc);
+    }
+    finish_rows_BITS(row, total, acc);
+}
+
 /* acc[c] = sum over j of w[j] * in[c + j - padding], j = 0 .. 2 * padding. */
 static inline void channel_conv_SUFFIX_BITS(int channels, int padding, const MESSAGE *in, const WEIGHT *weights,
                                             int32_t *restrict acc)
@@ -174,19 +234,17 @@ static inline void max_pool_SUFFIX(const window *w, const MESSAGE *in, int y, in
 /* Adding up by events.
  *
  * An event is a message that is not 0: its value in bits 0..7, and above them the offset of the weights of its source,
- * one row of `row` bytes with a weight for every output. A byte of a row holds the weights, as codes that are not
- * negative (-1, 0, 1 as 0, 1, 2 in two bits; -1, 1 as 0, 1 in one bit), of outputs that are `row` apart. Four bytes at a
- * time, a value times the masked bytes gives four products in one multiplication. No sum of EVENTS_AT_ONCE of them leaves
- * its byte, because no event is worth more than EVENT_LIMIT. That the codes are shifted is put right at the end. */
+ * one row of `row` bytes as above. Four bytes at a time, a value times the masked bytes gives four products in one
+ * multiplication. No sum of EVENTS_AT_ONCE of them leaves its byte, because no event is worth more than EVENT_LIMIT. */
 #define EVENTS_AT_ONCE 8
 #define EVENT_LIMIT 15
 
 /* Adds the codes of `count` events, times their values, to acc[0 .. outputs - 1]; list has room up to a multiple of
- * EVENTS_AT_ONCE, and `count` times EVENT_LIMIT times the largest code is below 2^16. */
+ * EVENTS_AT_ONCE, and `count` times EVENT_LIMIT times the largest code is below 2^16.
+ * For vectors: along the row, in loops that compilers turn into them. */
 #if MODEL_VECTORS
-/* For processors with vectors: along the row, in loops that compilers turn into vectors. */
-static inline void add_events_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
-                                   int32_t *restrict acc)
+static inline void add_event_rows_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
+                                       int32_t *restrict acc)
 {
     enum { outputs_per_byte = 8 / BITS };
     uint16_t even[outputs_per_byte][MODEL_WIDEST_ROW / 2], odd[outputs_per_byte][MODEL_WIDEST_ROW / 2];
@@ -222,9 +280,10 @@ static inline void add_events_BITS(int row, const uint8_t *restrict weights, uin
             acc[k * row + 2 * j + 1] += odd[k][j];
         }
 }
-#else
-/* For microcontrollers: along the events, with the sums of 16 or 32 outputs in registers. */
-static void add_events_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
+#endif
+
+/* The same without vectors: along the events, with the sums of 16 outputs in registers. */
+static void add_event_words_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
                             int32_t *restrict acc)
 {
     const uint32_t mask = BITS == 1 ? 0x01010101 : 0x03030303, halves = 0x00FF00FF;
@@ -260,7 +319,19 @@ static void add_events_BITS(int row, const uint8_t *restrict weights, uint32_t *
             }
         }
 }
+
+/* The one or the other, by what the processor has. */
+static inline void add_events_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
+                                   int32_t *restrict acc)
+{
+#if MODEL_VECTORS
+    if (row % MODEL_VECTORS == 0) {
+        add_event_rows_BITS(row, weights, list, count, acc);
+        return;
+    }
 #endif
+    add_event_words_BITS(row, weights, list, count, acc);
+}
 
 /* A list of events that is added up whenever it is full. */
 typedef struct {
@@ -296,15 +367,6 @@ static inline void take_events_BITS(events *taken, int row, const uint8_t *weigh
             i += n;
         }
     }
-}
-
-/* Adds up what is left in the list, and turns sums of codes into sums of weights. */
-static inline void finish_events_BITS(events *taken, int row, const uint8_t *weights, int32_t *restrict acc)
-{
-    const int outputs = row * (8 / BITS);
-    add_events_BITS(row, weights, taken->list, taken->count, acc);
-    for (int o = 0; o < outputs; ++o)
-        acc[o] = (BITS == 1 ? 2 * acc[o] : acc[o]) - taken->total;
 }
 
 /* Lists the messages of some channels that are not 0; returns their number, adds them to *total. */
@@ -372,7 +434,8 @@ static MODEL_INLINE void conv2d_events_BITS(const window *w, int row, int large,
                              acc);
         }
     }
-    finish_events_BITS(&taken, row, weights, acc);
+    add_events_BITS(row, weights, taken.list, taken.count, acc);
+    finish_rows_BITS(row, taken.total, acc);
 }
 
 /* acc[o] = sum over i of w[o, i] * in[i], by events, `part` inputs at a time. */
@@ -389,5 +452,6 @@ static MODEL_INLINE void linear_events_SUFFIX_BITS(int inputs, int row, int larg
                                              found, &taken.total);
         take_events_BITS(&taken, row, weights, 0, found, count, large, acc);
     }
-    finish_events_BITS(&taken, row, weights, acc);
+    add_events_BITS(row, weights, taken.list, taken.count, acc);
+    finish_rows_BITS(row, taken.total, acc);
 }

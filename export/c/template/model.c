@@ -15,10 +15,13 @@ typedef char model_needs_arithmetic_shifts[(-5 >> 1) == -3 ? 1 : -1];
 typedef char model_needs_an_int_of_32_bits[sizeof(int) >= 4 ? 1 : -1];
 typedef char model_arena_is_as_planned[sizeof(model_arena) <= MODEL_ARENA_BYTES ? 1 : -1];
 
-/* Adding up by rows of vectors, or event by event in 32-bit registers; the integers are the same. */
+/* Bytes of a vector: rows of weights that are a multiple of it are added up in vectors, others in 32-bit registers (all
+ * for 0). The integers are the same. */
 #ifndef MODEL_VECTORS
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && (defined(__SSE2__) || defined(__ARM_NEON))
-#define MODEL_VECTORS 1
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#define MODEL_VECTORS 0
+#elif defined(__SSE2__) || defined(__ARM_NEON) || defined(__ARM_FEATURE_MVE)
+#define MODEL_VECTORS 16
 #else
 #define MODEL_VECTORS 0
 #endif
