@@ -22,6 +22,7 @@ from hmdf.sim.finding import Finding
 from hmdf.sim.program import Metadata, Preprocessing, Program
 from hmdf.sim.ranges import Ranges, prove, unproven
 
+from .c import cortex
 from .config import Config
 from .errors import CompileError, NarrowAccumulators
 from .graph import FoldedGraph, LayerGraph, Pass
@@ -151,7 +152,10 @@ def compile(
         watch("serialize", program)
     if findings := unproven(program, prove(program)):  # Every pass chose its integers so that there is none.
         raise CompileError(findings)
-    return Compilation(program, folded, (*notes, *check(program, chip, chips)))
+    misfits = check(program, chip, chips)
+    if chip.processor is not None:
+        misfits += cortex.measure(program, chip)[1]
+    return Compilation(program, folded, (*notes, *misfits))
 
 
 def compile_network(*arguments: Any, **options: Any) -> Compilation:

@@ -13,6 +13,10 @@ PURPOSES: tuple[Purpose, ...] = ("weights", "state", "accumulators", "parameters
 """What the memory of a core is used for; docs/targets.md explains each."""
 
 
+CORES = ("cortex-m4", "cortex-m7", "cortex-m55")
+"""Processors that C is compiled and counted for."""
+
+
 class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the chip's neurons, synapses and messages can do.
 
@@ -195,6 +199,20 @@ class CoreMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.bytes[core % len(self.bytes)]
 
 
+class Processor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A microcontroller, which runs the program as C.
+
+    Attributes:
+        core: its processor: cortex-m4, cortex-m7 or cortex-m55.
+        flash_bytes: memory for code and constants.
+        ram_bytes: memory for what is written.
+    """
+
+    core: str
+    flash_bytes: int
+    ram_bytes: int
+
+
 class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One number of a target with its origin; `key` is its path in the file, `value` as in the file.
 
@@ -214,7 +232,7 @@ class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A chip. `facts` repeats every number with its source and status, in the order of the file.
 
-    `about`: Markdown, what one should know about the numbers as a whole.
+    `about`: Markdown, what one should know about the numbers as a whole. `processor`: of a microcontroller.
     """
 
     name: str
@@ -227,6 +245,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     costs: Costs
     memories: tuple[CoreMemory, ...]
     facts: tuple[Fact, ...]
+    processor: Processor | None = None
 
     @property
     def memory_per_core(self) -> int | None:

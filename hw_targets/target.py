@@ -22,6 +22,7 @@ from hmdf.sim.contract import Dynamics
 from hmdf.sim.errors import TargetError
 
 from .schema import (
+    CORES,
     PURPOSES,
     UNITS,
     Capabilities,
@@ -30,6 +31,7 @@ from .schema import (
     Cost,
     Costs,
     Fact,
+    Processor,
     Purpose,
     Status,
     Target,
@@ -37,7 +39,7 @@ from .schema import (
 
 _SHIPPED = Path(__file__).parent / "chips"
 _TEXTS = ("name", "title", "summary", "about")
-_SECTIONS = ("capabilities", "limits", "costs", "memory")
+_SECTIONS = ("capabilities", "limits", "costs", "memory", "processor")
 _KEYS = (*_TEXTS, "sources", *_SECTIONS)
 
 
@@ -126,13 +128,14 @@ class _Reader:
             if key not in _KEYS:
                 self._wrong(key, "unknown key" + _nearest(key, list(_KEYS)))
         texts = {key: self._convert(key, ({"about": ""} | self.raw).get(key), str, "") for key in _TEXTS}
-        if texts["name"] and not re.fullmatch(r"[a-z0-9_]+", texts["name"]):
-            self._wrong("name", f"must be lower-case letters, digits and '_' (got '{texts['name']}')")
+        if texts["name"] and not re.fullmatch(r"[a-z0-9_-]+", texts["name"]):
+            self._wrong("name", f"must be lower-case letters, digits, '_' and '-' (got '{texts['name']}')")
         self.sources = self._convert("sources", self.raw.get("sources"), dict[str, str], {})
         values = {
             "capabilities": self._plain("capabilities", Capabilities),
             "limits": self._plain("limits", ChipLimits),
             "costs": self._costs(),
+            "processor": self._plain("processor", Processor) if "processor" in self.raw else {},
         }
         memories = self._memories()
         if self.mistakes:
@@ -145,6 +148,7 @@ class _Reader:
             costs=Costs(**values["costs"]),
             memories=memories,
             facts=tuple(self.facts),
+            processor=Processor(**values["processor"]) if values["processor"] else None,
         )
         self.mistakes.extend(_contradictions(target))
         return target
@@ -287,6 +291,12 @@ def _contradictions(target: Target) -> Iterator[str]:
         places = prod(limits.mesh) * (limits.cores_per_tile or 1)
         if places < limits.cores:
             yield f"limits.mesh.value: {places} places on the mesh for {limits.cores} cores"
+    if (processor := target.processor) is not None:
+        if processor.core not in CORES:
+            yield f"processor.core.value: expected one of {', '.join(CORES)} (got '{processor.core}')"
+        for field in ("flash_bytes", "ram_bytes"):
+            if getattr(processor, field) < 1:
+                yield f"processor.{field}.value: expected a positive number (got {getattr(processor, field)})"
     for memory in target.memories:
         if len(memory.bytes) > 1 and len(memory.bytes) != limits.cores:
             yield f"memory.{memory.name}.bytes: expected one number, or {limits.cores} (got {len(memory.bytes)})"

@@ -30,6 +30,7 @@ from .fit import refuse
 from .inputs import load_data, normalised, to_program
 from .model import TrainedModel, load_model
 from .simulation.counts import counted
+from .simulation.microcontrollers import microcontrollers
 from .simulation.tables import print_costs, print_layers
 
 if TYPE_CHECKING:
@@ -221,6 +222,7 @@ def _write(
     required: bool,
 ) -> None:
     """Run the program on some calibration samples, then write it in all `forms` with its report and mapping."""
+    from hmdf.export.c.cortex import SAMPLES
     from hmdf.export.passes.calibrate import affordable
     from hmdf.hw_targets.events import measured
     from hmdf.hw_targets.on_targets import on_targets
@@ -232,13 +234,13 @@ def _write(
     x = normalised(data, program.input.preprocessing)
     result = simulate(program, x[:samples])
     activity = measured(result.counters)
-    (on_target,) = on_targets(program, [target], activity, chips)
+    shown = encode(program, x[: max(vectors, SAMPLES)])
+    (on_target,) = on_targets(program, [target], activity, chips, microcontrollers(program, lambda n: shown[:n]))
     assert on_target.mapping is not None  # it fits
     report = counted(Compiled, program, result.counters, result.seconds, activity, [on_target])
     report.notes = [str(note) for note in compilation.notes]
     out.mkdir(parents=True, exist_ok=True)
-    shown = encode(program, x[:vectors])
-    written = [_emit(screen, program, form, out, shown, required) for form in forms]
+    written = [_emit(screen, program, form, out, shown[:vectors], required) for form in forms]
     write(out / "mapping.json", on_target.mapping)
     write(out / "report.json", report)
     print_layers(screen, report)

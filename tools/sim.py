@@ -28,6 +28,7 @@ from .simulation.baseline import baseline, check_same_data, run_data
 from .simulation.counts import counted
 from .simulation.executors import EXECUTORS, require_equal, verify
 from .simulation.feed import Feed
+from .simulation.microcontrollers import microcontrollers
 from .simulation.one_sample import one_sample
 from .simulation.own_images import load_samples, predictions
 
@@ -99,9 +100,8 @@ def sim_command(
     if feed.clipped:
         _note(screen, f"{feed.clipped:.2%} of the input values are beyond the range of the input's messages: clipped")
     events = measured(result.counters)
-    document = counted(
-        Simulated, program, result.counters, result.seconds, events, on_targets(program, targets, events, chips)
-    )
+    on = on_targets(program, targets, events, chips, microcontrollers(program, feed.messages))
+    document = counted(Simulated, program, result.counters, result.seconds, events, on)
     document.input.clipped_share = feed.clipped
     document.accuracy = Accuracy(integer=result.accuracy)
     document.data = run_data(dataset)

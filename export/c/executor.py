@@ -102,14 +102,16 @@ def build(folder: Path, compiler: str, flags: Sequence[str], time_limit: float =
     return folder / "model"
 
 
-def execute(command: list[str], seconds: float) -> str:
-    """Standard output of a command.
+def execute(command: list[str], seconds: float, folder: Path | None = None) -> str:
+    """Standard output of a command, run in a folder.
 
     Raises:
         CompilerError: it cannot be started, failed, or took too long.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, cwd=folder
+        )
     except OSError as error:
         raise CompilerError(f"{command[0]}: cannot be started ({error.strerror}); name a C compiler by CC") from None
     except subprocess.TimeoutExpired:

@@ -20,7 +20,7 @@ from hmdf.sim.ranges import prove, unproven
 from hmdf.sim.simulator import simulate
 
 from .arena import ArenaPlan, Buffer, plan
-from .layers import LayerCode, Layers
+from .layers import LayerCode, Layers, State
 from .layout import SIZES, TYPES, channels_last, message_code, number_lines
 from .values import literal
 
@@ -34,11 +34,13 @@ class Sources(msgspec.Struct, frozen=True):
     Fields:
         files: text by name.
         arena: where messages and scratch lie.
-        neuron_bytes: membranes; weight_bytes: constants.
+        states: membranes.
+        neuron_bytes: of the membranes; weight_bytes: of the constants.
     """
 
     files: dict[str, str]
     arena: ArenaPlan
+    states: list[State]
     neuron_bytes: int
     weight_bytes: int
 
@@ -132,7 +134,7 @@ def write_source(program: Program, sample: NDArray[Any] | None = None) -> Source
     }
     names = ["model.h", "model.c", "weights.h", "weights.c", "main.c", "test_vector.h", "Makefile", "CMakeLists.txt"]
     files = {name: _filled((TEMPLATE / name).read_text(), fields) for name in names}
-    return Sources(files, arena, neuron_bytes, weight_bytes)
+    return Sources(files, arena, states, neuron_bytes, weight_bytes)
 
 
 def _merged(buffers: Iterable[Buffer]) -> list[Buffer]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,8 @@ def test_exit_4_where_no_program_exists_for_the_accumulators(call, demo, chip):
     assert "mine has no hybrid firing neuron" in outcome.out
 
 
-def test_all_targets_in_one_table(call, demo, tmp_path):
+def test_all_targets_in_one_table(call, demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)  # microcontrollers without a cross-compiler: quick
     report, text = run(call, demo, tmp_path / "out.json", "--target", "all")
     assert [row["target"] for row in report["targets"]] == target_names()
     for name in target_names():
@@ -103,6 +105,33 @@ def test_all_targets_in_one_table(call, demo, tmp_path):
     assert loihi2["energy_spread_pj"]["mean"] == pytest.approx(loihi2["energy_pj"]["typical"])
     assert loihi2["latency_spread_ns"]["smallest"] < loihi2["latency_spread_ns"]["largest"]
     assert sum(loihi2["memory_by_purpose"].values()) == loihi2["memory_bytes"]
+    cortex = next(row for row in report["targets"] if row["target"] == "cortex-m4")
+    assert cortex["footprint"]["flash_bytes"] + cortex["footprint"]["ram_bytes"] == cortex["memory_bytes"]
+    assert "cortex-m4: flash" in text
+    assert "without code and stack: arm-none-eabi-gcc is not installed" in text
+
+
+def test_does_it_fit_my_part(call, demo, tmp_path):
+    """A part with too little RAM: exit 4 and a fix; carried out, 16-bit membranes fit it."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    part = tmp_path / "part.toml"
+    part.write_text((SHIPPED.parent / "cortex-m4.toml").read_text().replace('name = "cortex-m4"', 'name = "mine"'))
+    change(part, ("value = 262144", "value = 8192"))
+    outcome = call("compile", demo.model, "--target", part, "--check", "--samples", 32)
+    assert outcome.code == 4
+    assert re.search(r"program: ram, needed 1\d,\d{3}, available 8,192", outcome.out)
+    assert "fix: a part with" in outcome.out
+    assert "16-bit membranes (state_bits 16 in a target file of your own)" in " ".join(outcome.out.split())
+    change(part, ("state_bits = { value = 32", "state_bits = { value = 16"))
+    outcome = call(
+        "compile", demo.model, "--target", part, "--samples", 32, "--emit", "hmdf", "--out", tmp_path / "out"
+    )
+    assert outcome.code == 0, outcome.err
+    (row,) = json.loads((tmp_path / "out" / "report.json").read_text())["targets"]
+    assert row["footprint"]["ram_bytes"] <= 8192
+    if shutil.which("qemu-system-arm") is not None:
+        assert f"{row['footprint']['instructions']:,.0f} instructions for a sample in QEMU, not cycles" in outcome.out
 
 
 def test_a_baseline_is_a_row_and_a_key(call, demo, tmp_path):

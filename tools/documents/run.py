@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from hmdf.hw_targets.footprint import Footprint
 from hmdf.hw_targets.price.conventions import Convention
 from hmdf.hw_targets.price.cost import Spread
 from hmdf.hw_targets.price.references import NeuroBench
@@ -214,6 +215,7 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     step_ns: Annotated[Cost | UnsetType | None, "one time-step"] = UNSET
     memory_by_purpose: Annotated[dict[str, Whole] | None, "PURPOSE: what it is for"] = None
     constants: Annotated[list[Fact] | None, "every constant that was used"] = None
+    footprint: Annotated[Footprint | None, "on a microcontroller only"] = None
 
 
 class Literature(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from hmdf.hw_targets.events import EventCounts
+from hmdf.hw_targets.footprint import Measure
 from hmdf.hw_targets.on_targets import OnTarget, on_targets
 from hmdf.hw_targets.place.layers import READOUT
 from hmdf.hw_targets.place.placement import mesh_of
@@ -23,6 +24,7 @@ from hmdf.sim.program import Program
 from ..documents import report
 from ..documents.run import Compiled, Simulated, TargetRow
 from ..simulation.counts import REFERENCE, ann_row, literature, target_row
+from ..simulation.microcontrollers import microcontrollers
 
 REFERENCE_COSTS = (
     "synaptic_op_energy",
@@ -58,8 +60,10 @@ def assemble(
     on: list[OnTarget] = []
     rows: list[report.ComparedTarget] = []
     for target in targets:
-        on += on_targets(program, [target], events, chips)
-        rows.append(_compared(target_row(on[-1]), spreads.get(target.name), target))
+        known = spreads.get(target.name)
+        (found,) = on_targets(program, [target], events, chips, _footprints(program, known))
+        on.append(found)
+        rows.append(_compared(target_row(found), known, target))
         advance(1)
     energies = rows[0].energy_by_layer_pj or {}
     return report.Report(
@@ -102,6 +106,14 @@ def _mean_events(program: Program, measured: Simulated) -> EventCounts:
         sops={s.name: np.array([layers[s.name].sops_per_sample or 0.0]) for s in program.synapses},
         macs={s.name: float(layers[s.name].macs_per_sample or 0) for s in program.synapses},
     )
+
+
+def _footprints(program: Program, measured: TargetRow | None) -> Measure:
+    """The footprint that the simulator's row has, with its instructions, or one that is measured now."""
+    if measured is None or measured.footprint is None:
+        return microcontrollers(program)
+    known, found = measured.footprint, [f for f in measured.findings if f.resource in ("flash", "ram")]
+    return lambda target: (known, found)
 
 
 def _compared(row: TargetRow, measured: TargetRow | None, target: Target) -> report.ComparedTarget:
@@ -151,7 +163,8 @@ def _layers(program: Program, measured: Simulated, on: OnTarget, energies: dict[
 
 def _held(on: OnTarget, energies: dict[str, Cost], name: str) -> report.Held:
     """What a node or an end of the network costs, the cores that hold it, and the bytes it takes there."""
-    held = [piece for piece in on.mapping.slices if piece.layer == name] if on.mapping is not None else []
+    slices = on.mapping.slices if on.mapping is not None and on.footprint is None else []
+    held = [piece for piece in slices if piece.layer == name]  # a microcontroller's memory is not divided by layer
     return report.Held(
         energy_pj=energies.get(name),
         cores=sorted({piece.core for piece in held}),

@@ -75,6 +75,9 @@ def _overview(report: Report) -> list[str]:
         ["MACs per sample", count(report.macs.per_sample)],
         ["samples", count(report.samples)],
     ]
+    if (held := row.footprint) is not None:
+        rows += [["flash", size(held.flash_bytes)], ["RAM", size(held.ram_bytes)]]
+        rows.append(["instructions per sample (QEMU, not cycles)", _show(held.instructions, count)])
     lines = _table(["", ""], rows)
     for finding in row.findings:
         lines += ["", f"* {_code(finding.where)}: {_safe(finding.problem)}. Fix: {_safe(finding.fix)}"]

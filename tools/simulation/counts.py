@@ -164,10 +164,13 @@ def target_row(on: OnTarget) -> run.TargetRow:
         energy_missing=[],
         latency_ns=None,
         memory_bytes=None,
+        footprint=on.footprint,
     )
     if on.estimate is None or on.mapping is None:
         return row
     cost, bound, timing = on.estimate, on.mapping.lower_bound, on.estimate.timing
+    held = on.footprint
+    memory = cost.memory if held is None else {**held.flash_by_purpose, **held.ram_by_purpose}
     return msgspec.structs.replace(
         row,
         cores=cost.cores,
@@ -176,7 +179,7 @@ def target_row(on: OnTarget) -> run.TargetRow:
         energy_status=cost.energy.status,
         energy_missing=list(cost.energy.missing),
         latency_ns=None if timing is None else timing.sample,
-        memory_bytes=sum(cost.memory.values()),
+        memory_bytes=sum(memory.values()),
         core_lower_bound=bound.cores,
         core_bound_by=bound.resource,
         core_ratio=on.mapping.ratio,
@@ -185,7 +188,7 @@ def target_row(on: OnTarget) -> run.TargetRow:
         energy_spread_pj=cost.energy.spread,
         latency_spread_ns=None if timing is None else spread_of(timing.by_sample),
         step_ns=None if timing is None else timing.step,
-        memory_by_purpose=cost.memory,
+        memory_by_purpose=memory,
         constants=cost.constants,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from hmdf.hw_targets.footprint import Footprint
 from hmdf.hw_targets.price.cost import Spread
 from hmdf.hw_targets.target import target_names
 from hmdf.sim.verify import Comparison
@@ -112,7 +113,7 @@ def print_costs(screen: Console, document: Counted) -> None:
         )
     print_table(screen, grid, "memory", "constants", "over samples", "chips", "cores")
     _print_notes(screen, document)
-    if len(rows) == 1 and rows[0].cores is not None:
+    if len(rows) == 1 and rows[0].cores is not None and rows[0].footprint is None:
         _print_parts(screen, rows[0])
     _print_networks(screen, document)
 
@@ -126,11 +127,30 @@ def _print_notes(screen: Console, document: Counted) -> None:
     if unmapped:
         screen.print(f"some layer fits no core, so there is no mapping: {', '.join(unmapped)}", style="dim")
     for row in rows:
+        if row.footprint is not None:
+            screen.print(f"{row.target}: {_footprint(row.footprint)}", soft_wrap=True)
         if row.energy_missing:
             screen.print(f"{row.target} has no figure for: {', '.join(row.energy_missing)}", style="dim")
     compiled_for = document.program.target
     if compiled_for not in target_names() and [row.target for row in rows] == [FALLBACK]:
         screen.print(f"compiled for '{compiled_for}', which is not shipped: give its file with --target", style="dim")
+
+
+def _footprint(held: Footprint) -> str:
+    """Flash, RAM and instructions of a microcontroller."""
+    parts = []
+    for name, size, purposes in (
+        ("flash", held.flash_bytes, held.flash_by_purpose),
+        ("RAM", held.ram_bytes, held.ram_by_purpose),
+    ):
+        listed = ", ".join(f"{purpose} {part:,}" for purpose, part in purposes.items() if part)
+        parts.append(f"{name} {size:,} bytes ({listed})")
+    if not held.compiler:
+        parts.append("without code and stack: arm-none-eabi-gcc is not installed")
+    if held.instructions is not None:
+        samples = plural(held.instruction_samples, "sample")
+        parts.append(f"{held.instructions:,.0f} instructions for a sample in QEMU, not cycles (mean of {samples})")
+    return "; ".join(parts)
 
 
 def _print_parts(screen: Console, row: TargetRow) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hmdf.hw_targets.footprint import Footprint
 from hmdf.hw_targets.schema import Cost
 
 from ...text import Style, count, duration, energy, number, percent, plural, size
@@ -125,8 +126,17 @@ def _memory(numbers: Numbers) -> Markup:
     total = numbers.show(memory, "total_bytes", size)
     if row.memory_bytes is None:
         return _tile("Memory", total, _small("of the program on no chip"))
+    if (held := row.footprint) is not None:
+        flash, ram = (numbers.show(held, name, size) for name in ("flash_bytes", "ram_bytes"))
+        return _tile("Flash and RAM", join(flash, " + ", ram), _small(*_instructions(numbers, held)))
     weights = _small("the program alone: ", total, ", weights ", numbers.show(memory, "weight_bytes", size))
     return _tile("Memory on the chip", numbers.show(row, "memory_bytes", size), weights)
+
+
+def _instructions(numbers: Numbers, held: Footprint) -> list[Child]:
+    if held.instructions is None:
+        return ["instructions were not counted"]
+    return [numbers.show(held, "instructions", count), " instructions for a sample in QEMU, not cycles"]
 
 
 def _cores(numbers: Numbers) -> Markup:
