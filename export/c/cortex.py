@@ -94,11 +94,15 @@ def measure(program: Program, target: Target, messages: NDArray[Any] | None = No
         folder = Path(scratch)
         for name, text in source.files.items():
             (folder / name).write_text(text)
-        _compiled(folder, board, "model", "weights", "startup", "application")
+        for name in ("model", "weights", "startup", "application"):
+            compiled(folder, board, name)
         footprint = _linked(folder, board, planned)
         misfits = findings(program, target, footprint)
         if messages is not None and not misfits and shutil.which(EMULATOR) is not None and _has_room(board, footprint):
-            footprint = _counted(folder, board, program, messages[:SAMPLES], footprint)
+            counts = count(folder, board, program, messages[:SAMPLES])
+            footprint = msgspec.structs.replace(
+                footprint, instructions=float(np.mean(counts)), instruction_samples=len(counts)
+            )
     return footprint, misfits
 
 
@@ -165,12 +169,12 @@ def deepest(graphs: Any, first: str = "start") -> int:
 # --------------------------------------------------------------------- compiling, running
 
 
-def _compiled(folder: Path, board: Board, *names: str) -> None:
-    for name in names:
-        path = folder / f"{name}.c"
-        source = path if path.exists() else _HARNESS / f"{name}.c"
-        output = ("-I", str(folder), "-c", str(source), "-o", str(folder / f"{name}.o"))
-        execute([COMPILER, *board.options, *FLAGS, "-fcallgraph-info=su", *output], TIME_LIMIT)
+def compiled(folder: Path, board: Board, source: str | Path, *options: str) -> None:
+    """Compile a C file, or that of a name in the folder or the harness; the object lies in the folder, by its name."""
+    path = folder / f"{source}.c"
+    path = source if isinstance(source, Path) else path if path.exists() else _HARNESS / path.name
+    output = ("-I", str(folder), "-c", str(path), "-o", str(folder / f"{path.stem}.o"))
+    execute([COMPILER, *board.options, *FLAGS, "-fcallgraph-info=su", *options, *output], TIME_LIMIT)
 
 
 def link(
@@ -186,18 +190,21 @@ def link(
     execute([COMPILER, *options, *flags, *inputs, "-o", str(folder / output)], TIME_LIMIT)
 
 
-def _counted(folder: Path, board: Board, program: Program, messages: NDArray[Any], footprint: Footprint) -> Footprint:
-    """The footprint with the instructions of each sample, mean; logits are compared with the simulator's."""
+def count(folder: Path, board: Board, program: Program, messages: NDArray[Any]) -> list[float]:
+    """Instructions of each sample, of a folder with the objects of the model and of the start-up.
+
+    Raises:
+        Mismatch: logits are not the simulator's.
+    """
     inputs = channels_last(messages, program.input.shape)
     inputs.astype(DTYPES[message_code(program.input.message)]).tofile(folder / "inputs")
-    _compiled(folder, board, "count")
+    compiled(folder, board, "count")
     rows = [line.split() for line in run_in_qemu(folder, board, ("count", "startup", "model", "weights")).splitlines()]
     logits = np.array([[int(n, 16) for n in row[:-1]] for row in rows], np.uint64).astype(np.int64)
     expected = simulate(program, messages, threads=1).logits
     if logits.shape != expected.shape or (logits != expected).any():
         raise Mismatch(f"logits on {board.machine} in QEMU are {logits.tolist()}, the simulator's {expected.tolist()}")
-    instructions = float(np.mean([int(row[-1]) for row in rows])) * board.tick
-    return msgspec.structs.replace(footprint, instructions=instructions, instruction_samples=len(rows))
+    return [int(row[-1]) * board.tick for row in rows]
 
 
 def run_in_qemu(folder: Path, board: Board, objects: tuple[str, ...]) -> str:

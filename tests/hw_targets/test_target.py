@@ -31,7 +31,7 @@ def test_every_number_has_source_and_status(name):
     """Every value of the file is a fact, with a source that the file explains and, unless published, an argument."""
     target = load_target(name)
     raw = tomllib.loads((CHIPS / f"{name}.toml").read_text())
-    keys = {f"{s}.{k}" for s in ("capabilities", "limits", "costs", "memory") for k in raw.get(s, {})}
+    keys = {f"{s}.{k}" for s in ("capabilities", "limits", "costs", "memory", "processor") for k in raw.get(s, {})}
     assert {fact.key for fact in target.facts} == keys
     for fact in target.facts:
         assert len(target.sources[fact.source]) > 10

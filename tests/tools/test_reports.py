@@ -170,6 +170,7 @@ def test_the_document_describes_every_key(out, report, demo):
         "verify.EXECUTOR.first_mismatch.",
         "targets[].findings[].",
         "targets[].constants[].",
+        "targets[].footprint",
         "baseline.",
         "predictions[].",
     )
