@@ -10,6 +10,7 @@ schedule is that much shorter, and its result says so. Results are in --out, one
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -39,9 +40,10 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         name: of the row and of its folder.
         source: the paper and its table.
-        options: of hmdf-train, beside those of the device and the folders.
+        options: of hmdf-train, beside those of the device and the folders; {out} is the folder of all rows.
         hours: estimate of the training on one H100 (see rows.toml).
         printed: top-1 accuracy in percent, as the paper prints it; None where it prints none.
+        compiled: whether it is a spiking network, which has a program.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: str
     hours: float
     printed: float | None = None
+    compiled: bool = True
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,15 +67,16 @@ class RowResult(msgspec.Struct, frozen=True):
         epochs: trained; all of the row's, unless `--epochs` made it shorter.
         float_accuracy, integer_accuracy: of the network and of its program on the test split, in percent.
         sops: per sample.
-        energy_pj: of a sample on Loihi 2, typical; None when it cannot be mapped.
+        energy_pj: of a sample on Loihi 2, typical; None when it cannot be mapped. What is of the program is None without
+            one.
         hours: of training, from metrics.csv.
         device: cpu or the GPU's name.
     """
 
     epochs: int
     float_accuracy: float
-    integer_accuracy: float
-    sops: float
+    integer_accuracy: float | None
+    sops: float | None
     energy_pj: float | None
     hours: float
     device: str
@@ -137,24 +141,38 @@ def run_row(
     row: Row, folder: Path, epochs: int | None, samples: int | None, device: str, shared: list[str]
 ) -> RowResult:
     shorter = [] if epochs is None else ["--epochs", str(epochs)]
-    train = [*row.options.split(), *shorter, *shared, "--accelerator", device, "--resume", "--out", str(folder)]
-    call("train", *train)
+    train = [
+        *row.options.format(out=folder.parent).split(),
+        *shorter,
+        *shared,
+        "--accelerator",
+        device,
+        "--resume",
+        "--out",
+        str(folder),
+    ]
+    call("train", *options, *shorter, *device_and_folder)
+    with open(folder / "metrics.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    hours = sum(float(line["seconds"]) for line in lines) / 3600
+    if not row.compiled:
+        accuracy = 100 * float(lines[-1]["test_accuracy"])
+        return RowResult(len(lines), accuracy, None, None, None, hours, name_of(device))
     model, program, document = folder / "model.pt", folder / "model.hmdf", folder / "out.json"
     call("compile", str(model), "--emit", "hmdf", "--out", str(folder), *shared, allowed=(0, FITS_NOT))
     few = [] if samples is None else ["--samples", str(samples)]
     call("sim", str(program), "--against", str(model), "--json", str(document), "--target", "loihi2", *few, *shared)
     simulated = read(document, Simulated)
-    seconds = [float(line.rsplit(",", 1)[1]) for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
-    accuracy, energy = simulated.accuracy, simulated.targets[0].energy_pj
-    if accuracy is None or accuracy.floating is None or accuracy.integer is None:
+    both, energy = simulated.accuracy, simulated.targets[0].energy_pj
+    if both.floating is None or both.integer is None:
         raise InputError(f"{document}: no accuracies; are the samples labelled?")
     return RowResult(
-        epochs=len(seconds),
-        float_accuracy=100 * accuracy.floating,
-        integer_accuracy=100 * accuracy.integer,
+        epochs=len(lines),
+        float_accuracy=100 * both.floating,
+        integer_accuracy=100 * both.integer,
         sops=simulated.sops.per_sample,
         energy_pj=None if energy is None else energy.typical,
-        hours=sum(seconds) / 3600,
+        hours=hours,
         device=name_of(device),
     )
 
@@ -184,10 +202,15 @@ def print_rows(rows: list[Row], results: dict[str, RowResult | None]) -> None:
         result = results[row.name]
         figures = ["", "", "", "", "", f"{row.hours:.2g}", ""]
         if result is not None:
-            energy = "" if result.energy_pj is None else f"{result.energy_pj / 1e6:,.0f}"
-            accuracies = [f"{result.float_accuracy:.2f}", f"{result.integer_accuracy:.2f}"]
-            spent = [str(result.epochs), f"{row.hours:.2g}", f"{result.hours:.2g} ({result.device})"]
-            figures = [*accuracies, f"{result.sops / 1e6:.1f} M", energy, *spent]
+            figures = [
+                f"{result.float_accuracy:.2f}",
+                "" if result.integer_accuracy is None else f"{result.integer_accuracy:.2f}",
+                "" if result.sops is None else f"{result.sops / 1e6:.1f} M",
+                "" if result.energy_pj is None else f"{result.energy_pj / 1e6:,.0f}",
+                str(result.epochs),
+                f"{row.hours:.2g}",
+                f"{result.hours:.2g} ({result.device})",
+            ]
         table.add_row(row.name, row.source, "" if row.printed is None else f"{row.printed:.2f}", *figures)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
