@@ -67,8 +67,7 @@ class RowResult(msgspec.Struct, frozen=True):
         epochs: trained; all of the row's, unless `--epochs` made it shorter.
         float_accuracy, integer_accuracy: of the network and of its program on the test split, in percent.
         sops: per sample.
-        energy_pj: of a sample on Loihi 2, typical; None when it cannot be mapped. What is of the program is None without
-            one.
+        energy_pj: of a sample on Loihi 2, typical; None when it cannot be mapped, or, as the others, without a program.
         hours: of training, from metrics.csv.
         device: cpu or the GPU's name.
     """
@@ -141,16 +140,8 @@ def run_row(
     row: Row, folder: Path, epochs: int | None, samples: int | None, device: str, shared: list[str]
 ) -> RowResult:
     shorter = [] if epochs is None else ["--epochs", str(epochs)]
-    train = [
-        *row.options.format(out=folder.parent).split(),
-        *shorter,
-        *shared,
-        "--accelerator",
-        device,
-        "--resume",
-        "--out",
-        str(folder),
-    ]
+    options = row.options.format(out=folder.parent).split()
+    device_and_folder = [*shared, "--accelerator", device, "--resume", "--out", str(folder)]
     call("train", *options, *shorter, *device_and_folder)
     with open(folder / "metrics.csv", newline="") as file:
         lines = list(csv.DictReader(file))
