@@ -37,7 +37,7 @@ def evaluate(
     """
     values = torch.as_tensor(np.asarray(x)).to(dtype)
     framed = values.dim() == len(graph.input_shape) + 2
-    states: dict[str, Tensor | None] = {p.name: None for p in graph.populations}
+    states: dict[str, tuple[Tensor, ...]] = {p.name: () for p in graph.populations}
     peaks = dict.fromkeys(states, 0.0)
     logits = np.zeros((len(values), graph.readout_classes))
     weights = {s.name: torch.tensor(s.op.weight, dtype=dtype) for s in graph.synapses if isinstance(s.op, WeightedOp)}
@@ -70,7 +70,9 @@ def _accumulate(op: Op, x: Tensor, weight: Any) -> Tensor:
     return functional.max_pool2d(x, op.kernel, op.stride, op.padding)
 
 
-def _update(node: FoldedPopulation, t: int, values: Mapping[str, Tensor], state: Tensor | None) -> tuple[Tensor, Fired]:
+def _update(
+    node: FoldedPopulation, t: int, values: Mapping[str, Tensor], state: tuple[Tensor, ...]
+) -> tuple[Tensor, Fired]:
     """The current of one population at step t, and what its neurons make of it."""
     dtype, channels = values[INPUT].dtype, (-1, *(1,) * (len(node.shape) - 1))
 

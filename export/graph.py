@@ -157,11 +157,16 @@ class AtStep(Protocol):
 
 
 class Fired(NamedTuple):
-    """What neurons did at one time-step: message, membrane before the reset, and the state that they keep."""
+    """What neurons did at one time-step.
+
+    Attributes:
+        membrane: before the reset; of several states the larger magnitude.
+        state: what they keep, in the order of the kind's facts.
+    """
 
     message: Tensor
     membrane: Tensor
-    state: Tensor | None
+    state: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,9 +187,13 @@ class FloatDynamics(ABC):
         """The neurons whose membrane is a (T or 1, C or 1) times as large at each step: a lambda of eq. 7."""
         return replace(self, **{leak: a * getattr(self, leak) for leak in self.integer.facts.leaks})
 
+    def initial_state(self) -> Mapping[str, Array]:
+        """By state, its value before the first step, (1, C or 1); of a state that is left out 0."""
+        return {}
+
     @abstractmethod
-    def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
-        """One time-step of N samples: current and state (N, *shape); state None before the first step."""
+    def step(self, current: Tensor, state: tuple[Tensor, ...], at: AtStep) -> Fired:
+        """One time-step of N samples: current and each state (N, *shape); () before the first step."""
 
     @abstractmethod
     def to_integers(self, node: FoldedPopulation, settled: Settled) -> ChosenIntegers:

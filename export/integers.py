@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.contract import INPUT, Dynamics, Gate, Message, Population, Port, Shape, Synapse
+from hmdf.sim.contract import INPUT, Dynamics, Gate, InitialState, Message, Population, Port, Shape, Synapse
 from hmdf.sim.contract.intervals import Bounds
 from hmdf.sim.finding import Finding
 from hmdf.sim.ranges import PopulationRange, population_bounds
@@ -139,7 +139,10 @@ class Settled:
     # --------------------------------------------------------------------- populations
 
     def build(self, node: FoldedPopulation, dynamics: Dynamics, message: Message, unit: float) -> Population | None:
-        """The population with `unit` as the real value of one LSB of its current; None if a multiplier does not fit."""
+        """The population with `unit` as the real value of one LSB of its current and states.
+
+        None if a multiplier, or a state before the first step, does not fit.
+        """
         ports = []
         for port in node.ports:
             real = port.gain * self.units[port.source][None, :] / unit
@@ -151,15 +154,19 @@ class Settled:
         if node.gate is not None:
             bits = self.messages[node.gate.source].bits
             gate = Gate(node.gate.source, bits, _bias(node.gate.bias / unit))
-        return Population(node.name, node.shape, tuple(ports), _bias(node.bias / unit), dynamics, message, gate)
+        initial = {state: np.rint(value / unit) for state, value in node.dynamics.initial_state().items()}
+        if any(np.abs(value).max() >= 2 ** (self.registers.state_bits - 1) for value in initial.values()):
+            return None
+        states = tuple(InitialState(state, value.astype(np.int64)) for state, value in initial.items())
+        return Population(node.name, node.shape, tuple(ports), _bias(node.bias / unit), dynamics, message, gate, states)
 
     def too_coarse(self, node: FoldedPopulation, dynamics: Dynamics, message: Message) -> ChosenIntegers:
         """A stand-in for a population whose current no unit can hold, with the finding that says so."""
         population = self.build(node, dynamics, message, np.inf)
         assert population is not None  # every multiplier is 0
+        peak, width = self.statistics.peaks[node.name], self.registers.state_bits
         problem = (
-            f"its current reaches {self.statistics.peaks[node.name]:g}, which {self.registers.state_bits} state bits "
-            "and 16-bit multipliers cannot hold"
+            f"its current or membrane reaches {peak:g}, which {width} state bits and 16-bit multipliers cannot hold"
         )
         fix = "check the normalisation before it (a vanishing variance?), or calibrate on more samples"
         return ChosenIntegers(population, (Finding(node.name, problem, fix),))

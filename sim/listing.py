@@ -92,6 +92,8 @@ def _population(population: Population, values: int) -> Iterator[str]:
         for name, _, value in fields_of(dynamics)
     ]
     yield f"{dynamics.kind()}" + (f": {', '.join(fields)}" if fields else "")
+    if starts := [f"{state} {array_text(value, values)}" for state, value in population.initial().items()]:
+        yield f"initially: {', '.join(starts)}"
 
 
 def _port(port: Port, values: int) -> str:

@@ -29,7 +29,8 @@ class PopulationRange(msgspec.Struct, frozen=True):
     Attributes:
         products: per port, multiplier * input before its shift.
         current: I before it is limited to the state range.
-        membrane: the widest of its states before they are limited; None for dynamics without state.
+        membrane: the widest of its states before they are limited, initial ones included; None for dynamics without
+            state.
         widest: hull of every intermediate integer, products, gate products and leak * v included.
         message: what is sent.
         state_clamps, message_clamps: whether a clamp of the state (or a table's index), or of the message, can fire.
@@ -108,7 +109,8 @@ def population_bounds(
 ) -> tuple[Bounds, PopulationRange]:
     """Bounds of a population's message, and all its registers, from the bounds of what its ports and gate read."""
     dynamics = population.dynamics
-    neurons = NeuronBounds(population.shape[0], dynamics.facts.states, population.message, state_bits)
+    states, initial = dynamics.facts.states, population.initial()
+    neurons = NeuronBounds(population.shape[0], states, population.message, state_bits, initial)
     sent = [dynamics.bounds(_current(population, t, bounds, neurons), t, neurons) for t in range(steps)]
     stacked = (np.stack(limits).astype(np.int64) for limits in ([s.low for s in sent], [s.high for s in sent]))
     met = neurons.met

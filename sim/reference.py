@@ -54,7 +54,8 @@ def run(program: Program, messages: NDArray[Any]) -> Taps:
 
 def neurons_of(population: Population, state_bits: int, samples: int) -> Neurons:
     """The neurons of a population at the start of N samples."""
-    return Neurons(samples, population.shape, population.dynamics.facts.states, population.message, state_bits)
+    states, initial = population.dynamics.facts.states, population.initial()
+    return Neurons(samples, population.shape, states, population.message, state_bits, initial)
 
 
 def step(population: Population, t: int, values: dict[str, Integers], neurons: Neurons) -> Integers:

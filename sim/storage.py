@@ -14,10 +14,10 @@ import safetensors.numpy
 from .errors import ProgramError
 from .files import write_whole
 from .program import Program
-from .stored import decode, digest_of, encode, strict_json
+from .stored import decode, digest_of, encode, strict_json, version_of
 
 FORMAT = "hmdf-program"
-VERSION = "1"
+VERSIONS = ("1", "2")
 LARGEST_HEADER = 100_000_000
 DTYPES = ("U8", "I8", "I16", "I32", "I64")
 METADATA = {"format", "version", "program", "sha256"}
@@ -32,7 +32,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
     document, tensors = encode(program)
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": version_of(program),
         "program": document.decode(),
         "sha256": digest_of(document, tensors),
     }
@@ -56,7 +56,7 @@ def load(path: str | os.PathLike[str]) -> Program:
         document = metadata["program"].encode()
         if metadata.get("sha256") != digest_of(document, tensors):
             raise ProgramError("its content does not match its checksum; the file was altered or damaged")
-        return decode(document, tensors, Program)
+        return decode(document, tensors, Program, metadata["version"])
     except FileNotFoundError as error:
         raise ProgramError(f"{path}: no such file") from error
     except safetensors.SafetensorError as error:
@@ -94,9 +94,9 @@ def _checked_metadata(header: dict[str, Any]) -> dict[str, str]:
         metadata = {}
     if metadata.get("format") != FORMAT:
         raise ProgramError(f"it is a safetensors file, but not an '{FORMAT}' file")
-    if metadata.get("version") != VERSION:
+    if metadata.get("version") not in VERSIONS:
         raise ProgramError(
-            f"its format version is {metadata.get('version')!r}, this hmdf reads version {VERSION!r}; "
+            f"its format version is {metadata.get('version')!r}, this hmdf reads versions {' and '.join(VERSIONS)}; "
             "compile the network again, or use the hmdf that wrote it"
         )
     if set(metadata) != METADATA or not all(isinstance(value, str) for value in metadata.values()):

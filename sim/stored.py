@@ -1,7 +1,7 @@
 """The stored form of a Program: JSON with references in the place of arrays, and the arrays as tensors.
 
-The JSON has the fields of the structs, in their order, but for one thing: a synapse's weight and its bits stand beside
-its op, not in it, and are null and 0 for a pool (docs/program-format.md).
+The JSON has the fields of the structs, in their order, but for two things: a synapse's weight and its bits stand beside
+its op, not in it, and are null and 0 for a pool; and version 1 knows no initial states (docs/program-format.md).
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ _BESIDE_THE_OP = {"weight": None, "weight_bits": 0}
 _POOLS = {kind.__struct_config__.tag for kind in get_args(Op) if not issubclass(kind, WeightedOp)}
 
 
+def version_of(program: Program) -> str:
+    """The lowest version of the format that has what the program has: "2" with an initial state, else "1"."""
+    return "2" if any(population.initial_state for population in program.populations) else "1"
+
+
 class _ArrayReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stands in the JSON where an array stands in the Program."""
 
@@ -42,7 +47,7 @@ class _ArrayReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode(program: Program) -> tuple[bytes, Tensors]:
-    """The JSON and the tensors of a Program."""
+    """The JSON and the tensors of a Program, in its `version_of`."""
     references: dict[int, _ArrayReference] = {}
     tensors: Tensors = {}
     for name, array, weight_bits in _arrays(program):
@@ -58,22 +63,23 @@ def encode(program: Program) -> tuple[bytes, Tensors]:
     for node in document["nodes"]:
         if node["type"] == "synapse":
             node |= {field: node["op"].pop(field, absent) for field, absent in _BESIDE_THE_OP.items()}
+        elif version_of(program) == "1":
+            del node["initial_state"]
     return msgspec.json.encode(document), tensors
 
 
-def decode(document: bytes, tensors: Tensors, kind: type[T]) -> T:
-    """The Program (`kind`) of a JSON and its tensors.
+def decode(document: bytes, tensors: Tensors, kind: type[T], version: str) -> T:
+    """The Program (`kind`) of a JSON of a version, and its tensors.
 
     Raises:
         ProgramError, msgspec.MsgspecError, RecursionError: they describe none.
     """
     fields = strict_json(document)
-    nodes = fields.get("nodes")
-    synapses = [
-        node
-        for node in (nodes if isinstance(nodes, list) else ())
-        if isinstance(node, dict) and node.get("type") == "synapse" and isinstance(node.get("op"), dict)
-    ]
+    listed = fields.get("nodes")
+    nodes = [node for node in (listed if isinstance(listed, list) else ()) if isinstance(node, dict)]
+    if version == "1" and (newer := [node for node in nodes if "initial_state" in node]):
+        raise ProgramError(f"population '{newer[0].get('name')}': its initial_state is of version 2, the file of 1")
+    synapses = [node for node in nodes if node.get("type") == "synapse" and isinstance(node.get("op"), dict)]
     for node in synapses:
         _move_into_op(node, node["op"])
     _check_packings(fields, synapses)
@@ -190,4 +196,6 @@ def _arrays(program: Program) -> Iterator[tuple[str, NDArray[Any], int]]:
         for field, _, value in fields_of(node.dynamics):
             if isinstance(value, np.ndarray):
                 yield f"{node.name}:dynamics.{field}", value, 0
+        for state, value in node.initial().items():
+            yield f"{node.name}:initial_state.{state}", value, 0
     yield "readout:bias", program.readout.bias, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from hmdf.sim.arithmetic import integer_range
@@ -12,6 +13,7 @@ from hmdf.sim.contract import (
     Conv2d,
     Gate,
     HybridFiring,
+    InitialState,
     LeakyIntegrateAndFire,
     Linear,
     LookupTable,
@@ -32,8 +34,24 @@ ACCUMULATOR_BITS = 24
 
 
 def random_program(seed: int, stages: int | None = None) -> Program:
-    """A random program of 2..6 stages with residual ports, merges, gates, pools and every dynamics."""
-    return _Builder(np.random.default_rng(seed)).build(stages)
+    """A random program of 2..6 stages with residual ports, merges, gates, pools, every dynamics and initial states."""
+    program, rng = _Builder(np.random.default_rng(seed)).build(stages), np.random.default_rng([seed, 2])
+    nodes = tuple(
+        msgspec.structs.replace(node, initial_state=_initial_state(node, program.state_bits, rng))
+        if isinstance(node, Population)
+        else node
+        for node in program.nodes
+    )
+    return msgspec.structs.replace(program, nodes=nodes)
+
+
+def _initial_state(population: Population, state_bits: int, rng: np.random.Generator) -> tuple[InitialState, ...]:
+    """Of every third state, of a small value or any that the state holds."""
+    bits = int(rng.integers(2, state_bits + 1))
+    low, high = integer_range(bits, signed=True)
+    extents = 1, int(rng.choice([1, population.shape[0]]))
+    states = [state for state in population.dynamics.facts.states if rng.random() < 1 / 3]
+    return tuple(InitialState(state, rng.integers(low, high, extents, endpoint=True)) for state in states)
 
 
 def random_messages(program: Program, samples: int, seed: int) -> np.ndarray:

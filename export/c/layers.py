@@ -16,7 +16,7 @@ from .accumulate import Accumulation, Origin, Site
 from .arena import Buffer
 from .dynamics import UPDATES
 from .layout import TYPES, Names, code_of, message_code, positions
-from .neuron import NeuronWriter
+from .neuron import NeuronWriter, stored
 from .ops import ACCUMULATIONS
 from .tables import PREFIX, ConstantArray, Parameters
 from .values import Value
@@ -27,12 +27,28 @@ ARENA = "model_arena *arena = &state->arena;"
 
 @dataclass
 class State:
-    """A state of a population's neurons: elements of a type, kept from step to step."""
+    """A state of a population's neurons: elements of a type, kept from step to step.
+
+    Fields:
+        channels: of the population; element i is of channel c = i mod channels.
+        initial: the expression of its value before the first step, at channel c; "" for 0.
+    """
 
     name: str
     code: str
     count: int
     note: str
+    channels: int
+    initial: str
+
+    @property
+    def reset(self) -> str:
+        """The statements that set it for a new sample."""
+        if not self.initial:
+            return f"    memset(state->{self.name}, 0, sizeof state->{self.name});\n"
+        loop = f"    for (size_t i = 0; i < {self.count}; i += {self.channels})\n"
+        inner = f"        for (size_t c = 0; c < {self.channels}; ++c)\n"
+        return f"{loop}{inner}            state->{self.name}[i + c] = {self.initial};\n"
 
 
 @dataclass
@@ -99,7 +115,10 @@ class Layers:
         for state in states:
             state_name = self.names(name, state)
             state_code = code_of(neuron.state_interval)
-            layer.states.append(State(state_name, state_code, count, f"{state} of {name} {_by(population.shape)}"))
+            note, start = f"{state} of {name} {_by(population.shape)}", ""
+            if (initial := population.initial().get(state)) is not None:
+                start = stored(parameters.value(f"initial_{state}", initial), state_code)
+            layer.states.append(State(state_name, state_code, count, note, population.shape[0], start))
         arguments = [f"const {TYPES[i.code]} *restrict in{n}" for n, i in enumerate(inputs)]
         if gate is not None:
             arguments.append(f"const {TYPES[gate.code]} *restrict gate")
@@ -277,6 +296,8 @@ class Layers:
             gate = population.gate
             lines += [f"  I <- rshift(I * gate[c], {gate.shift}) + gate_bias, gate = message of {gate.source}"]
         lines += [f"  {line}" for line in UPDATES[type(population.dynamics)].equation]
+        if population.initial_state:
+            lines.append(f"  before the first step, {' and '.join(population.initial())} as model_reset sets it")
         products = ", ".join(f"{p.bits}" for p in proof.products)
         membrane = "" if proof.membrane is None else f", membrane {proof.membrane.bits}"
         widths = f"products {products}, current {proof.current.bits}{membrane}, widest {proof.widest.bits}"

@@ -63,7 +63,7 @@ class NeuronWriter:
         return Value(f"{name}[c]", limits.low, limits.high)
 
     def set(self, name: str, value: Value) -> None:
-        self.lines.append(f"{name}[c] = {_stored(value, code_of(self.state_interval))};")
+        self.lines.append(f"{name}[c] = {stored(value, code_of(self.state_interval))};")
 
     def let(self, name: str, value: Value) -> Value:
         """A named intermediate."""
@@ -73,7 +73,7 @@ class NeuronWriter:
         return Value(name, value.low, value.high)
 
     def send(self, value: Value, code: str) -> None:
-        self.lines.append(f"out[c] = {_stored(value, code)};")
+        self.lines.append(f"out[c] = {stored(value, code)};")
 
     def membrane(self, value: Value) -> Value:
         """Within what is proven of a membrane before its clamp, then clamped to the state range."""
@@ -96,7 +96,7 @@ class NeuronWriter:
 
     @property
     def state_interval(self) -> Interval:
-        """Every state at the end of every step: its clamped membrane, 0 at the start, a threshold after a reset."""
+        """Every state after any step, and before the first: its clamped membrane, a threshold after a reset, 0."""
         assert self._proof.membrane is not None
         low, high = max(self._proof.membrane.low, self._limits[0]), min(self._proof.membrane.high, self._limits[1])
         for _, kind, array in fields_of(self._population.dynamics):
@@ -109,5 +109,6 @@ def _hull(a: Value, b: Value) -> tuple[int, int]:
     return min(a.low, b.low), max(a.high, b.high)
 
 
-def _stored(value: Value, code: str) -> str:
+def stored(value: Value, code: str) -> str:
+    """The expression of a value as an element of that type."""
     return value.text if code == "i32" else f"({TYPES[code]}){value.operand}"

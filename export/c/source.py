@@ -125,7 +125,7 @@ def write_source(program: Program, sample: NDArray[Any] | None = None) -> Source
         "WIDEST_ROW": max((int(n) for n in re.findall(r"_events_(?:\w+_)?\d\(&?\w+, (\d+),", functions)), default=4),
         "KERNELS": _kernels(functions),
         "LAYERS": functions,
-        "RESETS": "".join(f"    memset(state->{s.name}, 0, sizeof state->{s.name});\n" for s in states),
+        "RESETS": "".join(state.reset for state in states),
         "CALLS": "\n".join([*calls, f"    {written[-1].call}"]),
         "DECLARATIONS": "\n".join(f"extern {table.declaration};" for table in tables),
         "DEFINITIONS": "\n".join(table.definition for table in tables),

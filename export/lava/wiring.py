@@ -172,7 +172,9 @@ def _add_population(wiring: Wiring, node: Population) -> None:
         gate=gate,
         parameters=numbers,
         parameter_arrays=list(arrays),
+        initial_states=list(initial := node.initial()),
     )
+    arrays |= {f"initial_{state}": value for state, value in initial.items()}
     arrays["bias"] = node.bias
     arrays |= {f"multiplier_{index}": port.multiplier for index, port in enumerate(node.ports)}
     wiring.arrays.update({f"{node.name}/{name}": array for name, array in arrays.items()})

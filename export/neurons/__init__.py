@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping
 
-from hmdf.train.neurons import MultiHierarchical, Neuron
+from hmdf.train.neurons import Neuron
 
 from .firing import FloatFiring
 from .hybrid_firing import FloatHybridFiring
 from .leaky_integrate_and_fire import FloatLeakyIntegrateAndFire
 from .lookup_table import FloatSigmoid
-from .multi_hierarchical import REFUSAL
+from .multi_hierarchical import FloatMultiHierarchical
 from .parallel_firing import FloatParallelFiring
 from .relay import FloatRelay
 
-__all__ = ["REFUSED", "TRAINED", "FloatFiring", "FloatRelay", "FloatSigmoid"]
+__all__ = ["TRAINED", "FloatFiring", "FloatRelay", "FloatSigmoid"]
 
-TRAINED: Mapping[type[Neuron], type[FloatFiring]] = {
-    kind.module: kind for kind in (FloatHybridFiring, FloatParallelFiring, FloatLeakyIntegrateAndFire)
-}
+_KINDS = FloatHybridFiring, FloatParallelFiring, FloatLeakyIntegrateAndFire, FloatMultiHierarchical
+TRAINED: Mapping[type[Neuron], type[FloatFiring]] = {kind.module: kind for kind in _KINDS}
 """By the class of a trained neuron, what it becomes."""
-REFUSED: Mapping[type[Neuron], tuple[str, str]] = {MultiHierarchical: REFUSAL}
-"""By the class of a neuron that cannot be compiled: what is missing, and what to do."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class FloatFiring(FloatDynamics):
 
     @classmethod
     @abstractmethod
-    def from_module(cls, module: Any) -> Self:
+    def from_module(cls, module: Any) -> FloatFiring:
         """The neurons of a trained layer, without its membrane normalisation."""
 
     @abstractmethod
@@ -127,6 +127,29 @@ class FloatGradedFiring(FloatFiring):
         return settled.fit(name, lambda bits: Message(bits, False, best_lsb(values, bits)), wanted, 1)
 
 
+@dataclass(frozen=True)
+class FloatBinaryFiring(FloatFiring):
+    """A neuron that sends `worth` where its membrane v reaches the threshold, which it then takes off.
+
+    initial: of v, (1, C or 1).
+    """
+
+    worth: float
+    initial: Array
+
+    def initial_state(self) -> Mapping[str, Array]:
+        return {"v": self.initial} if self.initial.any() else {}
+
+    def fired(self, m: Tensor, at: AtStep) -> tuple[Tensor, Tensor]:
+        """The spikes of a membrane, and what it keeps."""
+        threshold = at(self.threshold)
+        s = (m >= threshold).to(m.dtype)
+        return s * self.worth, m - s * threshold
+
+    def message(self, name: str, settled: Settled) -> Fitted:
+        return settled.fit(name, lambda _: Message(1, False, self.worth), 1, 1)
+
+
 def per_step(values: Tensor) -> Array:
     """(T,) as (T, 1)."""
     return values.detach().to("cpu", torch.float64).numpy().reshape(-1, 1)
@@ -137,12 +160,9 @@ def spike_format(module: Any) -> SpikeFormat | None:
     return None if module.spike.bits is None else SpikeFormat(module.spike.bits, module.spike.lsb_value())
 
 
-def leaked(current: Tensor, state: Tensor | None, leak: Array, at: AtStep) -> Tensor:
-    """m = leak v + I; v is 0 before the first step."""
-    return current if state is None else at(leak) * state + current
-
-
-def scaled_leak(leak: Array) -> tuple[NDArray[np.int64], int]:
-    """A leak as multipliers with the largest shift for which they fit; zeros if there is none."""
-    shift = largest_shift(leak, MOST_LEAK_SHIFT)
-    return (rounded(leak * 2.0**shift), shift) if shift >= 0 else (np.zeros(leak.shape, np.int64), 0)
+def scaled_leaks(*leaks: Array) -> tuple[list[NDArray[np.int64]], int]:
+    """Leaks as multipliers with the largest shift for which all fit; zeros if there is none."""
+    shift = min(largest_shift(leak, MOST_LEAK_SHIFT) for leak in leaks if leak.any()) if any(map(np.any, leaks)) else 0
+    if shift < 0:
+        return [np.zeros(leak.shape, np.int64) for leak in leaks], 0
+    return [rounded(leak * 2.0**shift) for leak in leaks], shift

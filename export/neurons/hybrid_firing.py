@@ -12,7 +12,7 @@ from hmdf.sim.contract import HybridFiring
 from hmdf.train import neurons as trained
 
 from ..graph import Array, AtStep, Fired
-from .firing import FloatGradedFiring, leaked, per_step, scaled_leak, spike_format
+from .firing import FloatGradedFiring, per_step, scaled_leaks, spike_format
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class FloatHybridFiring(FloatGradedFiring):
     def from_module(cls, module: Any) -> Self:
         return cls(per_step(module.threshold()), spike_format(module), per_step(module.leak()))
 
-    def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
-        m = leaked(current, state, self.leak, at)
-        return Fired(self.graded(m, at), m, torch.minimum(m, at(self.threshold)))
+    def step(self, current: Tensor, state: tuple[Tensor, ...], at: AtStep) -> Fired:
+        m = at(self.leak) * state[0] + current if state else current
+        return Fired(self.graded(m, at), m, (torch.minimum(m, at(self.threshold)),))
 
     def in_units(self, unit: float, spike_shift: int, state_bits: int) -> HybridFiring:
-        return HybridFiring(*scaled_leak(self.leak), self.threshold_in(unit, state_bits), spike_shift)
+        (leak,), shift = scaled_leaks(self.leak)
+        return HybridFiring(leak, shift, self.threshold_in(unit, state_bits), spike_shift)

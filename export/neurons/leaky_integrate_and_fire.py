@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 from torch import Tensor
 
-from hmdf.sim.contract import LeakyIntegrateAndFire, Message
+from hmdf.sim.contract import LeakyIntegrateAndFire
 from hmdf.train import neurons as trained
 
 from ..graph import Array, AtStep, Fired
-from ..integers import Fitted, Settled
-from .firing import FloatFiring, leaked, per_step, scaled_leak
+from .firing import FloatBinaryFiring, per_step, scaled_leaks
 
 
 @dataclass(frozen=True)
-class FloatLeakyIntegrateAndFire(FloatFiring):
+class FloatLeakyIntegrateAndFire(FloatBinaryFiring):
     """m = leak v + I; s = [m >= threshold]; v <- m - s threshold. leak: (T or 1, C or 1)."""
 
     leak: Array
@@ -26,15 +26,14 @@ class FloatLeakyIntegrateAndFire(FloatFiring):
 
     @classmethod
     def from_module(cls, module: Any) -> Self:
-        return cls(per_step(module.threshold()), per_step(module.leak()))
+        return cls(per_step(module.threshold()), 1.0, np.zeros((1, 1)), per_step(module.leak()))
 
-    def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
-        m, threshold = leaked(current, state, self.leak, at), at(self.threshold)
-        s = (m >= threshold).to(m.dtype)
-        return Fired(s, m, m - s * threshold)
-
-    def message(self, name: str, settled: Settled) -> Fitted:
-        return settled.fit(name, lambda _: Message(1, False, 1.0), 1, 1)
+    def step(self, current: Tensor, state: tuple[Tensor, ...], at: AtStep) -> Fired:
+        (v,) = state or (at(self.initial),)
+        m = at(self.leak) * v + current
+        s, v = self.fired(m, at)
+        return Fired(s, m, (v,))
 
     def in_units(self, unit: float, spike_shift: int, state_bits: int) -> LeakyIntegrateAndFire:
-        return LeakyIntegrateAndFire(*scaled_leak(self.leak), self.threshold_in(unit, state_bits))
+        (leak,), shift = scaled_leaks(self.leak)
+        return LeakyIntegrateAndFire(leak, shift, self.threshold_in(unit, state_bits))

@@ -24,8 +24,8 @@ class FloatSigmoid(FloatDynamics):
 
     integer = LookupTable
 
-    def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
-        return Fired(torch.sigmoid(current), current, None)
+    def step(self, current: Tensor, state: tuple[Tensor, ...], at: AtStep) -> Fired:
+        return Fired(torch.sigmoid(current), current)
 
     def to_integers(self, node: FoldedPopulation, settled: Settled) -> ChosenIntegers:
         """256 entries over the calibrated range, in a power-of-two raster."""

@@ -25,8 +25,8 @@ class FloatParallelFiring(FloatGradedFiring):
     def from_module(cls, module: Any) -> Self:
         return cls(per_step(module.threshold()), spike_format(module))
 
-    def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
-        return Fired(self.graded(current, at), current, None)
+    def step(self, current: Tensor, state: tuple[Tensor, ...], at: AtStep) -> Fired:
+        return Fired(self.graded(current, at), current)
 
     def in_units(self, unit: float, spike_shift: int, state_bits: int) -> ParallelFiring:
         return ParallelFiring(self.threshold_in(unit, state_bits), spike_shift)

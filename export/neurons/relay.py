@@ -25,8 +25,8 @@ class FloatRelay(FloatDynamics):
     integer = Relay
     passes_on = True
 
-    def step(self, current: Tensor, state: Tensor | None, at: AtStep) -> Fired:
-        return Fired(current, current, None)
+    def step(self, current: Tensor, state: tuple[Tensor, ...], at: AtStep) -> Fired:
+        return Fired(current, current)
 
     def to_integers(self, node: FoldedPopulation, settled: Settled) -> ChosenIntegers:
         lossless = _lossless(node, settled)

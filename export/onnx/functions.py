@@ -342,6 +342,13 @@ _BOUNDARY = {
             state = Cast <to: int = @type> (zeros)
         }""",
     ),
+    "Start": _Function(
+        "state = initial for every sample of `like`, broadcast over the positions: before the first step.",
+        """ <shape, type> (like, initial) => (state) {
+            zeros = hmdf.Rest <shape: ints = @shape, type: int = @type> (like)
+            state = Add (zeros, initial)
+        }""",
+    ),
     "Readout": _Function(
         "logits_next = logits + accumulator + bias.",
         """ (accumulator, bias, logits) => (logits_next) {

@@ -63,6 +63,11 @@ def export_onnx(program: Program, taps: bool = False) -> ModelProto:
         [
             numpy_helper.from_array(np.array(program.input.message.scale, np.float64), "input/scale"),
             *(numpy_helper.from_array(array, name) for name, array in body.per_step.items()),
+            *(
+                numpy_helper.from_array(state.initial, f"{name}.initial")
+                for name, state in body.states.items()
+                if state.initial is not None
+            ),
         ],
     )
     model = helper.make_model(
@@ -120,10 +125,7 @@ def _outer_nodes(program: Program, body: _Body, taps: bool) -> tuple[list[NodePr
     messages = tap_name(INPUT)
     nodes = [
         _call("Encode", INPUT, [INPUT, "input/scale"], [messages], message_min=low, message_max=high),
-        *(
-            _call("Rest", f"{name}.rest", [messages], [f"{name}.rest"], shape=state.shape, type=state.type)
-            for name, state in body.states.items()
-        ),
+        *(_start(name, state, messages) for name, state in body.states.items()),
     ]
     tapped = program.populations if taps else ()
     scan = helper.make_node(
@@ -149,6 +151,13 @@ def _outer_nodes(program: Program, body: _Body, taps: bool) -> tuple[list[NodePr
     return [*nodes, scan], outputs
 
 
+def _start(name: str, state: _State, messages: str) -> NodeProto:
+    """What a state is before the first step."""
+    function, initial = ("Rest", []) if state.initial is None else ("Start", [f"{name}.initial"])
+    rest = f"{name}.rest"
+    return _call(function, rest, [messages, *initial], [rest], shape=state.shape, type=state.type)
+
+
 def _call(function: str, name: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> NodeProto:
     """A node that calls a model-local function."""
     return helper.make_node(function, inputs, outputs, name=name, domain=DOMAIN, **attributes)
@@ -158,10 +167,12 @@ def _call(function: str, name: str, inputs: Sequence[str], outputs: Sequence[str
 
 
 class _State(msgspec.Struct, frozen=True):
-    """A value carried from step to step: its ONNX element type, and its shape without the samples."""
+    """A value carried from step to step: its ONNX element type, its shape without the samples, and what it is before
+    the first step, of a shape that broadcasts; None for 0."""
 
     type: int
     shape: Shape
+    initial: NDArray[np.integer] | None = None
 
 
 class _Body:
@@ -264,7 +275,10 @@ class _Body:
             else:
                 attributes[field] = value
         attributes |= self._limits(p, ("state_min", "state_max", *update.limits))
-        inputs += [self._state(f"{name}/{state}", TensorProto.INT32, p.shape) for state in update.states]
+        for state in update.states:
+            initial = p.initial().get(state)
+            start = None if initial is None else initial.astype(np.int32).reshape(1, -1, *(1,) * (rank - 1))
+            inputs.append(self._state(f"{name}/{state}", TensorProto.INT32, p.shape, start))
         self.values[name] = f"{name}/message"
         outputs = [self.values[name], *(f"{name}/{s}.next" for s in update.states)]
         self.nodes.append(_call(population_operator(p), name, inputs, outputs, **attributes))
@@ -287,8 +301,8 @@ class _Body:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def _state(self, name: str, kind: int, shape: Shape) -> str:
-        self.states[name] = _State(kind, shape)
+    def _state(self, name: str, kind: int, shape: Shape, initial: NDArray[np.integer] | None = None) -> str:
+        self.states[name] = _State(kind, shape, initial)
         return name
 
 

@@ -26,7 +26,7 @@ from ..graph import (
     PoolLayer,
     WeightLayer,
 )
-from ..neurons import REFUSED, TRAINED
+from ..neurons import TRAINED
 from .calls import Call, Refused, array, pair, shape_of
 
 
@@ -96,8 +96,6 @@ def _norm(call: Call, module: Any) -> Layer:
 
 
 def _neuron(call: Call, module: Neuron) -> Layer:
-    if type(module) in REFUSED:
-        raise Refused(*REFUSED[type(module)])
     kind = TRAINED.get(type(module))
     if kind is None:
         raise Refused(f"{type(module).__name__} is not a neuron the compiler knows", "use a supported one")
@@ -106,7 +104,11 @@ def _neuron(call: Call, module: Neuron) -> Layer:
         raise Refused(problem, "give each call a neuron of its own")
     _check_finite(module)
     norm = _membrane_norm(module) if isinstance(module, NormalisedNeuron) and module.mpbn else None
-    return FiringLayer(call.module_name(), call.shape, call.source, kind.from_module(module), norm)
+    neuron = kind.from_module(module)
+    for state, values in neuron.initial_state().items():
+        if not np.isfinite(values).all():
+            raise Refused(f"its state {state} is {values.flat[0]:g} before the first step", "give it a finite one")
+    return FiringLayer(call.module_name(), call.shape, call.source, neuron, norm)
 
 
 def _membrane_norm(module: NormalisedNeuron) -> MembraneNorm:

@@ -19,10 +19,10 @@ from hmdf.train.synapses import LowBit
 from ..errors import CompileError
 
 SUPPORTED = (
-    "supported are HybridFiring, ParallelFiring, LeakyIntegrateAndFire, Ternary/BinaryConv2d, Ternary/BinaryLinear, "
-    "SECA, nn.Conv2d, nn.Linear, nn.BatchNorm1d/2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Flatten, "
-    "nn.Identity, nn.Dropout, a + b, +, * and / with a constant, torch.cat over channels, x[:, a:b], "
-    "x.mean((2, 3)), torch.flatten(x, 1)"
+    "supported are HybridFiring, ParallelFiring, LeakyIntegrateAndFire, MultiHierarchical, Ternary/BinaryConv2d, "
+    "Ternary/BinaryLinear, SECA, nn.Conv2d, nn.Linear, nn.BatchNorm1d/2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, "
+    "nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout, a + b, +, * and / with a constant, torch.cat over channels, "
+    "x[:, a:b], x.mean((2, 3)), torch.flatten(x, 1)"
 )
 IN_PLACE = (operator.iadd, operator.imul, operator.itruediv, "add_", "mul_", "div_")
 """Operations that overwrite their first operand."""

@@ -20,10 +20,11 @@ NEURON = "hybrid_firing"
 
 
 def suits_testbench(program: Program, population: Population) -> bool:
-    """Whether the Verilog neuron is this population's: its kind, one port that reads an accumulator, and no gate."""
+    """Whether the Verilog neuron is this population's: its kind, a membrane that starts at 0, one port that reads an
+    accumulator, and no gate."""
     dynamics: BaseDynamics = population.dynamics
     reads = [isinstance(program.by_name.get(port.source), Synapse) for port in population.ports]
-    return dynamics.kind() == NEURON and reads == [True] and population.gate is None
+    return dynamics.kind() == NEURON and reads == [True] and not (population.gate or population.initial_state)
 
 
 def write_testbench(program: Program, population: Population, manifest: Manifest, folder: Path) -> None:

@@ -134,7 +134,7 @@ def _constants(program: Program, folder: Path) -> Iterator[Vectors]:
 
 
 def _parameters(node: Population) -> Iterator[tuple[str, NDArray[Any], int]]:
-    """Arrays by step and channel: "bias", "multiplier.0" of the first port, "gate.bias", "leak" ..."""
+    """Arrays by step and channel: "bias", "multiplier.0" of the first port, "gate.bias", "leak", "initial.v" ..."""
     parts: list[tuple[Any, str]] = [(node, "{}")]
     parts += [(port, f"{{}}.{i}") for i, port in enumerate(node.ports)]
     if node.gate is not None:
@@ -144,6 +144,8 @@ def _parameters(node: Population) -> Iterator[tuple[str, NDArray[Any], int]]:
             bits = getattr(field.kind, "bits", 0)
             if bits:
                 yield name.format(field.name), field.value, bits
+    for state, value in node.initial().items():
+        yield f"initial.{state}", value, 32
 
 
 def _walked(program: Program, messages: NDArray[Any], folder: Path) -> Iterator[Vectors]:

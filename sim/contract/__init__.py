@@ -16,7 +16,7 @@ from .dynamics import (
 )
 from .message import Message
 from .ops import WEIGHT_RANGES, ChannelConv, Conv2d, Linear, MaxPool, Op, Pool, SumPool, WeightedOp, Window
-from .population import Entry, Gate, Population, Port
+from .population import Entry, Gate, InitialState, Population, Port
 from .struct import INPUT, MAX_ELEMENTS, Shape
 from .synapse import Synapse
 
@@ -33,6 +33,7 @@ __all__ = [
     "Facts",
     "Gate",
     "HybridFiring",
+    "InitialState",
     "LeakyIntegrateAndFire",
     "Linear",
     "LookupTable",

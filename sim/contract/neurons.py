@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..arithmetic import Integers, clamp, integer_range
@@ -11,11 +13,25 @@ from .struct import Array, Pair, Shape
 
 
 class Neurons:
-    """Neurons of N samples: their states, int64 (N, *shape), 0 at the start, and how often a clamp changed a value."""
+    """Neurons of N samples: their states, int64 (N, *shape), and how often a clamp changed a value.
 
-    def __init__(self, samples: int, shape: Shape, states: tuple[str, ...], message: Message, state_bits: int) -> None:
+    Args:
+        initial: (1, C or 1) by state, before the first step; states without one start at 0.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        shape: Shape,
+        states: tuple[str, ...],
+        message: Message,
+        state_bits: int,
+        initial: Mapping[str, Array],
+    ) -> None:
         self.shape = shape
         self.state = {name: np.zeros((samples, *shape), dtype=np.int64) for name in states}
+        for name, value in initial.items():
+            self.state[name] += self.at(0, value)
         self.message_range, self.state_range = message.range, integer_range(state_bits, signed=True)
         self.saturations = np.zeros(2, dtype=np.int64)
         """Clamps of the state, or of a table's index, and of the message."""
@@ -52,13 +68,23 @@ class NeuronBounds:
     Works in Python integers (object arrays), since an intermediate of an unproven program may exceed 64 bits.
     """
 
-    def __init__(self, channels: int, states: tuple[str, ...], message: Message, state_bits: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        states: tuple[str, ...],
+        message: Message,
+        state_bits: int,
+        initial: Mapping[str, Array],
+    ) -> None:
         self.channels = channels
         zero = np.zeros(channels, dtype=object)
         self.state = {name: Bounds(zero, zero) for name in states}
         self.message_range, self.state_range = message.range, integer_range(state_bits, signed=True)
         self.met: dict[str, Interval] = {}
         self.state_clamps = self.message_clamps = False
+        for name, value in initial.items():
+            start = self.at(0, value)
+            self.state[name] = self.meet("membrane", Bounds(start, start))
 
     def at(self, t: int, parameter: Array) -> Array:
         """Row t of a (T or 1, C or 1) parameter as Python integers, (C,)."""

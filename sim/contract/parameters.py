@@ -32,12 +32,14 @@ class Parameter(msgspec.Struct, frozen=True):
         state_wide: a chip holds it in a register of the state's width, not in `bits`.
         within_state: its values must lie in the state range.
         negative: whether negative values are allowed.
+        per_step: whether it may differ from step to step; else its shape is (1, C or 1).
     """
 
     bits: int
     state_wide: bool = False
     within_state: bool = False
     negative: bool = True
+    per_step: bool = True
 
     def checked(self, where: str, array: Array, channels: int) -> Array:
         """The array in its stored width.
@@ -45,10 +47,12 @@ class Parameter(msgspec.Struct, frozen=True):
         Raises:
             ProgramError: no integers, another shape, or a value beyond the width; names `where`.
         """
-        fits = array.ndim == 2 and array.shape[0] >= 1 and array.shape[1] in (1, channels)
+        rows = array.shape[0] if array.ndim == 2 else 0
+        fits = rows >= 1 and array.shape[1] in (1, channels) and (self.per_step or rows == 1)
         if array.dtype.kind not in "iu" or not fits:
             raise ProgramError(
-                f"{where} must be integers of shape (T or 1, {channels} or 1) (got {array.dtype} {array.shape})"
+                f"{where} must be integers of shape ({'T or 1' if self.per_step else 1}, {channels} or 1) "
+                f"(got {array.dtype} {array.shape})"
             )
         low, high = integer_range(self.bits, signed=True)
         if array.min() < low or array.max() > high:
@@ -97,6 +101,8 @@ Bias32 = Annotated[np.ndarray, Parameter(32, state_wide=True)]
 Threshold32 = Annotated[np.ndarray, Parameter(32, state_wide=True, within_state=True)]
 FiringThreshold32 = Annotated[np.ndarray, Parameter(32, state_wide=True, within_state=True, negative=False)]
 """The threshold of a binary neuron, which is also what a spike takes away: never negative."""
+State32 = Annotated[np.ndarray, Parameter(32, state_wide=True, within_state=True, per_step=False)]
+"""What a state is before the first step."""
 Shift = Annotated[int, ShiftRange()]
 Table256 = Annotated[np.ndarray, Table(256)]
 

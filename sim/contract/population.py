@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import ProgramError
 from .dynamics import Dynamics
 from .message import Message
-from .parameters import Bias32, Multiplier16, Parameter, Shift, Table, fields_of
+from .parameters import Bias32, Multiplier16, Parameter, Shift, State32, Table, fields_of
 from .struct import Array, Contract, Shape, check_name, check_shape
 
 
@@ -33,6 +33,13 @@ class Gate(Contract):
     bias: Bias32
 
 
+class InitialState(Contract):
+    """What a state of the dynamics is before the first step of every sample: value[0, c]. Of a state without one: 0."""
+
+    state: str
+    value: State32
+
+
 class Entry(NamedTuple):
     """A (T or 1, C or 1) array of a population, with the name it has in messages to the user and its type."""
 
@@ -51,6 +58,7 @@ class Population(Contract, tag="population"):
         gate: optional channel gate, applied after the bias.
         dynamics: what the neuron does with the current I.
         message: what it sends.
+        initial_state: of some or all states of the dynamics, in their order.
     """
 
     name: str
@@ -60,12 +68,19 @@ class Population(Contract, tag="population"):
     dynamics: Dynamics
     message: Message
     gate: Gate | None = None
+    initial_state: tuple[InitialState, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
         check_shape(f"population '{self.name}'", self.shape)
         if not self.ports:
             raise ProgramError(f"population '{self.name}': has no port")
+        states, given = self.dynamics.facts.states, [initial.state for initial in self.initial_state]
+        if given != [state for state in states if state in given]:
+            raise ProgramError(
+                f"population '{self.name}': initial states {', '.join(given)}; a {self.dynamics.kind()} neuron has "
+                f"{', '.join(states) or 'no state'}: each once, in this order"
+            )
         for part, field, what, kind in self._fields():
             value = getattr(part, field)
             if isinstance(kind, Parameter):
@@ -89,11 +104,16 @@ class Population(Contract, tag="population"):
             if isinstance(kind, Table):
                 yield kind, value
 
+    def initial(self) -> dict[str, Array]:
+        """By state, what it is before the first step, (1, C or 1); states that start at 0 are left out."""
+        return {initial.state: initial.value for initial in self.initial_state}
+
     def _fields(self) -> Iterator[tuple[Contract, str, str, Any]]:
         """Each typed field: the part that holds it, its name there, its name for the user, its kind."""
         parts: list[tuple[Contract, str]] = [(self, ""), *((p, f" of port '{p.source}'") for p in self.ports)]
         if self.gate is not None:
             parts.append((self.gate, " of the gate"))
+        parts += [(initial, f" of initial state '{initial.state}'") for initial in self.initial_state]
         for part, suffix in [*parts, (self.dynamics, "")]:
             for name, kind, _ in fields_of(part):
                 yield part, name, name + suffix, kind

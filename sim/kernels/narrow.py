@@ -14,15 +14,15 @@ from .lanes import WIDTH, address, differs, larger, load, smaller, splat, store,
 from .neurons import READOUT, fire
 from .records import buffer_row, port_row
 from .rounding import half_of, parameter_at, scaled
-from .tiles import LANES, PIXELS
+from .tiles import LANES
 
 
 @inlined
 def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting, event_port):
     """All steps of a tile; as wide.run_tile; the convolution of `event_port` from its list of events."""
     if population.states > 0:
-        _forget(scratch.v32)
-        _forget(scratch.d32)
+        _begin(population.initial_v, model, tile, scratch.v32)
+        _begin(population.initial_d, model, tile, scratch.d32)
     for t in range(population.steps):
         for index in range(population.first_port, population.first_port + population.ports):
             port = port_row(model.ports, index)
@@ -52,11 +52,14 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
         outcome.saturations[saturations + 2 * t + 1] += limits
 
 
-@inlined
-def _forget(state):
-    zero = splat(0)
-    for i in range(0, PIXELS * LANES, WIDTH):
-        store(state, i, zero)
+@kernel
+def _begin(initial, model, tile, state):
+    """A state before the first step."""
+    values = parameter_at(initial, 0, tile)
+    for c in range(0, tile.lanes, WIDTH):
+        value = load(model.parameters, values + c)
+        for n in range(c, c + tile.pixels * LANES, LANES):
+            store(state, n, value)
 
 
 # --------------------------------------------------------------------------- accumulators

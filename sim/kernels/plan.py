@@ -23,6 +23,8 @@ from .records import BUFFER, CONSUMER, MESSAGE, POPULATION, PORT, records
 from .tiles import PIXELS
 from .widths import Narrow, narrow_readout, narrow_widths
 
+_ZERO = np.zeros((1, 1), np.int32)
+
 
 class Tables(NamedTuple):
     """A Program for the kernels; indices and offsets count elements.
@@ -162,6 +164,9 @@ def _neuron_fields(population: Population, layout: Layout, pools: Pools, proof: 
     if (gate := population.gate) is not None:
         row |= {"gate": layout.numbers[gate.source], "gate_shift": gate.shift}
         row |= {"gate_bias": _parameter(gate.bias, channels, pools)}
+    if dynamics.facts.states:
+        initial = population.initial()
+        row |= {f"initial_{state}": _parameter(initial.get(state, _ZERO), channels, pools) for state in ("v", "d")}
     for name, kind, value in fields_of(dynamics):
         if isinstance(kind, Parameter):
             row[name] = _parameter(value, channels, pools)
@@ -174,7 +179,7 @@ def _readout_row(program: Program, pools: Pools, proof: Ranges) -> Row:
     row: Row = {"dynamics": READOUT, "channels": program.classes, "pixels": 1, "width": 1, "gate": -1}
     row |= {"tile_pixels": PIXELS}
     row |= {"steps": program.time_steps, "narrow": narrow_readout(program, proof)}
-    return row | {"bias": _parameter(np.zeros((1, 1), np.int32), program.classes, pools)}
+    return row | {"bias": _parameter(_ZERO, program.classes, pools)}
 
 
 def _parameter(array: np.ndarray, channels: int, pools: Pools) -> tuple[int, int]:

@@ -12,15 +12,16 @@ from .compiling import inlined, kernel
 from .neurons import READOUT, fire_wide
 from .records import buffer_row, port_row
 from .rounding import parameter_at, rshift
-from .tiles import LANES, PIXELS, count_offset, message_at, message_offset
+from .tiles import LANES, count_offset, message_at, message_offset
 
 
 @inlined
 def run_tile(population, model, arenas, tile, scratch, outcome, saturations):
     """All steps of a tile; counts limited integers from `saturations` on."""
     saturated = outcome.saturations
-    for n in range(PIXELS * LANES):
-        scratch.v[n], scratch.d[n] = 0, 0
+    if population.states > 0:
+        _begin(population.initial_v, model, tile, scratch.v)
+        _begin(population.initial_d, model, tile, scratch.d)
     for t in range(population.steps):
         _start(population, model, tile, t, scratch.current)
         for index in range(population.first_port, population.first_port + population.ports):
@@ -37,6 +38,15 @@ def run_tile(population, model, arenas, tile, scratch, outcome, saturations):
         saturated[saturations + 2 * t] += fire_wide(population, model, tile, t, scratch)
         sent = _send(population, model, arenas, tile, t, scratch.current, outcome.counts)
         saturated[saturations + 2 * t + 1] += sent
+
+
+@kernel
+def _begin(initial, model, tile, state):
+    """A state before the first step."""
+    values = parameter_at(initial, 0, tile)
+    for i in range(tile.pixels):
+        for c in range(tile.lanes):
+            state[i * LANES + c] = model.parameters[values + c]
 
 
 # --------------------------------------------------------------------------- accumulators

@@ -51,8 +51,10 @@ def kinds_of(program):
         yield type(node.op if isinstance(node, Synapse) else node.dynamics).__name__
         if isinstance(node, Synapse):
             yield f"{getattr(node.op, 'weight_bits', 0)}-bit weights"
-        elif node.gate is not None:
+            continue
+        if node.gate is not None:
             yield "gate"
+        yield from (f"initial {state}" for state in node.initial())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -67,7 +69,7 @@ def test_the_random_programs_have_every_kind():
         {"Conv2d", "Linear", "ChannelConv", "SumPool", "MaxPool"},
         {"Relay", "HybridFiring", "ParallelFiring"},
     )
-    more = {"LeakyIntegrateAndFire", "MultiHierarchical", "LookupTable", "gate"}
+    more = {"LeakyIntegrateAndFire", "MultiHierarchical", "LookupTable", "gate", "initial d", "initial v"}
     assert kinds >= ops | neurons | more | {f"{bits}-bit weights" for bits in (1, 2, 4, 8)}
 
 

@@ -197,6 +197,7 @@ def test_the_cases_cover_the_contract() -> None:
     assert {type(n.op) for p in programs for n in p.synapses} == {Conv2d, Linear, ChannelConv, SumPool, MaxPool}
     stepwise = {what.split()[0] for node in populations for what, array, _ in node.parameters() if len(array) > 1}
     assert {"bias", "multiplier", "threshold", "leak", "soma_leak", "dendrite_leak"} <= stepwise
+    assert {state for node in populations for state in node.initial()} == {"d", "v"}
     wired = [entry for program in programs for entry in wire(program).processes]
     assert {"conv", "dense", "sparse", "max_pool", "delay"} <= {entry["kind"] for entry in wired}
     assert {1, 2, 3, 4} <= {entry["steps"] for entry in wired if entry["kind"] == "delay"}

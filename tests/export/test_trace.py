@@ -10,7 +10,7 @@ from torch import nn
 
 from hmdf.export.errors import CompileError
 from hmdf.export.evaluate import evaluate
-from hmdf.export.neurons import REFUSED, TRAINED
+from hmdf.export.neurons import TRAINED
 from hmdf.export.passes.fold import fold
 from hmdf.export.passes.trace import trace
 from hmdf.train.neurons import GradedSpike, HybridFiring, MultiHierarchical, Neuron, ParallelFiring
@@ -285,17 +285,18 @@ def test_a_constant_that_has_no_layer_is_a_finding(how, problem):
     assert findings[0].problem == problem
 
 
-def test_a_neuron_that_cannot_be_compiled_yet_is_a_finding():
-    module = nn.Sequential(nn.Conv2d(1, 1, 3), MultiHierarchical(1, 2), nn.Flatten(), nn.Linear(16, 2))
-    (finding,) = findings_of(module, torch.zeros(1, 1, 6, 6))
-    assert finding.where == "1"
-    assert "multi-hierarchical" in finding.problem
+def test_an_initial_state_that_is_no_number_is_a_finding():
+    neuron = MultiHierarchical(1, 2, initial_potential=float("nan"))
+    (finding,) = findings_of(
+        nn.Sequential(nn.Conv2d(1, 1, 3), neuron, nn.Flatten(), nn.Linear(16, 2)), torch.zeros(1, 1, 6, 6)
+    )
+    assert (finding.where, finding.problem) == ("1", "its state v is nan before the first step")
 
 
-def test_every_neuron_that_can_be_trained_is_compiled_or_refused():
+def test_every_neuron_that_can_be_trained_is_compiled():
     def leaves(kind):
         return {leaf for sub in kind.__subclasses__() for leaf in leaves(sub)} or {kind}
 
     trained = {kind for kind in leaves(Neuron) if kind.__module__.startswith("hmdf.train.neurons.")}
     assert HybridFiring in trained
-    assert trained == set(TRAINED) | set(REFUSED)
+    assert trained == set(TRAINED)

@@ -27,11 +27,17 @@ def read(content: bytes) -> dict:
     (length,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + length])
     metadata, data = header.pop("__metadata__"), content[8 + length :]
-    assert (metadata["format"], metadata["version"]) == ("hmdf-program", "1")
+    assert metadata["format"] == "hmdf-program"
+    assert metadata["version"] in ("1", "2")
     stored = {name: data[slice(*entry["data_offsets"])] for name, entry in header.items()}
     assert checksum(metadata["program"], header, stored) == metadata["sha256"], "damaged"
     assert sum(map(len, stored.values())) == len(data)
-    return resolved(json.loads(metadata["program"]), header, stored)
+    structure = json.loads(metadata["program"])
+    if metadata["version"] == "1":  # it knows no initial states
+        for node in structure["nodes"]:
+            assert "initial_state" not in node
+            node |= {"initial_state": []} if node["type"] == "population" else {}
+    return resolved(structure, header, stored)
 
 
 def checksum(program: str, header: dict, stored: dict) -> str:
@@ -129,8 +135,9 @@ def test_every_packing_and_node_kind_was_read(tmp_path):
         path = tmp_path / f"{seed}.hmdf"
         storage.save(random_program(seed), path)
         text = path.read_bytes()[8:].decode(errors="replace").replace("\\", "")
-        kinds |= set(re.findall(r'"(?:type|packing)":"(\w+)"', text))
+        kinds |= set(re.findall(r'"(?:type|packing|version)":"(\w+)"', text))
     assert kinds == {
+        "1", "2",
         "synapse", "population", "conv2d", "linear", "channel_conv", "sum_pool", "max_pool",
         "relay", "hybrid_firing", "parallel_firing", "leaky_integrate_and_fire", "multi_hierarchical", "lookup_table",
         "none", *PER_BYTE,

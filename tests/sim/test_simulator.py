@@ -49,6 +49,7 @@ def features(program: Program) -> set[str]:
     found |= {"port on the input"} if INPUT in read else set()
     found |= {"signed message" for p in program.populations if p.message.signed}
     found |= {"16-bit message" for p in program.populations if p.message.bits > 8}
+    found |= {f"initial {state}" for p in program.populations for state in p.initial()}
     found |= {"steps differ" for p in program.populations for _, array, _ in p.parameters() if len(array) > 1}
     for op in (s.op for s in program.synapses if isinstance(s.op, Conv2d)):
         found |= {"groups"} if op.groups > 1 else set()
@@ -158,6 +159,7 @@ def test_random_programs_bit_for_bit(path):
     wanted = {
         *("Conv2d", "Linear", "ChannelConv", "SumPool", "MaxPool", "Relay", "HybridFiring", "ParallelFiring"),
         *("LeakyIntegrateAndFire", "MultiHierarchical", "LookupTable", "gate", "several ports", "constant", "frames"),
+        *("initial d", "initial v"),
         *("port on a population", "port on the input", "signed message", "16-bit message", "steps differ"),
         *("groups", "stride", "dilation", "padding", "state 12", "state 16", "state 24", "state 32"),
         *(f"T{t}" for t in range(1, 7)),

@@ -104,6 +104,27 @@ def test_wrong_version_and_format(file, tmp_path):
     assert "not an 'hmdf-program' file" in refused(tmp_path / "format.hmdf", joined(header, data))
 
 
+def test_only_initial_states_make_version_2(tmp_path):
+    """And a program is told by its content: version 1 with an initial state is refused, version 2 without one read."""
+    path = tmp_path / "model.hmdf"
+    started = next(p for p in map(random_program, range(9)) if any(q.initial_state for q in p.populations))
+    nodes = (msgspec.structs.replace(n, initial_state=()) if isinstance(n, Population) else n for n in started.nodes)
+    plain = msgspec.structs.replace(started, nodes=tuple(nodes))
+    headers = {}
+    for version, program in (("1", plain), ("2", started)):
+        storage.save(program, path)
+        headers[version], data = split(path.read_bytes())
+        assert headers[version]["__metadata__"]["version"] == version
+        assert ("initial_state" in headers[version]["__metadata__"]["program"]) == (version == "2")
+    headers["2"]["__metadata__"]["version"] = "1"
+    assert "its initial_state is of version 2" in refused(path, joined(headers["2"], data))
+    storage.save(plain, path)
+    header, data = split(path.read_bytes())
+    header["__metadata__"]["version"] = "2"
+    path.write_bytes(joined(header, data))
+    assert storage.load(path).sha256 == plain.sha256
+
+
 def test_other_files(tmp_path):
     refused(tmp_path / "text.hmdf", b"not a program at all\n" * 100)
     refused(tmp_path / "pickle.hmdf", b"\x80\x04\x95" + bytes(100))

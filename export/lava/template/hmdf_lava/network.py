@@ -145,6 +145,7 @@ class Network:
             bias=self._array(entry, "bias"),
             gate=gate and (gate["shift"], self._array(entry, "gate_bias")),
             tap=str(self.taps.get(entry["name"], "")),
+            initial={state: self._array(entry, f"initial_{state}") for state in entry["initial_states"]},
             parameters={
                 **entry["parameters"],
                 **{name: self._array(entry, name) for name in entry["parameter_arrays"]},

@@ -25,8 +25,8 @@ class Population(AbstractProcess):
         I = rshift(I * gate[c], gate_shift) + gate_bias[t,c]              only with a gate
         I = clamp(I, state_range)
 
-    then the dynamics of the subclass. At t = 0 the state starts from zero. No step is added: what arrives in a step
-    leaves in the same step.
+    then the dynamics of the subclass. At t = 0 the state starts from `initial`. No step is added: what arrives in a
+    step leaves in the same step.
 
     Args:
         shape: (C, H, W) or (F,).
@@ -37,6 +37,7 @@ class Population(AbstractProcess):
         port_shapes: what each port takes in: (W, H, C), or (size,) in C order of `shape`.
         bias: int64 (T or 1, C or 1).
         gate: (shift, bias), or None; the gate's message (C,) comes in at `gate_in`.
+        initial: int64 (1, C or 1) by state, its value before the first step of a sample; 0 where it has none.
         tap: path of an .npy file, int32 (N, T, *shape), that the model fills with its messages; "" = none.
         parameters: of the dynamics; every array becomes a Var.
 
@@ -60,6 +61,7 @@ class Population(AbstractProcess):
         bias: np.ndarray,
         gate: tuple[int, np.ndarray] | None,
         tap: str,
+        initial: dict[str, np.ndarray],
         parameters: dict[str, Any],
     ) -> None:
         super().__init__(
@@ -72,7 +74,7 @@ class Population(AbstractProcess):
             ports=ports,
             gate=gate,
             tap=tap,
-            states=self.STATES,
+            initial={state: initial.get(state, np.zeros((1, 1), np.int64)) for state in self.STATES},
             **{key: value for key, value in parameters.items() if not isinstance(value, np.ndarray)},
         )
         for index in range(MAX_PORTS):
@@ -127,8 +129,8 @@ class PyPopulationModel(PyLoihiProcessModel):
         else:
             sample, t = divmod(step, self.period)
             if t == 0:
-                for state in self.proc_params["states"]:
-                    getattr(self, state)[:] = 0
+                for state, value in self.proc_params["initial"].items():
+                    getattr(self, state)[:] = self.at(0, value)
             message = self.fire(t, self._current(t, *current))
             if self.tap is not None and sample < len(self.tap):
                 self.tap[sample, t] = message
