@@ -1,4 +1,4 @@
-"""The compiler's passes in order: trace, fold, merge_pools, calibrate, quantize, serialize, prove; then the fit."""
+"""The compiler's passes in order: trace, fold, merge_pools, calibrate, quantize, serialize, absorb, prove; the fit."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from .config import Config
 from .errors import CompileError, NarrowAccumulators
 from .graph import FoldedGraph, LayerGraph, Pass
 from .integers import Registers
+from .passes.absorb import absorb_multipliers
 from .passes.calibrate import affordable, calibrate
 from .passes.fold import fold
 from .passes.merge_pools import merge_pools
@@ -150,6 +151,9 @@ def compile(
     if config.serialize_spikes:
         program = serialize(program)
         watch("serialize", program)
+    if config.absorb_multipliers:
+        program = absorb_multipliers(program)
+        watch("absorb", program)
     if findings := unproven(program, prove(program)):  # Every pass chose its integers so that there is none.
         raise CompileError(findings)
     misfits = check(program, chip, chips)

@@ -25,6 +25,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         weight_bits: synapses that are full precision in training, 4 or 8.
         merge_pools: fold average pools of spikes into the synapses that read them, where that is exact.
         serialize_spikes: send graded spikes bit by bit, for chips with binary spikes.
+        absorb_multipliers: take multipliers of binary neurons into their thresholds, for chips without multipliers.
         bits: by population (or "input"), the bits of its message; overrides all of the above.
     """
 
@@ -35,6 +36,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight_bits: int = 8
     merge_pools: bool = False
     serialize_spikes: bool = False
+    absorb_multipliers: bool = False
     bits: dict[str, int] = {}
 
     def __post_init__(self) -> None:

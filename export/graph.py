@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .integers import ChosenIntegers, Settled
 
 Array = NDArray[np.float64]
-Pass = Literal["trace", "fold", "merge_pools", "quantize", "serialize"]
+Pass = Literal["trace", "fold", "merge_pools", "quantize", "serialize", "absorb"]
 """The passes that make a graph or a Program, in order."""
 
 # ------------------------------------------------------------------- layers, as written

@@ -14,6 +14,7 @@ from hmdf.sim.encoder import encode
 from hmdf.sim.program import Program
 from hmdf.train.networks import NetworkSpec, build
 from hmdf.train.neurons import reset, set_step
+from hmdf.train.neurons.multi_hierarchical import LOWEST
 
 
 def randomised(module: nn.Module, seed: int) -> nn.Module:
@@ -34,7 +35,8 @@ def randomised(module: nn.Module, seed: int) -> nn.Module:
                 part.weight[-1] = -3.0
                 part.running_var[-1] = 0.5
                 part.bias.copy_(normal(part.bias))
-            for name in ("threshold_logit", "leak_logit", "alpha_logit", "beta_logit"):
+            factors = (f"{name}_logit" for name in LOWEST)
+            for name in ("threshold_logit", "leak_logit", "alpha_logit", "beta_logit", *factors):
                 if hasattr(part, name):
                     getattr(part, name).copy_(normal(getattr(part, name)))
     return module.eval()
@@ -85,7 +87,7 @@ def hostile(seed: int) -> tuple[nn.Module, torch.Tensor, Config]:
         input_shape=(2, 16, 16),
         classes=choose([1, 5]),
         weights=choose(["ternary", "binary"]),
-        neuron=choose(["plain", "mpbn", "parallel", "lif"]),
+        neuron=choose(["plain", "mpbn", "parallel", "lif" if seed % 2 else "lm-h-radical"]),
         seca=choose(["none", "I", "II"]),
         pool=choose(["average", "max"]),
         spike_bits=choose([1, 4, None]),

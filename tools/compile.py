@@ -57,6 +57,8 @@ MEASURED_SAMPLES = 64
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with the widths of integers.")
 @click.option("--chips", type=click.IntRange(1), default=1, show_default=True, help="Chips that may be used.")
 @click.option("--serialize-spikes", is_flag=True, help="Send graded spikes bit by bit, for chips with binary spikes.")
+@click.option("--absorb-multipliers", is_flag=True,
+              help="Take multipliers of binary neurons into their thresholds, for chips without.")  # fmt: skip
 @click.option("--merge-pools", is_flag=True, help="Fold average pools into the next synapses, where that is exact.")
 @click.option(
     "--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava, c, vectors."
@@ -75,6 +77,7 @@ def compile_command(
     config: Path | None,
     chips: int,
     serialize_spikes: bool,
+    absorb_multipliers: bool,
     merge_pools: bool,
     emit: str,
     vectors: int,
@@ -94,10 +97,15 @@ def compile_command(
         settings,
         merge_pools=merge_pools or settings.merge_pools,
         serialize_spikes=serialize_spikes or settings.serialize_spikes,
+        absorb_multipliers=absorb_multipliers or settings.absorb_multipliers,
     )
-    for name, made in {"merge_pools": settings.merge_pools, "serialize": settings.serialize_spikes}.items():
+    optional = {
+        "merge_pools": ("--merge-pools", settings.merge_pools),
+        "serialize": ("--serialize-spikes", settings.serialize_spikes),
+        "absorb": ("--absorb-multipliers", settings.absorb_multipliers),
+    }
+    for name, (option, made) in optional.items():
         if name in print_after and not made:
-            option = "--merge-pools" if name == "merge_pools" else "--serialize-spikes"
             raise click.UsageError(f"--print-after {name}: the pass is made with {option} only.")
     compilation = _compile(
         screen,

@@ -83,7 +83,7 @@ NETWORK_OPTIONS = _options(
     _number("--width", click.IntRange(1), None, "Channels of the first stage  [default: the network's own]"),
     _choice("--weights", "ternary binary", "ternary"),
     _choice("--weight-scale", "tensor channel", None, "One scale per tensor or channel."),
-    _choice("--neuron", "plain mpbn parallel lif lm-h lm-h-radical", "mpbn",),
+    _choice("--neuron", "plain mpbn parallel lif lm-h lm-h-radical", "mpbn"),
     _choice("--parallel", "none second all", "none", "Neurons without membrane."),
     _choice("--seca", "none I II", "none"),
     _choice("--stem", "cifar imagenet", "cifar"),

@@ -199,7 +199,8 @@ def _multiplier(population: Population, target: Target) -> Iterator[Finding]:
     if len(population.ports) == 1 and theta is not None and np.all(ports[0].multiplier > 0):
         exact = theta * float(1 << ports[0].shift) / ports[0].multiplier
         error = np.max(np.abs(np.rint(exact) - exact) / np.maximum(np.abs(exact), 1))
-        fix = f"fold it into the threshold: rounds thresholds by up to {100 * error:.2g} %"
+        option = " (--absorb-multipliers)" if population.dynamics.facts.spikes == "binary" else ""
+        fix = f"fold it into the threshold{option}: rounds thresholds by up to {100 * error:.2g} %"
     else:
         sizes = [np.abs(p.multiplier.astype(np.int64)) / (1 << p.shift) for p in ports]
         finest = min(float(size[size > 0].min(initial=1.0)) for size in sizes)

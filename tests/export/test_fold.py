@@ -26,7 +26,7 @@ def folded_logits(module, x: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("pool", ["average", "max"])
 @pytest.mark.parametrize("seca", ["none", "I", "II"])
-@pytest.mark.parametrize("neuron", ["plain", "mpbn", "parallel", "lif"])
+@pytest.mark.parametrize("neuron", ["plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical"])
 def test_the_folded_network_computes_what_the_module_computes(neuron, seca, pool):
     bits = None if neuron != "plain" else 4
     module = randomised(small(neuron=neuron, seca=seca, pool=pool, spike_bits=bits).double(), seed=3)
