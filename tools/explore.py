@@ -13,6 +13,7 @@ from rich.console import Console
 from hmdf.extras import explained
 from hmdf.hw_targets.schema import Target
 from hmdf.sim.errors import DoesNotFit
+from hmdf.sim.program import MAX_STEPS
 
 from .console import console, progress, run_cli
 from .documents.exploration import Exploration, Point, RankedPoint, Setting
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, help="Data set to simulate on: a name, or an .npz file.")
 @click.option("--bits", default="2..8", show_default=True, help="Bits of graded spikes; those of training at most.")
-@click.option("--steps", default="1..T", show_default=True, help="Time-steps: the first 1, 2, ... of training's T.")
+@click.option("--steps", default="1..T", show_default=True, help="Time-steps; T is training's.")
 @click.option("--target", default="loihi2", show_default=True, help="Chips: names or .toml files, or all.")
 @click.option("--message-bits", default="16", show_default=True, help="Bits of signed messages, 2..16.")
 @click.option("--input-bits", default="8", show_default=True, help="Bits of the input, 2..16.")
@@ -155,7 +156,7 @@ def _settings(screen: Console, workload: Workload, choices: dict[str, Any]) -> l
         screen.print(f"note: {reason}: more bits give the same program", soft_wrap=True)
     return grid(
         wanted,
-        _numbers(choices, "steps", workload.time_steps),
+        _numbers(choices, "steps", *_steps(workload)),
         most,
         message_bits=_numbers(choices, "message_bits", 16, low=2),
         input_bits=_numbers(choices, "input_bits", 16, low=2),
@@ -164,9 +165,14 @@ def _settings(screen: Console, workload: Workload, choices: dict[str, Any]) -> l
     )
 
 
-def _numbers(choices: dict[str, Any], option: str, last: int, low: int = 1) -> list[int]:
+def _steps(workload: Workload) -> tuple[int, int, int]:
+    """The most steps, the fewest, those of training. Frames are as many as were trained with."""
+    return (workload.time_steps if workload.framed else MAX_STEPS), 1, workload.time_steps
+
+
+def _numbers(choices: dict[str, Any], option: str, last: int, low: int = 1, trained: int | None = None) -> list[int]:
     try:
-        return numbers(choices[option], last, low)
+        return numbers(choices[option], last, low, trained)
     except RangeError as error:
         raise click.BadParameter(str(error), param_hint=f"--{option.replace('_', '-')}") from None
 

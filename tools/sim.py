@@ -11,9 +11,10 @@ from hmdf.hw_targets.events import measured
 from hmdf.hw_targets.on_targets import on_targets
 from hmdf.sim import storage
 from hmdf.sim.errors import ProgramError
-from hmdf.sim.program import Program
+from hmdf.sim.program import MAX_STEPS, Program
 from hmdf.sim.ranges import prove, unproven
 from hmdf.sim.simulator import Simulator
+from hmdf.sim.steps import with_steps
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
 from hmdf.train.data.picture_files import Pictures
@@ -42,6 +43,7 @@ from .simulation.own_images import load_samples, predictions
     "--split", type=click.Choice(["train", "test", "all"]), help="[default: test; of a folder of new images, all]"
 )
 @click.option("--samples", type=click.IntRange(1), help="Only the first N samples.")
+@click.option("--time-steps", type=click.IntRange(1, MAX_STEPS), help="Run so many steps [default: the program's].")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.")
 @click.option("--threads", type=click.IntRange(1), help="Threads [default: one per processor].")
 @click.option("--against", type=click.Path(path_type=Path), metavar="MODEL.PT", help="Float model to compare with.")
@@ -66,6 +68,7 @@ def sim_command(
     data: str | None,
     split: str | None,
     samples: int | None,
+    time_steps: int | None,
     data_root: Path | None,
     threads: int | None,
     against: Path | None,
@@ -80,7 +83,8 @@ def sim_command(
 ) -> None:
     """Run the program MODEL (.hmdf) on a data set; report accuracy, operations and saturations."""
     wanted = _executors(executors)
-    program = storage.load(model)
+    stored = storage.load(model)
+    program = with_steps(stored, time_steps or stored.time_steps)
     if findings := unproven(program, prove(program)):
         reasons = "; ".join(f"{f.where}: {f.problem}" for f in findings)
         raise ProgramError(f"{model}: not proven safe: {reasons}; compile the network with hmdf-compile")
@@ -108,10 +112,10 @@ def sim_command(
     document.sample = one_sample(program, simulator, dataset, feed.messages(1))
     if against is not None:
         trained = load_model(against, network)
-        document.fidelity = float_model.noise(program, against, trained, feed)
+        document.fidelity = float_model.noise(program, against, trained, feed, stored.time_steps)
         if program.metadata.source_sha256 not in ("", trained.sha256):
             _note(screen, f"{against} is not the file that the program was compiled from")
-        document.accuracy = float_model.accuracies(trained.module, feed, result)
+        document.accuracy = float_model.accuracies(program, trained.module, feed, result)
     if wanted:
         messages = feed.messages(verify_samples or len(feed))
         document.verify = verify(program, messages, simulator, wanted, lava_python)

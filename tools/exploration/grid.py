@@ -16,8 +16,8 @@ class RangeError(ValueError):
     """A list of numbers is not written as one; the message quotes the part."""
 
 
-def numbers(text: str, last: int, low: int = 1) -> list[int]:
-    """The numbers of "2..8" or "1,2,4..6", ascending; the letter T stands for `last`.
+def numbers(text: str, last: int, low: int = 1, trained: int | None = None) -> list[int]:
+    """The numbers of "2..8" or "1,2,4..6", ascending; the letter T stands for `trained`, or else for `last`.
 
     Raises:
         RangeError: a part is not a number or a range, or is outside low..last.
@@ -25,7 +25,9 @@ def numbers(text: str, last: int, low: int = 1) -> list[int]:
     found: set[int] = set()
     for part in text.split(","):
         ends = [end.strip() for end in part.split("..")]
-        values = [last if end == "T" else int(end) if end.isascii() and end.isdigit() else None for end in ends]
+        values = [
+            (trained or last) if end == "T" else int(end) if end.isascii() and end.isdigit() else None for end in ends
+        ]
         first, final = values[0], values[-1]
         if first is None or final is None or len(values) > 2:
             raise RangeError(f"'{part.strip()}' is not a number or a range such as 2..8 or 1,2,4")

@@ -14,7 +14,6 @@ from hmdf.export.compiler import registers_of
 from hmdf.export.config import Config
 from hmdf.export.errors import CompileError
 from hmdf.export.integers import Registers
-from hmdf.export.passes.first_steps import first_steps
 from hmdf.export.passes.quantize import quantize
 from hmdf.export.passes.serialize import serialize
 from hmdf.hw_targets.events import measured
@@ -23,6 +22,7 @@ from hmdf.hw_targets.schema import Target
 from hmdf.sim.encoder import normalise
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Result, Simulator
+from hmdf.sim.steps import changing, with_steps
 
 from ..documents.exploration import Point, Setting
 from .grid import trained_bits
@@ -64,7 +64,10 @@ def build(workload: Workload, setting: Setting, target: Target) -> tuple[Program
         config=config,
         metadata=msgspec.structs.replace(workload.metadata, target=target.name),
     )
-    program = first_steps(quantized.program, setting.time_steps)
+    whole = quantized.program
+    if setting.time_steps > whole.time_steps and (findings := changing(whole)):
+        raise CompileError(findings)
+    program = with_steps(whole, setting.time_steps)
     if workload.serialize and target.capabilities.message_bits == 1:
         program = serialize(program)
     return program, [str(note) for note in quantized.notes]

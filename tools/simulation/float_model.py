@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +28,9 @@ NOISE_SAMPLES = 128
 BATCH = 64
 
 
-def accuracies(module: nn.Module, feed: Feed, result: Result) -> Accuracy:
-    """Accuracy of both, and how often they agree."""
-    expected, labels = _predictions(module, feed), feed.data.labels
+def accuracies(program: Program, module: nn.Module, feed: Feed, result: Result) -> Accuracy:
+    """Accuracy of both, in the program's number of time-steps, and how often they agree."""
+    expected, labels = _predictions(module, feed, program.time_steps), feed.data.labels
     return Accuracy(
         floating=None if labels is None else float(np.mean(expected == labels)),
         integer=result.accuracy,
@@ -37,13 +38,15 @@ def accuracies(module: nn.Module, feed: Feed, result: Result) -> Accuracy:
     )
 
 
-def _predictions(module: nn.Module, feed: Feed) -> np.ndarray:
+def _predictions(module: nn.Module, feed: Feed, steps: int) -> np.ndarray:
     """The classes of the float network for the samples of a feed."""
     import torch
 
+    from hmdf.train.neurons import temporal_modules
     from hmdf.train.online import run
 
-    steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
+    for _, temporal in temporal_modules(module):  # in more steps than trained, which the parameters allow
+        temporal.time_steps = max(temporal.time_steps, steps)
     predictions = []
     with torch.inference_mode(), progress("float model", len(feed)) as advance:
         for start in range(0, len(feed), BATCH):
@@ -53,18 +56,19 @@ def _predictions(module: nn.Module, feed: Feed) -> np.ndarray:
     return np.concatenate(predictions)
 
 
-def noise(program: Program, path: Path, trained: TrainedModel, feed: Feed) -> list[NoiseRow]:
+def noise(program: Program, path: Path, trained: TrainedModel, feed: Feed, steps: int) -> list[NoiseRow]:
     """The noise of every population; None decibels where the program is exact.
 
     Args:
         path: of the trained model, for messages.
+        steps: T of the program as it was compiled.
 
     Raises:
         InputError: it is another network.
     """
     from hmdf.export.fidelity import measure
 
-    graph = _float_graph(program, path, trained, feed.x(0, 1))
+    graph = replace(_float_graph(program, path, trained, feed.x(0, 1), steps), time_steps=program.time_steps)
     x = feed.x(0, NOISE_SAMPLES)
     with progress("quantization noise", len(x)) as advance:
         rows = measure(program, graph, x, progress=advance)
@@ -75,7 +79,7 @@ def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def _float_graph(program: Program, path: Path, trained: TrainedModel, x: np.ndarray) -> FoldedGraph:
+def _float_graph(program: Program, path: Path, trained: TrainedModel, x: np.ndarray, steps: int) -> FoldedGraph:
     """The float network whose populations the program has; it may have more of them (its spikes in single bits)."""
     import torch
 
@@ -90,6 +94,6 @@ def _float_graph(program: Program, path: Path, trained: TrainedModel, x: np.ndar
     own = {(p.name, p.shape) for p in program.populations}
     for form in (graph, merge_pools(graph)):
         populations = {(p.name, p.shape) for p in form.populations}
-        if populations <= own and (form.time_steps, form.readout_classes) == (program.time_steps, program.classes):
+        if populations <= own and (form.time_steps, form.readout_classes) == (steps, program.classes):
             return form
     raise InputError(f"{path}: is not the network that the program was compiled from: their layers differ")
