@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench soak papers clean
+.PHONY: help demo test lint docs bench soak bounds fuzz papers clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,15 @@ soak: .venv/.ready-dev ## 10,000 random programs in onnxruntime and Numba, 500 i
 papers: .venv/.ready-dev ## the next run of the papers' tables that is not finished: on a GPU, hours
 	$(BIN)/python -m experiments.papers
 
+bounds: .venv/.ready-dev ## every load and store of the kernels checked: 1,000 random programs and the edges, on each path
+	for path in $$($(BIN)/python -c 'from hmdf.sim.kernels.paths import available_paths; print(*available_paths())'); do \
+	  HMDF_KERNELS=$$path $(BIN)/python benchmarks/soak.py --executor checked --edges --samples 2 && \
+	  HMDF_KERNELS=$$path $(BIN)/python benchmarks/soak.py --executor checked --programs 1000 || exit 1; done
+
+MINUTES ?= 10
+fuzz: .venv/.ready-fuzz ## every reader and command line, guided by coverage, for MINUTES=10
+	$(BIN)/python benchmarks/fuzz.py --minutes $(MINUTES)
+
 clean: ## remove what was built, .venv included
 	rm -rf .venv build
 
@@ -54,6 +63,10 @@ clean: ## remove what was built, .venv included
 .venv/.ready-docs: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt pip
 	$(PIP) install -c constraints.txt --group docs
+	@touch $@
+
+.venv/.ready-fuzz: .venv/.ready-dev
+	$(PIP) install -c constraints.txt --group fuzz
 	@touch $@
 
 # Lava declares Python 3.10 only and is installed without its declared dependencies: see docs/lava.md.

@@ -3,10 +3,12 @@
     python benchmarks/soak.py --programs 10000
     python benchmarks/soak.py --executor lava --programs 200
     python benchmarks/soak.py --networks --programs 1000
+    python benchmarks/soak.py --executor checked --edges
 
-With --networks the programs are compiled from random networks with extreme parameters. Exit status 0 when all agree, 5
-at a mismatch; the report names the seeds, from which `random_program(seed)` of tests/programs.py, or `hostile(seed)` of
-tests/networks.py, builds the same again.
+With --networks the programs are compiled from random networks with extreme parameters; with --edges they are those of
+tests/edge_programs.py. The executor `checked` is the simulator with every load and store of its kernels checked. Exit
+status 0 when all agree, 5 at a mismatch; the report names the seeds, from which `random_program(seed)` of
+tests/programs.py, or `hostile(seed)` of tests/networks.py, builds the same again.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from networks import compiled_hostile
 
+from edge_programs import EDGES
 from hmdf.export.c import CompiledC
 from hmdf.export.errors import CompileError
 from hmdf.export.lava import Lava
@@ -53,11 +56,20 @@ SANITIZED = (
     "-fsanitize=undefined,address",
     "-fno-sanitize-recover=all",
 )
+
+
+def _checked() -> Executor:
+    from checked_kernels import CheckedSimulator
+
+    return CheckedSimulator()
+
+
 EXECUTORS: dict[str, Callable[[], Executor]] = {
     "onnx": lambda: OnnxRuntime(threads=1),
     "simulator": lambda: Simulator(threads=1),
     "lava": lambda: Lava(time_limit=600),
     "c": lambda: CompiledC(flags=SANITIZED),
+    "checked": _checked,
 }
 
 
@@ -87,16 +99,22 @@ class Outcome(msgspec.Struct, frozen=True):
     help="What is compared; may be given again.",
 )
 @click.option("--networks", is_flag=True, help="Programs compiled from networks with extreme parameters.")
+@click.option("--edges", is_flag=True, help="Programs at the edges of the contract, all of them.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes.")
-def main(programs: int, first: int, samples: int, executors: tuple[str, ...], networks: bool, jobs: int) -> None:
+def main(
+    programs: int, first: int, samples: int, executors: tuple[str, ...], networks: bool, edges: bool, jobs: int
+) -> None:
+    if {"checked", "simulator"} <= set(executors):
+        raise click.UsageError("a process compiles its kernels with checks or without: one of checked and simulator")
     console = Console()
+    programs = len(EDGES) if edges else programs
     started = time.perf_counter()
     outcomes = []
     columns = (TextColumn("programs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, ProcessPoolExecutor(jobs) as pool:
         bar = progress.add_task("", total=programs)
         seeds = range(first, first + programs)
-        one = partial(check, samples=samples, executors=executors, networks=networks)
+        one = partial(check, samples=samples, executors=executors, networks=networks, edges=edges)
         for outcome in pool.map(one, seeds, chunksize=min(10, programs // jobs + 1)):
             outcomes.append(outcome)
             progress.advance(bar)
@@ -111,14 +129,14 @@ def main(programs: int, first: int, samples: int, executors: tuple[str, ...], ne
     console.print(f"bit exact: yes, {programs} of {programs} programs")
 
 
-def check(seed: int, samples: int, executors: tuple[str, ...], networks: bool) -> Outcome:
+def check(seed: int, samples: int, executors: tuple[str, ...], networks: bool, edges: bool) -> Outcome:
     """Run one random program in all executors."""
     kinds: tuple[str, ...] = ()
     try:
         if networks:
             program, messages = compiled_hostile(seed)
         else:
-            program = random_program(seed)
+            program = list(EDGES.values())[seed]() if edges else random_program(seed)
             messages = random_messages(program, samples, seed)
         kinds = tuple(kinds_of(program))
         verdicts = compare(program, messages, [EXECUTORS[name]() for name in executors])

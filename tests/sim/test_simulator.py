@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from edge_programs import EDGES
 from hmdf.sim import reference
 from hmdf.sim.contract import INPUT, Conv2d, Dynamics, HybridFiring, Linear, Message, Population, Port, Relay, Synapse
 from hmdf.sim.errors import InputError
@@ -32,6 +33,7 @@ from hmdf.sim.kernels.paths import (
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.kernels.workspace import Workspace
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
+from hmdf.sim.ranges import prove, unproven
 from hmdf.sim.simulator import Simulator, simulate
 from programs import random_messages, random_program
 
@@ -165,6 +167,22 @@ def test_random_programs_bit_for_bit(path):
         *(f"T{t}" for t in range(1, 7)),
     }
     assert not wanted - set(seen), seen
+
+
+def test_edges_bit_for_bit(path):
+    for name, build in EDGES.items():
+        if not name.startswith(("2^20", "4096")):  # those too: make bounds
+            program = build()
+            assert not unproven(program, prove(program)), name
+            messages = random_messages(program, 4, 0)
+            assert_same(reference.run(program, messages), Simulator(threads=1).run(program, messages))
+
+
+def test_the_edges_reach_63_bits_and_a_million_neurons():
+    ranges = prove(EDGES["63-bit registers"]())
+    assert max(found.widest.bits for found in ranges.populations.values()) == 63
+    for build in [build for name, build in EDGES.items() if name.startswith("2^20")]:
+        assert max(np.prod(p.shape) for p in build().populations) == 1 << 20
 
 
 def test_sums_of_a_run_at_the_limit_of_16_bits(path):

@@ -118,8 +118,10 @@ def read_aedat4(path: Path) -> Events:
             raise DataError(f"{path}: has no event stream")
         number, stream = streams[0]
         packets = [packet["events"] for packet in decoder if packet["stream_id"] == number]
-    except (RuntimeError, OSError, ValueError) as error:
-        if isinstance(error, DataError):
+    except BaseException as error:
+        # The decoder is written in Rust: what it raises where it gives up is no Exception.
+        panics = type(error).__module__ == "pyo3_runtime"
+        if isinstance(error, DataError) or not (panics or isinstance(error, RuntimeError | OSError | ValueError)):
             raise
         raise DataError(f"{path}: truncated or damaged ({error})") from None
     if not packets:
