@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,6 +40,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from training_rivals import plain_torch, spikingjelly
 
 from hmdf.train.batches import MiniBatch, Part
 from hmdf.train.config import TrainingConfig
@@ -54,11 +56,12 @@ ROUNDS = 5
 OUT = Path("build/bench/training.json")
 STEPS = 4
 BATCH = 32
+WIDTH = 32
 SHORT, LONG = 2, 16
 INFERENCE_BATCHES = (1, 4, 32)
 BACKPROP = ("every", "random", "stbp")
-# Rounds of two kinds of steps, fused operators and each size of inference, and the processes that measure memory.
-MEASUREMENTS = ROUNDS * (2 + len(INFERENCE_BATCHES) + 2 * len(BACKPROP))
+# Rounds of two kinds of steps, fused operators, rivals, each size of inference, and the processes that measure memory.
+MEASUREMENTS = ROUNDS * (3 + len(INFERENCE_BATCHES) + 2 * len(BACKPROP))
 Advance = Callable[[str], None]
 STATUS = Path("/proc/self/status")
 RESET_PEAK = Path("/proc/self/clear_refs")
@@ -114,7 +117,39 @@ def time_figures(advance: Advance) -> dict[str, Any]:
             "random_parallel": median(random_parallel),
         },
         **inference_figures(runs["all", "every"].model, advance),
+        **rival_figures(advance),
     }
+
+
+def rival_figures(advance: Advance) -> dict[str, Any]:
+    """The paper's algorithm here (plain neurons, the second of each block parallel, one random step) and in a plain
+    PyTorch loop, STBP of LIF neurons in SpikingJelly and here: the same network, width, steps and mini-batch.
+    """
+    rivals = {"plain_torch": plain_torch, "spikingjelly": spikingjelly}
+    stbp = iterations_of(training_run("stbp", STEPS, "none", "lif"))
+    works: dict[str, Callable[[], None]] = {
+        "ours": iterations_of(training_run("random", STEPS, "second", "plain")),
+        "ours_stbp": lambda: all_draws(lambda _draw: stbp()),
+    }
+    for name, rival in rivals.items():
+        works[name] = partial(all_draws, rival(WIDTH, STEPS, *noise()))
+    seconds = interleaved(works, "rivals", advance)
+    peaks = {name: most_allocated(work) for name, work in works.items()}
+    return {
+        **{f"vs_{name}": ratio(seconds[name], seconds["ours"]) for name in rivals},
+        "stbp_vs_spikingjelly": ratio(seconds["spikingjelly"], seconds["ours_stbp"]),
+        **{f"memory_vs_{name}": peaks[name] / peaks["ours"] for name in rivals},
+        "rival_seconds": {name: median(values) / STEPS for name, values in seconds.items()},
+    }
+
+
+def all_draws(train: Callable[[int], None]) -> None:
+    for draw in draws("random"):
+        train(draw)
+
+
+def noise() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(BATCH, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(BATCH) % 10
 
 
 def fused_figures(advance: Advance) -> dict[str, Any]:
@@ -141,7 +176,7 @@ def training_run(backprop: str, time_steps: int, parallel: str, neuron: str = "m
     names = tuple(str(label) for label in range(10))
     preprocessing = Preprocessing(255.0, (0.5,), (0.25,))
     data = Dataset(images, np.arange(BATCH) % 10, names, preprocessing, "noise", "train")
-    spec = NetworkSpec("resnet18", (3, 32, 32), 10, time_steps, width=32, neuron=neuron, parallel=parallel)  # type: ignore[arg-type]
+    spec = NetworkSpec("resnet18", (3, 32, 32), 10, time_steps, width=WIDTH, neuron=neuron, parallel=parallel)  # type: ignore[arg-type]
     config = TrainingConfig(batch_size=BATCH, backprop=backprop, learning_rate=0.01)  # type: ignore[arg-type]
     this_run = TrainingRun(Fabric(accelerator="cpu", devices=1), spec, config, data, data, None, Progress(), np.inf)
     this_run.model.train()
@@ -290,6 +325,11 @@ BARS = {
     "random_speedup": (">= 1.7", "time of an iteration, every / random, T = 4"),
     "random_parallel_speedup": (">= 2.2", "the same with all-parallel neurons"),
     "fused_speedup": ("", "time of an iteration, PyTorch's operators / fused, plain neurons, second parallel"),
+    "vs_plain_torch": (">= 1.5", "time of an iteration, a plain PyTorch loop of the same algorithm / ours"),
+    "vs_spikingjelly": (">= 1.5", "SpikingJelly, STBP of LIF neurons / ours, random BP"),
+    "stbp_vs_spikingjelly": ("", "the same algorithm here: SpikingJelly / ours, both STBP of LIF neurons"),
+    "memory_vs_plain_torch": ("", "most bytes of tensors in a mini-batch, plain PyTorch / ours"),
+    "memory_vs_spikingjelly": ("", "the same, SpikingJelly / ours"),
     "parallel_inference_speedup": (">= 1.1", "inference time, sequential / folded, T = 4, sample by sample"),
     "parallel_difference": ("<= 1e-6", "largest difference of a logit, sequential and folded"),
     "parallel_difference_double": ("<= 1e-6", "the same in double precision"),
@@ -306,6 +346,8 @@ def print_figures(console: Console, figures: dict[str, Any]) -> None:
     console.print(f"inference, sequential / folded: {by_batch}")
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in figures["iteration_seconds"].items())
     console.print(f"an iteration: {seconds}")
+    seconds = ", ".join(f"{name} {value:.2f} s" for name, value in figures["rival_seconds"].items())
+    console.print(f"an iteration of the paper's algorithm, and rivals: {seconds}")
     for kind in ("resident", "tensors"):
         peaks = {k: v for k, v in figures["memory_bytes"].items() if k.endswith(kind)}
         listed = ", ".join(f"{key.removesuffix(' ' + kind)} {value / 2**20:.0f} MiB" for key, value in peaks.items())
