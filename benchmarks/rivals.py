@@ -160,6 +160,98 @@ def quantised_convolutions(program: Program, threads: int) -> Callable[[np.ndarr
     return lambda messages: session.run(None, {"x": messages})[0]
 
 
+def quantised_network(program: Program, calibration: np.ndarray) -> bytes:
+    """The same network without time as onnxruntime's own quantisation leaves it: ReLU for neurons; static, per channel,
+    8-bit weights and activations, in QDQ form. An ONNX model of images (n, C, H, W), float32.
+
+    Args:
+        calibration: messages (n, 1, C, H, W) of the input.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    nodes, constants, names = [], [], {"input": "x"}
+    for node in program.nodes:
+        if isinstance(node, Synapse):
+            x, kind, attributes, inputs = names[node.source], "AveragePool", {}, []
+            if isinstance(node.op, WeightedOp):
+                # Of a variance that keeps activations of one size through the network.
+                weight = (node.op.weight / (node.op.weight.std() * node.op.weight[0].size ** 0.5)).astype(np.float32)
+                constants.append(numpy_helper.from_array(weight, f"{node.name}.w"))
+                inputs = [f"{node.name}.w"]
+            if isinstance(node.op, Conv2d):
+                pads = [*node.op.padding, *node.op.padding]
+                kind, attributes = "Conv", {"strides": node.op.stride, "pads": pads}
+            elif isinstance(node.op, Linear):
+                nodes.append(helper.make_node("Flatten", [x], [f"{node.name}.flat"]))
+                kind, attributes, x = "Gemm", {"transB": 1}, f"{node.name}.flat"
+            elif isinstance(node.op, SumPool):
+                attributes = {"kernel_shape": node.op.kernel, "strides": node.op.stride}
+            nodes.append(helper.make_node(kind, [x, *inputs], [node.name], **attributes))
+            names[node.name] = node.name
+        else:
+            names[node.name] = names[node.ports[0].source]
+            if len(node.ports) == 2 or not isinstance(node.dynamics, Relay):
+                kind = "Add" if len(node.ports) == 2 else "Relu"
+                nodes.append(helper.make_node(kind, [names[p.source] for p in node.ports], [node.name]))
+                names[node.name] = node.name
+    y = names[program.readout.source]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *program.input.shape])],
+        [helper.make_tensor_value_info(y, TensorProto.FLOAT, ["n", program.classes])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+
+    class Images(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = [{"x": float_images(calibration)}]
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return self.left.pop() if self.left else None
+
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, before)
+        types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+        quantize_static(before, after, Images(), quant_format=QuantFormat.QDQ, per_channel=True, **types)
+        return after.read_bytes()
+
+
+def float_images(messages: np.ndarray) -> np.ndarray:
+    """Images of about unit variance from messages of the input (n, 1, C, H, W)."""
+    return (messages[:, 0] / messages.std()).astype(np.float32)
+
+
+def in_onnxruntime(model: bytes, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A model of images (n, C, H, W)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"x": images})[0]
+
+
+def in_openvino(model: bytes, threads: int, batch: int) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The same in OpenVINO, for one size of batches; None where it is not installed."""
+    try:
+        import openvino
+    except ImportError:
+        return None
+    core = openvino.Core()
+    network = core.read_model(model)
+    shape = [d.get_length() for d in list(network.input().get_partial_shape())[1:]]
+    network.reshape({"x": [batch, *shape]})
+    compiled = core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
+    return lambda images: compiled(images)[0]
+
+
 def integer_graph(program: Program, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """The exported integer graph in onnxruntime, without taps. Inputs (n, 1, C, H, W), logits (n, classes)."""
     import onnxruntime

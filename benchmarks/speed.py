@@ -40,6 +40,7 @@ RESNET18, RESNET34 = (2, 2, 2, 2), (3, 4, 6, 3)
 SAMPLES = 64
 ONNX_SAMPLES = 4
 LAVA_SAMPLES = 9
+INT8_BATCHES = (1, 4, 16, 32)
 NEVER, ALWAYS = -1.0, 1.0
 """Shares of non-zero messages up to which convolutions go event by event."""
 
@@ -91,15 +92,19 @@ def against_rivals(program: Program, samples: np.ndarray) -> dict:
     spikes = np.random.default_rng(0).integers(0, 16, (64, 64, 32, 32)).astype(np.uint8)
     batch = best_batch(float_network, samples, (4, 8, 16, 32, 64))
     graph_batch = best_batch(graph, samples, (1, 2, ONNX_SAMPLES))
+    rivals_int8 = int8_rivals(program, samples)
     runs: dict[str, Callable[[], object]] = {
         "ours": lambda: ours.simulate(program, samples),
         "torch": lambda: [float_network(samples[i : i + batch]) for i in range(0, len(samples), batch)],
         "onnx": lambda: [graph(samples[i : i + graph_batch]) for i in range(0, ONNX_SAMPLES, graph_batch)],
         "qlinear": lambda: convolve(spikes),
+        **rivals_int8,
     }
     rounds = interleaved(runs, ROUNDS, lambda: peak.gigamacs(THREADS))
     # 64 inputs of the int8 chain are 16 samples of 4 steps.
     counts = {"ours": SAMPLES, "torch": SAMPLES, "onnx": ONNX_SAMPLES, "qlinear": len(spikes) / program.time_steps}
+    # They have no time: an image of theirs is a time-step of ours.
+    counts |= {name: SAMPLES / program.time_steps for name in rivals_int8}
     taken = {name: [t / count for t in rounds[name]] for name, count in counts.items()}
     speed = [macs / t / 1e9 for t in taken["ours"]]
     counters = ours.simulate(program, samples).counters
@@ -113,10 +118,26 @@ def against_rivals(program: Program, samples: np.ndarray) -> dict:
         "vs_torch": ratio(taken["torch"], taken["ours"]),
         "vs_onnxruntime": ratio(taken["onnx"], taken["ours"]),
         "vs_qlinearconv": ratio(taken["qlinear"], taken["ours"]),
+        **{f"vs_{name}": ratio(taken[name], taken["ours"]) for name in rivals_int8},
         "torch_batch": batch,
         "onnxruntime_batch": graph_batch,
         "milliseconds": {name: 1e3 * median(times) for name, times in taken.items()},
     }
+
+
+def int8_rivals(program: Program, samples: np.ndarray) -> dict[str, Callable[[], object]]:
+    """The same network quantised by onnxruntime, on all samples in its best batches; in OpenVINO too where there is."""
+    model, images = rivals.quantised_network(program, samples[:8]), rivals.float_images(samples)
+    session = rivals.in_onnxruntime(model, THREADS)
+    batch = best_batch(session, images, INT8_BATCHES)
+    found: dict[str, Callable[[], object]] = {
+        "ort_int8": lambda: [session(images[i : i + batch]) for i in range(0, len(images), batch)]
+    }
+    compiled = {b: run for b in INT8_BATCHES if (run := rivals.in_openvino(model, THREADS, b))}
+    if compiled:
+        best = best_batch(lambda x: compiled[len(x)](x), images, tuple(compiled))
+        found["openvino"] = lambda: [compiled[best](images[i : i + best]) for i in range(0, len(images), best)]
+    return found
 
 
 def against_itself(program: Program, samples: np.ndarray) -> dict:
@@ -300,6 +321,7 @@ BARS = {
     "vs_torch": (AT_LEAST, 4, "times faster than PyTorch float32 of the same folded network, its best batch"),
     "vs_onnxruntime": (AT_LEAST, 20, "times faster than our exported integer graph in onnxruntime, its best batch"),
     "vs_qlinearconv": (AT_LEAST, 1.2, "speed against onnxruntime's QLinearConv of the same convolutions alone"),
+    "vs_ort_int8": (AT_LEAST, 1, "per time-step, against the same network quantised and run by onnxruntime"),
     "vs_lava": (AT_LEAST, 1000, "times faster than Lava with its own models, width 8, Lava's start left out"),
     "vs_lava_with_start": (AT_LEAST, 1000, f"the same in a run of {LAVA_SAMPLES} samples, Lava's start counted"),
     "counters_overhead": (AT_MOST, 1.05, "time with all counters / without"),
