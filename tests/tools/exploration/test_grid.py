@@ -19,6 +19,7 @@ def test_numbers_are_those_written(parts):
 def test_t_is_the_last_number():
     assert numbers("1..T", 3) == [1, 2, 3]
     assert numbers("T", 3) == [3]
+    assert numbers("T..5", 9, trained=3) == [3, 4, 5]
 
 
 @pytest.mark.parametrize("text", ["", "x", "2..", "..3", "3..2", "0", "1..2..3", "17", "1,,2", "-1", "²", "1.5"])

@@ -57,6 +57,12 @@ def test_fewer_steps_cost_less(measured):
     assert one.memory_bytes < two.memory_bytes
 
 
+def test_more_steps_than_trained_need_parameters_that_do_not_change(workload):
+    (point,) = measure(workload, Setting(4, workload.time_steps + 1), ("loihi2",))
+    assert [finding.where for finding in point.findings] == ["block.act1", "block.act2", "act3", "act4"]
+    assert all("change from step to step" in finding.problem for finding in point.findings)
+
+
 def test_what_does_not_fit_is_a_point_with_its_findings(measured):
     unfit = [p for p in measured if p.target == "loihi1"]
     assert len(unfit) == 4
