@@ -61,7 +61,7 @@ SHORT, LONG = 2, 16
 INFERENCE_BATCHES = (1, 4, 32)
 BACKPROP = ("every", "random", "stbp")
 # Rounds of two kinds of steps, fused operators, rivals, each size of inference, and the processes that measure memory.
-MEASUREMENTS = ROUNDS * (3 + len(INFERENCE_BATCHES) + 2 * len(BACKPROP))
+MEASUREMENTS = ROUNDS * (3 + 2 * len(INFERENCE_BATCHES) + 2 * len(BACKPROP))
 Advance = Callable[[str], None]
 STATUS = Path("/proc/self/status")
 RESET_PEAK = Path("/proc/self/clear_refs")
@@ -116,7 +116,8 @@ def time_figures(advance: Advance) -> dict[str, Any]:
             "every_parallel": median(every_parallel),
             "random_parallel": median(random_parallel),
         },
-        **inference_figures(runs["all", "every"].model, advance),
+        **inference_figures("parallel", runs["all", "every"].model, advance),
+        **inference_figures("default_block", training_run("random", STEPS, "second", "plain").model, advance),
         **rival_figures(advance),
     }
 
@@ -204,8 +205,8 @@ def mini_batch(data: Dataset, draw: int) -> MiniBatch:
     return MiniBatch(0, 0, len(data), (part,), draw)
 
 
-def inference_figures(model: torch.nn.Module, advance: Advance) -> dict[str, Any]:
-    """Step by step against all steps in one batch, for a network whose neurons all are parallel."""
+def inference_figures(kind: str, model: torch.nn.Module, advance: Advance) -> dict[str, Any]:
+    """Step by step against layer by layer, all steps in one batch but for neurons with a membrane."""
     model.eval()
     x = torch.randn(BATCH, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     speedups = {}
@@ -222,10 +223,10 @@ def inference_figures(model: torch.nn.Module, advance: Advance) -> dict[str, Any
             )
             speedups[size] = ratio(seconds["sequential"], seconds["folded"])
     return {
-        "parallel_inference_speedup": speedups[1],
-        "parallel_inference_speedups": speedups,
-        "parallel_difference": difference(model, x),
-        "parallel_difference_double": difference(copy.deepcopy(model).double(), x.double()),
+        f"{kind}_inference_speedup": speedups[1],
+        f"{kind}_inference_speedups": speedups,
+        f"{kind}_difference": difference(model, x),
+        f"{kind}_difference_double": difference(copy.deepcopy(model).double(), x.double()),
     }
 
 
@@ -330,7 +331,11 @@ BARS = {
     "stbp_vs_spikingjelly": ("", "the same algorithm here: SpikingJelly / ours, both STBP of LIF neurons"),
     "memory_vs_plain_torch": ("", "most bytes of tensors in a mini-batch, plain PyTorch / ours"),
     "memory_vs_spikingjelly": ("", "the same, SpikingJelly / ours"),
-    "parallel_inference_speedup": (">= 1.1", "inference time, sequential / folded, T = 4, sample by sample"),
+    "parallel_inference_speedup": (
+        ">= 1.1",
+        "inference time, step by step / layer by layer, all parallel, single samples",
+    ),
+    "default_block_inference_speedup": ("", "the same, plain neurons, the second of each block parallel"),
     "parallel_difference": ("<= 1e-6", "largest difference of a logit, sequential and folded"),
     "parallel_difference_double": ("<= 1e-6", "the same in double precision"),
 }
@@ -342,8 +347,10 @@ def print_figures(console: Console, figures: dict[str, Any]) -> None:
     for key, (bar, meaning) in BARS.items():
         table.add_row(key, meaning, f"{figures[key]:.3g}", bar)
     console.print(table)
-    by_batch = ", ".join(f"{speed:.2f} at batch {n}" for n, speed in figures["parallel_inference_speedups"].items())
-    console.print(f"inference, sequential / folded: {by_batch}")
+    for kind in ("parallel", "default_block"):
+        speedups = figures[f"{kind}_inference_speedups"]
+        by_batch = ", ".join(f"{speed:.2f} at batch {n}" for n, speed in speedups.items())
+        console.print(f"inference, {kind.replace('_', ' ')}, step by step / layer by layer: {by_batch}")
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in figures["iteration_seconds"].items())
     console.print(f"an iteration: {seconds}")
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in figures["rival_seconds"].items())
