@@ -18,7 +18,7 @@ class Memory(msgspec.Struct, frozen=True):
 
     Attributes:
         weight_bytes: weights at their true width (1 bit; 5 ternary weights per byte; 4 or 8 bits).
-        parameter_bytes: multipliers and leaks at 2 bytes, biases, thresholds and tables at 4.
+        parameter_bytes: multipliers and leaks at 2 bytes, biases, thresholds, initial states and tables at 4.
         state_bytes: `state_bits` per state and neuron; a byte holds 8 bits.
         conventional_weight_bytes: the weights as papers count them: 2 bits for a 1-bit weight, 3 for a ternary one,
             4 bytes for each weight of the full-precision layers and for each bias of the read-out.

@@ -238,16 +238,20 @@ def _write(
         points=[RankedPoint(**msgspec.structs.asdict(point), front=point.key in best) for point in points],
     )
     write(out / "exploration.json", document)
-    written = [out / "exploration.json", *_pictures(screen, points, choice, limits, out)]
+    pictures = _pictures(screen, points, choice, limits, workload.time_steps, out)
+    written = [out / "exploration.json", *pictures]
     written += _program(workload, choice.point, out / "chosen.hmdf")
     screen.print(f"\nwrote {', '.join(map(str, written))}", soft_wrap=True)
 
 
-def _pictures(screen: Console, points: list[Point], choice: Chosen, limits: Wanted, out: Path) -> list[Path]:
+def _pictures(
+    screen: Console, points: list[Point], choice: Chosen, limits: Wanted, trained_steps: int, out: Path
+) -> list[Path]:
     from .exploration.picture import draw
+    from .exploration.steps_picture import draw_steps
 
     try:
-        return draw(points, choice.point, limits, out)
+        return [*draw(points, choice.point, limits, out), *draw_steps(points, trained_steps, out)]
     except ModuleNotFoundError as error:
         screen.print(f"note: no picture: {explained(error, 'it') or error}", soft_wrap=True)
         return []

@@ -48,7 +48,7 @@ def _panel(axes: Axes, criterion: Criterion, points: list[Point], chosen: Point 
         axes.text(0.5, 0.5, f"no target says what its {criterion.name} is", transform=axes.transAxes, ha="center")
     shown = [p for p in points if p.key in known]
     best = front(shown, (criterion,))
-    for colour, target in zip(_colours(points), dict.fromkeys(p.target for p in points), strict=True):
+    for colour, target in zip(colours_of(points), dict.fromkeys(p.target for p in points), strict=True):
         mine = sorted((p for p in shown if p.target == target), key=lambda p: (known[p.key], p.accuracy))
         unfit, fit = [p for p in mine if not p.fits], [p for p in mine if p.fits]
         axes.scatter(*_places(unfit, known, criterion), marker="x", color=colour, alpha=0.35, s=22, linewidths=1)
@@ -69,7 +69,7 @@ def _name_settings(axes: Axes, criterion: Criterion, points: list[Point], chosen
     ranked = sorted((p for p in points if p.key in best), key=preference(Wanted()))
     if chosen is not None and criterion.of(chosen) is not None:
         ranked.insert(0, chosen)
-    colours = dict(zip(dict.fromkeys(p.target for p in points), _colours(points), strict=True))
+    colours = dict(zip(dict.fromkeys(p.target for p in points), colours_of(points), strict=True))
     taken: list[tuple[float, float]] = []
     for point in ranked:
         place = (criterion.of(point) or 0.0) / criterion.divisor, 100 * (point.accuracy or 0.0)
@@ -110,7 +110,8 @@ def _places(points: list[Point], known: dict[str, float], criterion: Criterion) 
     return [known[p.key] / criterion.divisor for p in points], [100 * (p.accuracy or 0.0) for p in points]
 
 
-def _colours(points: list[Point]) -> list[str]:
+def colours_of(points: list[Point]) -> list[str]:
+    """One per target, in their order."""
     return [COLOURS[i % len(COLOURS)] for i, _ in enumerate(dict.fromkeys(p.target for p in points))]
 
 
@@ -120,7 +121,7 @@ def _legend(points: list[Point], chosen: Point | None) -> list[Any]:
     targets = dict.fromkeys(p.target for p in points)
     handles = [
         Line2D([], [], color=c, marker="o", ms=5, lw=1.2, label=t)
-        for c, t in zip(_colours(points), targets, strict=True)
+        for c, t in zip(colours_of(points), targets, strict=True)
     ]
     handles.append(Line2D([], [], color="0.4", lw=1.2, label="front of the panel (4b 2t: 4-bit spikes, 2 steps)"))
     plain: dict[str, Any] = {"lw": 0, "color": "0.4", "ms": 5}

@@ -33,7 +33,8 @@ def test_the_whole_command(demo, call, tmp_path):
     assert f"\nchosen: {chosen['setting']['spike_bits']}-bit spikes" in outcome.out
     assert "4 points do not fit loihi1" in outcome.out
     assert (out / "exploration.png").read_bytes().startswith(b"\x89PNG")
-    assert ElementTree.parse(out / "exploration.svg").getroot().tag.endswith("svg")
+    for name in ("exploration.svg", "steps.svg"):
+        assert ElementTree.parse(out / name).getroot().tag.endswith("svg")
     program = storage.load(out / "chosen.hmdf")
     assert program.sha256 == chosen["program_sha256"]
     simulated = call("sim", out / "chosen.hmdf", "--data", demo.data, "--json", out / "sim.json")
@@ -88,7 +89,7 @@ def test_a_picture_of_points_without_costs(measured, tmp_path):
     [
         (["--bits", "8..2"], 2, "--bits: '8..2' must ascend within 1..16"),
         (["--bits", "four"], 2, "--bits: 'four' is not a number or a range such as 2..8"),
-        (["--steps", "1..9"], 2, "--steps: '1..9' must ascend within 1..2"),
+        (["--steps", "2..1"], 2, "--steps: '2..1' must ascend within 1..4096"),
         (["--message-bits", "1"], 2, "--message-bits: '1' must ascend within 2..16"),
         (["--max-energy", "20"], 2, "is not a positive number with one of the units"),
         (["--min-accuracy", "95"], 2, "write 97.5% or 0.975"),
