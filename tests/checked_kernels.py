@@ -33,6 +33,8 @@ FIELDS = ("begin", "length", "period", "low", "high")
 """Of a slot: where its array begins and how long it is; in each period, bytes [low, high) may be written."""
 FAILURE = ("count", "site", "address", "size", "align", "write")
 """What is kept: how many accesses failed, and the first."""
+TILES, TILE_ROW = ("llvm.x86.tileloadd64", "llvm.x86.tilestored64"), 64
+"""Instructions that read and write matrix tiles, and bytes of a row."""
 _INT64 = ir.IntType(64)
 
 
@@ -202,8 +204,12 @@ def instrument(module: ir.Module, target_data: Any) -> None:
             for instruction in list(block.instructions):
                 write = isinstance(instruction, ir.instructions.StoreInstr)
                 if not write and not isinstance(instruction, ir.instructions.LoadInstr):
-                    if isinstance(instruction, ir.instructions.CallInstr) and "llvm.mem" in str(instruction.callee):
-                        assert all(_is_local(a) for a in instruction.args if isinstance(a.type, ir.PointerType))
+                    if isinstance(instruction, ir.instructions.CallInstr):
+                        if "llvm.mem" in str(instruction.callee):
+                            assert all(_is_local(a) for a in instruction.args if isinstance(a.type, ir.PointerType))
+                        if instruction.callee.name in TILES:
+                            check = check or _define_check(module)
+                            _check_tile(module, function, block, instruction, check)
                     continue
                 pointer = instruction.operands[write]
                 if _is_local(pointer):
@@ -221,6 +227,30 @@ def instrument(module: ir.Module, target_data: Any) -> None:
                 )
                 instruction.operands[write] = builder.inttoptr(address, pointer.type)
                 instruction._clear_string_cache()
+
+
+def _check_tile(module: ir.Module, function: Any, block: Any, call: Any, check: ir.Function) -> None:
+    """Of a matrix tile, check the first and the last row; where they fail, all rows are the refuge."""
+    register, pointer, stride = call.args
+    builder = ir.IRBuilder(block)
+    builder.position_before(call)
+    configuration = builder.alloca(ir.ArrayType(ir.IntType(8), 64))
+    bytes_ = builder.bitcast(configuration, ir.IntType(8).as_pointer())
+    name = "llvm.x86.sttilecfg"
+    ask = module.globals.get(name) or ir.Function(module, ir.FunctionType(ir.VoidType(), [bytes_.type]), name)
+    builder.call(ask, [bytes_])
+    rows = builder.zext(builder.load(builder.gep(bytes_, [_INT64(48 + register.constant)])), _INT64)
+    first = builder.ptrtoint(pointer, _INT64)
+    last = builder.add(first, builder.mul(stride, builder.sub(rows, _INT64(1))))
+    site = len(_memory.sites)
+    _memory.sites.append(f"{function.name}: {str(call).strip()}")
+    numbers = [_INT64(n) for n in (TILE_ROW, 1, int("stored" in call.callee.name), site)]
+    checked = [builder.call(check, [address, *numbers]) for address in (first, last)]
+    fits = builder.and_(builder.icmp_unsigned("==", checked[0], first), builder.icmp_unsigned("==", checked[1], last))
+    refuge = _INT64(_memory.refuge.ctypes.data // 64 * 64 + 64)
+    pointer = builder.inttoptr(builder.select(fits, first, refuge), pointer.type)
+    call.operands[2:4] = pointer, builder.select(fits, stride, _INT64(0))
+    call._clear_string_cache()
 
 
 def _is_local(pointer: Any) -> bool:
