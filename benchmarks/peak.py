@@ -18,7 +18,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from hmdf.sim.kernels import amx, dot
-from hmdf.sim.kernels.paths import Amx, Avx2, AvxVnni, Path, Portable, Vnni512, choose_path
+from hmdf.sim.kernels.paths import Amx, Avx2, AvxVnni, NeonDot, NeonI8mm, Path, Portable, Vnni512, choose_path
 
 ROUNDS = 10_000_000
 
@@ -116,6 +116,8 @@ _PEAKS: dict[type, Peak] = {
     Vnni512: _peak("vpdpbusd, 512 bits", dot._QUADS_512, 24),
     AvxVnni: _peak("vpdpbusd, 256 bits", dot._QUADS_VNNI, 12),
     Avx2: _peak("vpmaddubsw + vpaddw, 256 bits", dot._QUADS_AVX2, 12),
+    NeonI8mm: _peak("usdot", dot._QUADS_I8MM, 24),
+    NeonDot: _peak("sdot", dot._QUADS_NEON, 24),
     Portable: _peak("products of 16-bit integers, by LLVM", dot._BYTE_PAIRS_ANYWHERE, 6),
 }
 

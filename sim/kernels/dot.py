@@ -8,6 +8,7 @@ weights of as many channels as the registers hold. Each path emits its processor
     vnni512   vpdpbusd, vpdpwssd     8 pixels x 32 channels or 16 x 16 in 16 of 32 registers
     avxvnni   the same in 256 bits   6 pixels x 16 channels in 12 of 16 registers
     avx2      vpmaddubsw + vpaddw, vpmaddwd + vpaddd, the same 12 registers
+    neoni8mm  usdot, and neondot sdot, for bytes; 6 pixels x 16 channels in 24 of 32 registers
     portable  generic vector operations
 """
 
@@ -32,6 +33,8 @@ from .paths import (
     Amx,
     Avx2,
     AvxVnni,
+    NeonDot,
+    NeonI8mm,
     Portable,
     Vnni512,
 )
@@ -82,6 +85,17 @@ def _call(builder, name, result, *vectors):
 def _instruction(name):
     """`name` (sums, messages, weights), all 32-bit lanes."""
     return lambda builder, sums, inputs, weights: _call(builder, name, sums.type, sums, inputs, weights)
+
+
+def _neon(name):
+    """`name` (sums, messages, weights) of Arm: four products of bytes in each of four lanes."""
+
+    def emit(builder, sums, inputs, weights):
+        bytes_ = ir.VectorType(_INT8, 16)
+        a, b = builder.bitcast(inputs, bytes_), builder.bitcast(weights, bytes_)
+        return _call(builder, f"llvm.aarch64.neon.{name}.v4i32.v16i8", sums.type, sums, a, b)
+
+    return emit
 
 
 def _multiply_bytes(builder, inputs, weights):
@@ -169,6 +183,7 @@ _QUADS_OF_RUN = _QUADS_AVX2._replace(by_run=True)
 _QUADS_WIDENED = _scheme(8, _emit_widened)
 _PAIRS_AVX2 = _scheme(8, _emit_pairs)
 _BYTE_PAIRS_AVX2 = _scheme(8, _emit_pairs, _read_two_bytes)
+_QUADS_I8MM, _QUADS_NEON = (_scheme(4, _neon(name)) for name in ("usdot", "sdot"))
 _PAIRS_ANYWHERE = _scheme(16, _emit_pairs_anywhere)
 _BYTE_PAIRS_ANYWHERE = _scheme(16, _emit_pairs_anywhere, _read_two_bytes)
 
@@ -334,15 +349,43 @@ def _dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, 
     if path.instance_class is Avx2 or path.instance_class is AvxVnni:
         return _on_256_bits(path.instance_class)
 
+    if path.instance_class is NeonI8mm or path.instance_class is NeonDot:
+        return _on_neon(_QUADS_I8MM if path.instance_class is NeonI8mm else _QUADS_NEON)
+
     def on_any(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
-        for i in range(0, pixels, 2):
-            at, to = offsets + 8 * i, sums + _ROW * i
-            if kind == BYTE_PAIRS:
-                _portable_byte_pairs(source, at, runs, run_count, run_bytes, weights, to, bytes_)
-            else:
-                _portable_pairs(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+        _anywhere(kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, bytes_)
 
     return on_any
+
+
+@kernel
+def _anywhere(kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, bytes_):
+    for i in range(0, pixels, 2):
+        at, to = offsets + 8 * i, sums + _ROW * i
+        if kind == BYTE_PAIRS:
+            _portable_byte_pairs(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+        else:
+            _portable_pairs(source, at, runs, run_count, run_bytes, weights, to, bytes_)
+
+
+def _on_neon(scheme):
+    """Bytes 16 channels at a time, in groups of 6 and 2 pixels, with none wasted of 32; the rest as anywhere."""
+    quads_6, quads_2 = (_make_dot(n, 4, scheme) for n in (6, 2))
+    half = _ROW // 2
+
+    def run(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
+        if kind != QUADS:
+            _anywhere(kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, bytes_)
+            return
+        for side in range(0, 4 * lanes, half):
+            for i in range(0, pixels, 6):
+                at, to, row = offsets + 8 * i, sums + _ROW * i + side, weights + side
+                if pixels - i > 2:
+                    quads_6(source, at, runs, run_count, run_bytes, row, to, bytes_)
+                else:
+                    quads_2(source, at, runs, run_count, run_bytes, row, to, bytes_)
+
+    return run
 
 
 @kernel
@@ -518,6 +561,7 @@ def _quad_of_pairs(emit):
 
 _add_quads_512 = _make_add_events(16, _quad_of_bytes(_QUADS_512.emit))
 _add_quads_vnni = _make_add_events(8, _quad_of_bytes(_QUADS_VNNI.emit))
+_add_quads_i8mm, _add_quads_neon = (_make_add_events(4, _quad_of_bytes(s.emit)) for s in (_QUADS_I8MM, _QUADS_NEON))
 _add_quads_avx2 = _make_add_events(8, _quad_of_bytes(_emit_widened))
 _add_pairs_avx2 = _make_add_events(8, _quad_of_pairs(_emit_pairs))
 _add_pairs_anywhere = _make_add_events(16, _quad_of_pairs(_emit_pairs_anywhere))
@@ -530,15 +574,23 @@ def add_events(path, kind, events, count, weights, accumulators):
 
 @overload(add_events)
 def _overload_add_events(path, kind, events, count, weights, accumulators):
-    if path.instance_class is Avx2:
+    known = path.instance_class
+    pairs = _add_pairs_avx2 if known is Avx2 else _add_pairs_anywhere
+    ways = {
+        Avx2: _add_quads_avx2,
+        AvxVnni: _add_quads_vnni,
+        NeonI8mm: _add_quads_i8mm,
+        NeonDot: _add_quads_neon,
+        Portable: pairs,
+    }
+    quads = ways.get(known, _add_quads_512)
+    if known is not Avx2 and known is not NeonDot:
+        return lambda path, kind, events, count, weights, accumulators: quads(events, count, weights, accumulators)
 
-        def on_avx2(path, kind, events, count, weights, accumulators):
-            if kind == BYTE_PAIRS:
-                _add_pairs_avx2(events, count, weights, accumulators)
-            else:
-                _add_quads_avx2(events, count, weights, accumulators)
+    def add(path, kind, events, count, weights, accumulators):
+        if kind == BYTE_PAIRS:
+            pairs(events, count, weights, accumulators)
+        else:
+            quads(events, count, weights, accumulators)
 
-        return on_avx2
-    ways = {AvxVnni: _add_quads_vnni, Portable: _add_pairs_anywhere}
-    add = ways.get(path.instance_class, _add_quads_512)
-    return lambda path, kind, events, count, weights, accumulators: add(events, count, weights, accumulators)
+    return add

@@ -18,6 +18,7 @@ from .paths import (
     QUADS_WIDENED,
     Amx,
     Avx2,
+    NeonDot,
     Path,
     Portable,
 )
@@ -120,7 +121,7 @@ def _dot_kind(path: Path, taps: NDArray[np.int8], runs: int, largest: int, width
     AVX2 adds products in signed 16-bit lanes, two for each output: what a lane holds lies between the sums of its
     negative and of its positive weights, times the largest message.
     """
-    if isinstance(path, Portable):
+    if isinstance(path, Portable) or (isinstance(path, NeonDot) and largest > np.iinfo(np.int8).max):
         return BYTE_PAIRS
     if isinstance(path, Amx) and amx.worthwhile(width, len(taps) // runs):
         return QUADS_IN_TILES

@@ -48,19 +48,33 @@ class Avx2(NamedTuple):
     pixels: int = 6
 
 
+class NeonI8mm(NamedTuple):
+    """Arm with products of unsigned with signed bytes."""
+
+    pixels: int = 6
+
+
+class NeonDot(NamedTuple):
+    """Arm with products of signed bytes: for messages of at most 7 bits."""
+
+    pixels: int = 6
+
+
 class Portable(NamedTuple):
     """Whatever LLVM makes of generic vectors."""
 
     pixels: int = 2
 
 
-Path = Amx | Vnni512 | AvxVnni | Avx2 | Portable
+Path = Amx | Vnni512 | AvxVnni | Avx2 | NeonI8mm | NeonDot | Portable
 
 PATHS: dict[str, tuple[Path, tuple[str, ...]]] = {
     "amx": (Amx(), ("amx-int8", "avx512vnni", "avx512bw")),
     "vnni512": (Vnni512(), ("avx512vnni", "avx512bw")),
     "avxvnni": (AvxVnni(), ("avxvnni", "avx2")),
     "avx2": (Avx2(), ("avx2",)),
+    "neoni8mm": (NeonI8mm(), ("i8mm", "dotprod")),
+    "neondot": (NeonDot(), ("dotprod",)),
     "portable": (Portable(), ()),
 }
 """By the name that forces it: a path and the features of a processor that has it. The fastest first."""

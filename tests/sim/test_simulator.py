@@ -85,7 +85,7 @@ def test_a_path_that_the_processor_has_not_got(monkeypatch):
         with pytest.raises(InputError, match=f"{ENVIRONMENT}={wanted}: this processor has portable"):
             choose_path()
     monkeypatch.setenv(ENVIRONMENT, "fast")
-    with pytest.raises(InputError, match="the paths are amx, vnni512, avxvnni, avx2, portable"):
+    with pytest.raises(InputError, match="the paths are amx, vnni512, avxvnni, avx2, neoni8mm, neondot, portable"):
         choose_path()
 
 
@@ -132,6 +132,13 @@ def test_sums_at_the_limits_of_16_bits(path, weight, bits, inputs, kind, sign):
     assert_same(expected, simulator.run(program, full))
     if isinstance(simulator.path, Avx2):
         assert build_plan(program, simulator.path).tables.ports["dot"][0] == kind
+
+
+@pytest.mark.parametrize(
+    ("path", "bits", "kind"), [("neondot", 7, QUADS), ("neondot", 8, BYTE_PAIRS), ("neoni8mm", 8, QUADS)]
+)
+def test_signed_products_of_arm_take_messages_of_seven_bits(path, bits, kind):
+    assert build_plan(full_sums(1, bits, 8), PATHS[path][0]).tables.ports["dot"][0] == kind
 
 
 def test_kept_machine_code_is_told_apart_by_every_file(tmp_path, monkeypatch):
