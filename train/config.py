@@ -19,8 +19,8 @@ __all__ = ["RunConfig", "TrainingConfig", "config_names", "read_config"]
 CONFIG_FOLDER = Path(__file__).with_name("configs")
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "backprop": ("random", "every", "stbp"),
-    "loss": ("step", "mean"),
+    "backprop": ("random", "every", "stbp", "slices"),
+    "loss": ("tet", "mean"),
     "optimizer": ("sgd", "muon"),
     "auto_augment": ("none", "cifar10", "imagenet", "svhn"),
     "precision": ("32-true", "bf16-mixed"),
@@ -32,6 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (2, math.inf),
     "accumulate": (1, math.inf),
     "test_every": (1, math.inf),
+    "slice": (1, math.inf),
     "crop": (0, 1024),
     "cutout": (0, 1024),
     "roll": (0, 1024),
@@ -61,15 +62,18 @@ class TrainingConfig:
         batch_size: samples per optimiser step, over all processes and accumulated parts together.
         accumulate: parts into which each process cuts its share of a mini-batch, to save memory.
         learning_rate: peak, reached after ``warmup_epochs`` (linear), then a cosine to 0 at the end.
-        momentum: of SGD with Nesterov.
+        momentum: of SGD.
+        nesterov: whether that is Nesterov's.
         weight_decay: of convolution and linear weights; norms, biases and neuron parameters have none.
         optimizer: "sgd", or "muon": Muon for the weights of low-bit convolutions, SGD for all others.
         muon_learning_rate: peak, of Muon; it follows the same schedule.
         muon_weight_decay: of the weights that Muon updates.
         label_smoothing: of the cross-entropy.
-        backprop: "random" (one time-step per mini-batch), "every" (all, online) or "stbp" (full unroll).
-        loss: the cross-entropy of each step's logits, averaged ("step"), or that of the logits' mean over the steps
-            ("mean", which needs every step before the first gradient: with "stbp" alone).
+        backprop: "random" (one time-step per mini-batch), "every" (all, online), "stbp" (full unroll) or "slices"
+            (unrolled for ``slice`` time-steps at a time, with an update of the weights after each).
+        slice: time-steps of a slice; the last one of a sample may be shorter.
+        loss: the cross-entropy of each step's logits, averaged ("tet"), or that of the logits' mean over the steps
+            ("mean", which needs several steps before the first gradient: with "stbp" and "slices").
         crop: move each image by up to this many pixels in both directions; black comes in.
         resized_crop: cut 8 to 100 % of the image's area, scaled to the network's input.
         flip: mirror every second sample, left to right.
@@ -96,13 +100,15 @@ class TrainingConfig:
     learning_rate: float = 0.1
     warmup_epochs: float = 1.0
     momentum: float = 0.9
+    nesterov: bool = True
     weight_decay: float = 5e-4
     optimizer: Literal["sgd", "muon"] = "sgd"
     muon_learning_rate: float = 0.02
     muon_weight_decay: float = 0.05
     label_smoothing: float = 0.0
-    backprop: Literal["random", "every", "stbp"] = "random"
-    loss: Literal["step", "mean"] = "step"
+    backprop: Literal["random", "every", "stbp", "slices"] = "random"
+    slice: int = 2
+    loss: Literal["tet", "mean"] = "tet"
     crop: int = 0
     resized_crop: bool = False
     flip: bool = False
@@ -131,9 +137,12 @@ class TrainingConfig:
             if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value <= highest:
                 kind = "a whole number" if kinds is int else "a number"
                 raise ModelError(f"{option} must be {kind} within {lowest}..{highest} (got {value!r})")
-        if self.loss == "mean" and self.backprop != "stbp":
-            raise ModelError(f"loss 'mean' needs all steps' logits at once: backprop 'stbp' (got {self.backprop!r})")
-        for option in ("flip", "resized_crop", "cuda_graphs"):
+        if self.loss == "mean" and self.backprop not in ("stbp", "slices"):
+            raise ModelError(f"loss 'mean' needs several steps at once: backprop stbp, slices (got {self.backprop!r})")
+        if self.backprop == "slices" and self.accumulate > 1:
+            problem = "backprop 'slices' updates within a mini-batch: accumulate must be 1"
+            raise ModelError(f"{problem} (got {self.accumulate})")
+        for option in ("nesterov", "flip", "resized_crop", "cuda_graphs"):
             if not isinstance(getattr(self, option), bool):
                 raise ModelError(f"{option} must be true or false (got {getattr(self, option)!r})")
 

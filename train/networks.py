@@ -20,15 +20,17 @@ from torch import Tensor, nn
 from .attention import SECA
 from .errors import ModelError
 from .neurons import GradedSpike, HybridFiring, LeakyIntegrateAndFire, MultiHierarchical, Neuron, ParallelFiring
-from .synapses import BinaryConv2d, TernaryConv2d
+from .synapses import BinaryConv2d, BinaryLinear, TernaryConv2d, TernaryLinear
 
 __all__ = ["NETWORKS", "NetworkSpec", "build"]
 
+# tdBN's share of the threshold for each of the two currents that a residual block adds up.
+SUMMAND = 0.5**0.5
 # Far above any published network (10 to 20); bounds what a hostile description can make us build.
 MAX_TIME_STEPS = 1024
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "weights": ("ternary", "binary"),
+    "weights": ("ternary", "binary", "float"),
     "weight_scale": ("tensor", "channel", None),
     "neuron": ("plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical"),
     "parallel": ("none", "second", "all"),
@@ -36,6 +38,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "stem": ("cifar", "imagenet"),
     "downsample": ("current", "spikes"),
     "pool": ("average", "max"),
+    "norm": ("step", "time"),
+    "block": ("pre", "post", None),
+    "head": ("pool", "linear", None),
 }
 
 
@@ -48,8 +53,8 @@ class NetworkSpec:
         input_shape: (C, H, W) of one time-step.
         classes: number of logits.
         time_steps: T.
-        width: channels of the first stage; None is the network's own (64; 128 for resnet19; 32 for small).
-        weights: ternary (1.5 bit) or binary (1 bit) synapses.
+        width: channels of the stem; None is the network's own (64; resnet20 16, resnet19-wide 128, small 32).
+        weights: ternary (1.5 bit), binary (1 bit) or float (full-precision) synapses.
         weight_scale: one scale per tensor or per output channel; None: per tensor for ternary, per channel for binary.
         neuron: plain (learnable leak and threshold), mpbn (with BatchNorm on the membrane), parallel (plain without
             membrane, the same as plain with parallel="all"), lif (binary spikes, the baseline), lm-h (binary spikes,
@@ -66,6 +71,12 @@ class NetworkSpec:
         stem: of a residual network: cifar (3x3) or imagenet (7x7 stride 2, max-pool).
         downsample: the 1x1 convolution of a shortcut reads the real-valued current or the first neuron's spikes.
         pool: average or max, between the layers of small and the VGGs.
+        norm: what BatchNorm normalises over in training: the batch at each step, or time and batch together (tdBN,
+            Zheng 2021), whose gain then starts at the threshold, divided by sqrt(2) before the sum of a residual block.
+        block: of a residual network: pre (neurons before the convolutions, on a real-valued stream) or post (conv, BN,
+            and a neuron after the sum); None is the network's own: pre for resnet18 and resnet34, else post.
+        head: of vgg13: pool (global average, one linear layer, as in HM-DF) or linear (three linear layers, as in
+            LM-H); None is pool.
     """
 
     name: str
@@ -73,7 +84,7 @@ class NetworkSpec:
     classes: int
     time_steps: int = 4
     width: int | None = None
-    weights: Literal["ternary", "binary"] = "ternary"
+    weights: Literal["ternary", "binary", "float"] = "ternary"
     weight_scale: Literal["tensor", "channel"] | None = None
     neuron: Literal["plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical"] = "mpbn"
     parallel: Literal["none", "second", "all"] = "none"
@@ -88,6 +99,9 @@ class NetworkSpec:
     stem: Literal["cifar", "imagenet"] = "cifar"
     downsample: Literal["current", "spikes"] = "current"
     pool: Literal["average", "max"] = "average"
+    norm: Literal["step", "time"] = "step"
+    block: Literal["pre", "post"] | None = None
+    head: Literal["pool", "linear"] | None = None
 
     def __post_init__(self) -> None:
         if self.name not in NETWORKS:
@@ -113,6 +127,8 @@ class NetworkSpec:
                 raise ModelError(f"network {field} must be positive and finite (got {value!r})")
         if not _is_number(self.initial_potential):
             raise ModelError(f"network initial_potential must be a finite number (got {self.initial_potential!r})")
+        if self.head is not None and self.name != "vgg13":
+            raise ModelError(f"network head is chosen for vgg13 alone (got {self.head!r} for {self.name})")
         if self.neuron in ("lif", "lm-h", "lm-h-radical") and self.parallel != "none":
             raise ModelError(f"the {self.neuron} neuron has no parallel form (got parallel={self.parallel!r})")
 
@@ -161,9 +177,18 @@ class _Parts:
         return kind(channels, spec.time_steps, mpbn=spec.neuron == "mpbn", spike=spike)
 
     def conv(self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-        """A low-bit convolution that keeps the image size at stride 1."""
+        """A convolution of the synapses' kind that keeps the image size at stride 1."""
+        if self.spec.weights == "float":
+            return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
         kind = TernaryConv2d if self.spec.weights == "ternary" else BinaryConv2d
         return kind(c_in, c_out, kernel, stride, kernel // 2, scale_per=self.spec.weight_scale)
+
+    def linear(self, c_in: int, c_out: int) -> nn.Linear:
+        """A linear layer of the synapses' kind, with a bias, since no BatchNorm follows."""
+        if self.spec.weights == "float":
+            return nn.Linear(c_in, c_out)
+        kind = TernaryLinear if self.spec.weights == "ternary" else BinaryLinear
+        return kind(c_in, c_out, bias=True, scale_per=self.spec.weight_scale)
 
     def first_conv(self, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
         """The convolution that reads the input: full precision for images, low-bit for events."""
@@ -171,6 +196,21 @@ class _Parts:
         if self.spec.event:
             return self.conv(c_in, c_out, kernel, stride)
         return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+
+    def norm(self, channels: int, share: float = 1.0) -> nn.BatchNorm2d:
+        """The BatchNorm of a current; ``share`` of the threshold is where tdBN's gain starts."""
+        norm = nn.BatchNorm2d(channels)
+        if self.spec.norm == "time":
+            nn.init.constant_(norm.weight, share * self._threshold())
+        return norm
+
+    def shortcut(self, c_in: int, c_out: int, stride: int) -> nn.Module:
+        """The 1x1 convolution beside a block that changes the shape, and its BatchNorm."""
+        return nn.Sequential(self.conv(c_in, c_out, 1, stride), self.norm(c_out, SUMMAND))
+
+    def _threshold(self) -> float:
+        """At the start of training."""
+        return self.spec.threshold if self.spec.neuron in ("lm-h", "lm-h-radical") else 0.5
 
     def seca(self, channels: int) -> SECA | None:
         return None if self.spec.seca == "none" else SECA(channels)
@@ -182,11 +222,11 @@ class _Parts:
 class CurrentLayer(nn.Module):
     """conv -> BN -> [SECA]: (spikes, previous layer's current or None) -> (current for the neuron, ungated current)."""
 
-    def __init__(self, conv: nn.Conv2d, seca: SECA | None, sums_currents: bool) -> None:
+    def __init__(self, parts: _Parts, conv: nn.Conv2d, sums_currents: bool, share: float = 1.0) -> None:
         super().__init__()
         self.conv = conv
-        self.norm = nn.BatchNorm2d(conv.out_channels)
-        self.seca = seca
+        self.norm = parts.norm(conv.out_channels, share)
+        self.seca = parts.seca(conv.out_channels)
         self.sums_currents = sums_currents
 
     def forward(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -218,10 +258,10 @@ class ResidualBlock(nn.Module):
         same = stride == 1 and c_in == c_out
         second_kind = parts.spec.seca == "II"
         self.act1 = parts.neuron(c_in)
-        self.layer1 = CurrentLayer(parts.conv(c_in, c_out, 3, stride), parts.seca(c_out), second_kind and same)
+        self.layer1 = CurrentLayer(parts, parts.conv(c_in, c_out, 3, stride), second_kind and same)
         self.act2 = parts.neuron(c_out, second=True)
-        self.layer2 = CurrentLayer(parts.conv(c_out, c_out), parts.seca(c_out), second_kind)
-        self.shortcut = None if same else nn.Sequential(parts.conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
+        self.layer2 = CurrentLayer(parts, parts.conv(c_out, c_out), second_kind, SUMMAND)
+        self.shortcut = None if same else parts.shortcut(c_in, c_out, stride)
         self.shortcut_reads_spikes = parts.spec.downsample == "spikes"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -233,34 +273,100 @@ class ResidualBlock(nn.Module):
         return y + self.shortcut(spikes if self.shortcut_reads_spikes else x)
 
 
-class ResNet(nn.Module):
-    """Stem, stages of residual blocks, global average pool of the real-valued stream, classifier.
+class PostActivationBlock(nn.Module):
+    """Block on spikes, with a neuron after the sum: y = act2(layer2(act1(layer1(x))) + shortcut).
 
-    The first stage keeps the image size, each further one halves it and doubles the channels. The stem is a 3x3
-    convolution and a BatchNorm, without neuron; with stem="imagenet" 7x7 of stride 2, then a 3x3 max-pool of stride 2.
+    The shortcut is x, or BN(conv1x1(x)).
     """
 
-    def __init__(self, parts: _Parts, blocks: Sequence[int], width: int) -> None:
+    def __init__(self, parts: _Parts, c_in: int, c_out: int, stride: int = 1) -> None:
         super().__init__()
-        imagenet = parts.spec.stem == "imagenet"
-        self.stem = parts.first_conv(width, 7, 2) if imagenet else parts.first_conv(width)
-        self.stem_norm = nn.BatchNorm2d(width)
-        self.stem_pool = nn.MaxPool2d(3, 2, 1) if imagenet else None
-        stages, channels = [], width
-        for index, depth in enumerate(blocks):
-            c_out = width * 2**index
-            first = ResidualBlock(parts, channels, c_out, 1 if index == 0 else 2)
-            stages.append(nn.Sequential(first, *(ResidualBlock(parts, c_out, c_out) for _ in range(depth - 1))))
-            channels = c_out
-        self.stages = nn.Sequential(*stages)
-        self.global_pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(channels, parts.spec.classes)
+        self.layer1 = CurrentLayer(parts, parts.conv(c_in, c_out, 3, stride), False)
+        self.act1 = parts.neuron(c_out)
+        self.layer2 = CurrentLayer(parts, parts.conv(c_out, c_out), parts.spec.seca == "II", SUMMAND)
+        self.shortcut = None if stride == 1 and c_in == c_out else parts.shortcut(c_in, c_out, stride)
+        self.act2 = parts.neuron(c_out, second=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem_norm(self.stem(x))
+        spikes, current = self.layer1.spikes(self.act1, x)
+        y, _ = self.layer2(spikes, current)
+        return self.act2(y + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class HiddenLayer(nn.Module):
+    """Linear layer and neuron, (N, C_in) -> (N, C_out), with dropout before."""
+
+    def __init__(self, parts: _Parts, c_in: int, c_out: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = parts.linear(c_in, c_out)
+        self.act = parts.neuron(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.linear(self.dropout(x)))
+
+
+class ResNet(nn.Module):
+    """Stem, stages of residual blocks, average pool, hidden layers if any, classifier.
+
+    The first stage keeps the image size, each further one halves it. The stem is a 3x3 convolution and a BatchNorm,
+    with a neuron before post-activation blocks; with stem="imagenet" 7x7 of stride 2, then a 3x3 max-pool of stride 2.
+
+    Args:
+        stages: (channels, blocks) of each.
+        hidden: sizes of hidden layers before the classifier.
+        pool: average over so many pixels a side instead of the whole image, with dropout of a quarter behind it.
+    """
+
+    def __init__(
+        self,
+        parts: _Parts,
+        width: int,
+        stages: Sequence[tuple[int, int]],
+        block: Literal["pre", "post"] = "post",
+        hidden: Sequence[int] = (),
+        pool: int | None = None,
+    ) -> None:
+        super().__init__()
+        imagenet = parts.spec.stem == "imagenet"
+        post = (parts.spec.block or block) == "post"
+        kind = PostActivationBlock if post else ResidualBlock
+        self.stem = parts.first_conv(width, 7, 2) if imagenet else parts.first_conv(width)
+        self.stem_norm = parts.norm(width)
+        self.stem_act = parts.neuron(width) if post else None
+        self.stem_pool = nn.MaxPool2d(3, 2, 1) if imagenet else None
+        made, channels = [], width
+        for index, (c_out, depth) in enumerate(stages):
+            first = kind(parts, channels, c_out, 1 if index == 0 else 2)
+            made.append(nn.Sequential(first, *(kind(parts, c_out, c_out) for _ in range(depth - 1))))
+            channels = c_out
+        self.stages = nn.Sequential(*made)
+        self.global_pool = nn.AdaptiveAvgPool2d(1) if pool is None else nn.AvgPool2d(pool)
+        pixels = 1 if pool is None else _pixels_behind(parts.spec, len(stages), pool)
+        self.hidden, inputs = _hidden(parts, channels * pixels, hidden, 0.0 if pool is None else 0.25)
+        self.classifier = nn.Linear(inputs, parts.spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem_norm(self.stem(x)) if self.stem_act is None else self.stem_act.after(self.stem_norm, self.stem(x))
         if self.stem_pool is not None:
             x = self.stem_pool(x)
-        return self.classifier(torch.flatten(self.global_pool(self.stages(x)), 1))
+        return self.classifier(self.hidden(torch.flatten(self.global_pool(self.stages(x)), 1)))
+
+
+def _hidden(parts: _Parts, inputs: int, sizes: Sequence[int], dropout: float = 0.0) -> tuple[nn.Sequential, int]:
+    """(hidden layers of these sizes, outputs of the last one); no module at all for none."""
+    pairs = zip([inputs, *sizes], sizes, strict=False)
+    layers = nn.Sequential(*(HiddenLayer(parts, c_in, c_out, dropout) for c_in, c_out in pairs))
+    return layers, sizes[-1] if sizes else inputs
+
+
+def _pixels_behind(spec: NetworkSpec, stages: int, pool: int) -> int:
+    """Of an image behind the stages of a residual network, of which all but the first halve it, and a pool."""
+    halvings = stages - 1 + (2 if spec.stem == "imagenet" else 0)
+    pixels = math.prod(-(-length // 2**halvings) // pool for length in spec.input_shape[1:])
+    if pixels == 0:
+        raise ModelError(f"{spec.name} pools an input of {spec.input_shape} down to nothing")
+    return pixels
 
 
 class VGGLayer(nn.Module):
@@ -281,10 +387,12 @@ class VGG(nn.Module):
     """A chain of VGGLayers and a classifier on the last spikes.
 
     ``layout`` has one (channels in units of the width, pool) per layer; pool is "" (none), "M" (2x2) or "G" (global
-    average).
+    average). ``hidden`` are the sizes of linear layers with neurons before the classifier.
     """
 
-    def __init__(self, parts: _Parts, layout: Sequence[tuple[int, str]], width: int) -> None:
+    def __init__(
+        self, parts: _Parts, layout: Sequence[tuple[int, str]], width: int, hidden: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         channels, *size = parts.spec.input_shape
         self.layers = nn.ModuleList()
@@ -293,20 +401,21 @@ class VGG(nn.Module):
             c_out = width * units
             conv = parts.conv(channels, c_out) if len(self.layers) else parts.first_conv(c_out)
             same_shape = channels == c_out and not pool_before and len(self.layers) > 0
-            currents = CurrentLayer(conv, parts.seca(c_out), parts.spec.seca == "II" and same_shape)
+            currents = CurrentLayer(parts, conv, parts.spec.seca == "II" and same_shape)
             act = parts.neuron(c_out, second=len(self.layers) % 2 == 1)
             self.layers.append(VGGLayer(currents, act, self._pool(parts, pool)))
             channels, pool_before = c_out, pool
             size = {"": size, "M": [length // 2 for length in size], "G": [min(length, 1) for length in size]}[pool]
         if 0 in size:
             raise ModelError(f"{parts.spec.name} pools an input of {parts.spec.input_shape} down to nothing")
-        self.classifier = nn.Linear(channels * size[0] * size[1], parts.spec.classes)
+        self.hidden, inputs = _hidden(parts, channels * size[0] * size[1], hidden)
+        self.classifier = nn.Linear(inputs, parts.spec.classes)
 
     def forward(self, x: Tensor) -> Tensor:
         previous = None
         for layer in self.layers:
             x, previous = layer(x, previous)
-        return self.classifier(torch.flatten(x, 1))
+        return self.classifier(self.hidden(torch.flatten(x, 1)))
 
     @staticmethod
     def _pool(parts: _Parts, pool: str) -> nn.Module | None:
@@ -326,11 +435,11 @@ class SmallNet(nn.Module):
         width = parts.width(32)
         stride = 2 if max(parts.spec.input_shape[1:]) > 16 else 1
         self.stem = parts.first_conv(width, 3, stride)
-        self.stem_norm = nn.BatchNorm2d(width)
+        self.stem_norm = parts.norm(width)
         self.block = ResidualBlock(parts, width, width)
         self.act3 = parts.neuron(width)
         self.pool = parts.pool()
-        self.layer3 = CurrentLayer(parts.conv(width, 2 * width), parts.seca(2 * width), False)
+        self.layer3 = CurrentLayer(parts, parts.conv(width, 2 * width), False)
         self.act4 = parts.neuron(2 * width, second=True)
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(2 * width, parts.spec.classes)
@@ -359,15 +468,56 @@ def _is_positive_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _resnet18(parts: _Parts) -> ResNet:
+    width = parts.width(64)
+    return ResNet(parts, width, [(width * 2**stage, 2) for stage in range(4)], "pre")
+
+
+def _resnet34(parts: _Parts) -> ResNet:
+    width = parts.width(64)
+    return ResNet(parts, width, [(width * 2**stage, blocks) for stage, blocks in enumerate((3, 4, 6, 3))], "pre")
+
+
+def _resnet20(parts: _Parts) -> ResNet:
+    width = parts.width(16)
+    return ResNet(parts, width, [(width * 2**stage, 3) for stage in range(3)])
+
+
+def _resnet19(parts: _Parts) -> ResNet:
+    width = parts.width(64)
+    return ResNet(parts, width, [(2 * width, 3), (4 * width, 3), (8 * width, 2)], hidden=[4 * width])
+
+
+def _resnet19_wide(parts: _Parts) -> ResNet:
+    width = parts.width(128)
+    return ResNet(parts, width, [(width, 3), (2 * width, 3), (4 * width, 2)], hidden=[2 * width], pool=2)
+
+
+def _vgg13(parts: _Parts) -> VGG:
+    return _vgg_of(parts, 2, 2, 2, 2, 2) if parts.spec.head == "linear" else VGG(parts, VGG13, parts.width(64))
+
+
+def _vgg_of(parts: _Parts, *depths: int) -> VGG:
+    """Stages of so many convolutions with a pool behind each, and three linear layers."""
+    width = parts.width(64)
+    stages = zip((1, 2, 4, 8, 8), depths, strict=True)
+    layout = [(units, "M" if number == depth else "") for units, depth in stages for number in range(1, depth + 1)]
+    return VGG(parts, layout, width, hidden=[64 * width, 64 * width])
+
+
+# Units of the width, and pools, of the networks of HM-DF.
 VGG13 = ((1, ""), (1, "M"), (2, ""), (2, "M"), (4, ""), (4, "M"), (8, ""), (8, ""), (8, "M"), (8, "G"))
 VGG_SNN = ((1, ""), (2, "M"), (4, ""), (4, "M"), (8, ""), (8, "M"), (8, ""), (8, "M"))
 
 # name -> maker; the widths are those of the published networks
 NETWORKS: dict[str, Callable[[_Parts], nn.Module]] = {
     "small": SmallNet,
-    "resnet18": lambda parts: ResNet(parts, (2, 2, 2, 2), parts.width(64)),
-    "resnet19": lambda parts: ResNet(parts, (3, 3, 2), parts.width(128)),
-    "resnet34": lambda parts: ResNet(parts, (3, 4, 6, 3), parts.width(64)),
-    "vgg13": lambda parts: VGG(parts, VGG13, parts.width(64)),
+    "resnet18": _resnet18,
+    "resnet19": _resnet19,
+    "resnet19-wide": _resnet19_wide,
+    "resnet20": _resnet20,
+    "resnet34": _resnet34,
+    "vgg13": _vgg13,
+    "vgg16": lambda parts: _vgg_of(parts, 2, 2, 3, 3, 3),
     "vgg-snn": lambda parts: VGG(parts, VGG_SNN, parts.width(64)),
 }

@@ -1,9 +1,11 @@
-"""Running a network over time, and the three ways to train through time.
+"""Running a network over time, and the four ways to train through time.
 
 * every: cross-entropy at each step, one backward pass per step, membranes detached: memory does not grow with T.
 * random: one step is drawn per mini-batch and only that step is differentiated ("random BP").
-* stbp: the whole unrolled graph is differentiated at once: memory grows with T; the baseline. Its loss may also be the
-  cross-entropy of the logits' mean over the steps.
+* stbp: the whole unrolled graph is differentiated at once: memory grows with T.
+* slices: as stbp for K steps at a time, then an update of the weights: memory grows with K.
+
+The loss of stbp and slices may also be the cross-entropy of the logits' mean over the steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,21 +16,37 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .errors import ModelError, TrainingError
-from .neurons import Neuron, NormalisedNeuron, reset, set_online, set_step, temporal_modules
+from .neurons import Neuron, NormalisedNeuron, detach, reset, set_online, set_step, temporal_modules
+from .synapses import quantised_once
 
 __all__ = [
     "backward_every",
     "backward_random",
+    "backward_slices",
     "backward_stbp",
-    "backward_stbp_of_mean",
     "find_divergence",
     "frame_at",
+    "loss_of_mean",
     "run",
     "run_folded",
+    "tet",
 ]
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Backward = Callable[[Tensor], None]
+Runner = Callable[[nn.Module, Tensor, int], Tensor]
+# From the loss of one step's logits and the logits (T, N, classes) to the loss of all steps.
+SequenceLoss = Callable[[Criterion, Tensor, Tensor], Tensor]
+
+
+def tet(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the steps of each step's loss (temporal efficient training, Deng 2022, without its MSE term)."""
+    return torch.stack([criterion(step, labels) for step in logits]).mean()
+
+
+def loss_of_mean(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
+    """Loss of the logits' mean over the steps."""
+    return criterion(logits.mean(0), labels)
 
 
 def run(model: nn.Module, x: Tensor, time_steps: int) -> Tensor:
@@ -112,32 +130,61 @@ def backward_random(
 
 
 def backward_stbp(
-    model: nn.Module, x: Tensor, labels: Tensor, time_steps: int, criterion: Criterion, backward: Backward
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    time_steps: int,
+    criterion: Criterion,
+    backward: Backward,
+    loss_of: SequenceLoss = tet,
+    runner: Runner = run,
 ) -> tuple[Tensor, Tensor]:
-    """Accumulate the full gradient through time of the mean loss; returns (loss, logits summed over T), detached."""
-    return _unrolled(model, x, time_steps, lambda logits: _mean(criterion, logits, labels), backward)
+    """Accumulate the gradient through time of the loss of all steps; returns (loss, logits summed over T), detached.
 
-
-def backward_stbp_of_mean(
-    model: nn.Module, x: Tensor, labels: Tensor, time_steps: int, criterion: Criterion, backward: Backward
-) -> tuple[Tensor, Tensor]:
-    """The same for the loss of the logits' mean over the steps."""
-    return _unrolled(model, x, time_steps, lambda logits: criterion(logits.mean(0), labels), backward)
-
-
-def _mean(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
-    return torch.stack([criterion(step, labels) for step in logits]).mean()
-
-
-def _unrolled(
-    model: nn.Module, x: Tensor, time_steps: int, loss_of: Callable[[Tensor], Tensor], backward: Backward
-) -> tuple[Tensor, Tensor]:
+    ``runner`` is ``run``, or ``run_folded``: BatchNorm then normalises over time and batch together.
+    """
     set_online(model, False)
-    logits = run(model, x, time_steps)
-    loss = loss_of(logits)
+    logits = runner(model, x, time_steps)
+    loss = loss_of(criterion, logits, labels)
     backward(loss)
     reset(model)
     return loss.detach(), logits.detach().sum(0)
+
+
+def backward_slices(
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    time_steps: int,
+    length: int,
+    criterion: Criterion,
+    update: Callable[[Tensor], None],
+    loss_of: SequenceLoss = tet,
+) -> tuple[Tensor, Tensor]:
+    """Differentiate slices of ``length`` time-steps one after the other, the state detached between them.
+
+    ``update`` takes the loss of a slice, to differentiate it and to change the weights before the next one; memory is
+    that of one slice. Returns (mean loss of the slices, logits summed over T), detached.
+    """
+    reset(model)
+    set_online(model, False)
+    losses: list[Tensor] = []
+    total: Tensor | None = None
+    for start in range(0, time_steps, length):
+        logits = []
+        with quantised_once(model):
+            for step in range(start, min(start + length, time_steps)):
+                set_step(model, step)
+                logits.append(model(frame_at(x, step)))
+            sequence = torch.stack(logits)
+            loss = loss_of(criterion, sequence, labels)
+        update(loss)
+        detach(model)
+        losses.append(loss.detach())
+        total = sequence.detach().sum(0) if total is None else total + sequence.detach().sum(0)
+    reset(model)
+    assert total is not None
+    return torch.stack(losses).mean(), total
 
 
 def find_divergence(model: nn.Module, x: Tensor, time_steps: int) -> TrainingError:

@@ -1,4 +1,4 @@
-"""SGD with Nesterov momentum, and Muon for the low-bit weights, as one optimiser."""
+"""SGD with momentum, and Muon for the low-bit weights, as one optimiser."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -49,7 +49,8 @@ class Optimiser:
         rate, momentum = config.learning_rate, config.momentum
         self.device = parameters[0].device
         # fused: all parameters in one kernel, whose rate may be a tensor
-        sgd = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=self._on_gpu or None)
+        nesterov = config.nesterov and momentum > 0
+        sgd = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=self._on_gpu or None)
         self.parts: list[tuple[torch.optim.Optimizer, float]] = [(sgd, rate)]
         if self.matrices:
             matrices = [matrix for _, matrix in self.matrices]

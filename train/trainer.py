@@ -1,4 +1,4 @@
-"""The training loop: SGD with Nesterov momentum, warm-up and cosine schedule, on Lightning Fabric.
+"""The training loop: SGD with momentum, warm-up and cosine schedule, on Lightning Fabric.
 
 A run is a chain of mini-batches of which each follows from the one before and from the seed alone. ``resume.pt`` holds
 a point of that chain, so a run that is killed at any moment goes on from there to the same weights, bit for bit on a
@@ -9,7 +9,7 @@ import dataclasses
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,17 @@ from .errors import DataError, ModelError, TrainingError
 from .gradients import Gradients
 from .graphs import Graphs
 from .networks import NetworkSpec, build
-from .online import backward_every, backward_random, backward_stbp, backward_stbp_of_mean, find_divergence, run
+from .online import (
+    backward_every,
+    backward_random,
+    backward_slices,
+    backward_stbp,
+    find_divergence,
+    loss_of_mean,
+    run,
+    run_folded,
+    tet,
+)
 from .optimiser import Optimiser
 from .progress import EpochMetrics, Progress, write_metrics
 from .synapses import LowBit, quantised_once
@@ -45,12 +55,7 @@ SAVE_SHARE = 0.02
 # had a stem that grew from 17 to 116, and to 57 where others ended at 3 to 6.
 GROWTH = 4.0
 TEST_BATCH = 256
-BACKWARD = {
-    ("random", "step"): backward_random,
-    ("every", "step"): backward_every,
-    ("stbp", "step"): backward_stbp,
-    ("stbp", "mean"): backward_stbp_of_mean,
-}
+LOSSES = {"tet": tet, "mean": loss_of_mean}
 # What an option was before it existed.
 DEFAULTS = dataclasses.asdict(TrainingConfig())
 # Options that may change between the parts of a run: they do not enter the result, or only by rounding.
@@ -127,6 +132,10 @@ def check_fit(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, te
         raise DataError("small_size is for images and for networks that end in a global average pool")
     if config.workers and "fork" not in multiprocessing.get_all_start_methods():
         raise ModelError(f"workers (got {config.workers}) need a system that can fork processes; leave it at 0")
+    if spec.norm == "time" and config.backprop != "stbp":
+        raise ModelError(f"norm 'time' needs all time-steps at once: backprop 'stbp' (got {config.backprop!r})")
+    if config.optimizer == "muon" and spec.weights == "float":
+        raise ModelError("optimizer 'muon' is for low-bit weights; with weights 'float' take 'sgd'")
     parts = config.devices * config.nodes * config.accumulate
     if min(config.batch_size, len(train_data)) < 2 * parts:
         raise DataError(
@@ -168,7 +177,9 @@ class TrainingRun:
         prepare = preparation(spec, config, train_data.preprocessing, where)
         on_gpu = fabric.device.type == "cuda"
         self.batches = MiniBatches(train_data, config, prepare, fabric.global_rank, fabric.world_size, on_gpu)
-        self.graphs = Graphs(fabric.device, config.cuda_graphs and fabric.world_size == 1)
+        # slices change the weights within what would be recorded
+        recorded = config.cuda_graphs and fabric.world_size == 1 and config.backprop != "slices"
+        self.graphs = Graphs(fabric.device, recorded)
         self.norms = _norms(self.model)
         self.history: list[EpochMetrics] = []
         self.next_batch = 0
@@ -209,8 +220,12 @@ class TrainingRun:
                 self._save(self._point())
 
     def train_on(self, batch: MiniBatch) -> None:
-        """One optimiser step on the joint mini-batch."""
+        """One optimiser step on the joint mini-batch; with slices, one for each of them."""
         self.optimiser.set_rate(self.config.schedule(self.epoch - 1 + batch.before / len(self.train_data)))
+        self.sums += self._in_slices(batch) if self.config.backprop == "slices" else self._at_once(batch)
+
+    def _at_once(self, batch: MiniBatch) -> Tensor:
+        """One optimiser step on all parts of a mini-batch; (summed loss, correct ones, samples) of all processes."""
         self.gradients.clear()
         figures = torch.zeros(3, dtype=torch.float64, device=self.fabric.device)
         x = None
@@ -224,7 +239,7 @@ class TrainingRun:
             assert x is not None
             raise self._diverged(batch, self._sized(x))
         self.graphs.run(("step", used), self.optimiser.step)
-        self.sums += figures
+        return figures
 
     def _part(self, batch: MiniBatch, x: Tensor, labels: Tensor) -> Tensor:
         """Accumulate the gradient of one part of a mini-batch; (summed loss, correct ones, samples)."""
@@ -235,15 +250,28 @@ class TrainingRun:
         def work(x: Tensor, labels: Tensor) -> tuple[Tensor, frozenset[nn.Parameter]]:
             with quantised_once(self.model):
                 loss, logits = self._backprop(x, labels, when, share)
-            hard_labels = labels if labels.dim() == 1 else labels.argmax(1)
-            correct = (logits.argmax(1) == hard_labels).sum()
-            samples = torch.full_like(loss, len(labels), dtype=torch.float64)
-            figures = torch.stack([loss.double() * len(labels), correct.double(), samples])
-            return figures, frozenset(self.gradients.used)
+            return _figures(loss, logits, labels), frozenset(self.gradients.used)
 
         figures, used = self.graphs.run(("part", when, share), work, x, labels)
         self.gradients.used.update(used)
         return figures
+
+    def _in_slices(self, batch: MiniBatch) -> Tensor:
+        """An optimiser step for each slice of time; (summed loss, correct ones, samples) of all processes."""
+        ((x, labels),) = batch.prepared(self.batches.prepare, self.fabric.device)
+        x, share = self._sized(x), len(labels) / batch.size
+
+        def update(loss: Tensor) -> None:
+            if not total_of(loss.detach().clone()).isfinite():  # before the weights follow it
+                raise self._diverged(batch, x)
+            self.gradients.clear()
+            (loss * share).backward()
+            self.gradients.finish()
+            self.optimiser.step()
+
+        lengths, loss_of = (self.spec.time_steps, self.config.slice), LOSSES[self.config.loss]
+        loss, logits = backward_slices(self.network, x, labels, *lengths, self._criterion, update, loss_of)
+        return total_of(_figures(loss, logits, labels)).cpu()
 
     def _sized(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) as they are, or shrunk in the first epochs where the options say so."""
@@ -255,11 +283,17 @@ class TrainingRun:
     def _backprop(self, x: Tensor, labels: Tensor, when: int, share: float) -> tuple[Tensor, Tensor]:
         """(loss, logits), leaving ``share`` of the gradient in the parameters; ``when``: the drawn step, or T."""
 
-        def criterion(logits: Tensor, labels: Tensor) -> Tensor:
-            return functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+        def backward(loss: Tensor) -> None:
+            (loss * share).backward()
 
-        through_time: Callable[..., tuple[Tensor, Tensor]] = BACKWARD[self.config.backprop, self.config.loss]
-        return through_time(self.network, x, labels, when, criterion, lambda loss: (loss * share).backward())
+        known = self.network, x, labels, when, self._criterion, backward
+        if self.config.backprop == "stbp":
+            runner = run_folded if self.spec.norm == "time" else run
+            return backward_stbp(*known, LOSSES[self.config.loss], runner)
+        return backward_random(*known) if self.config.backprop == "random" else backward_every(*known)
+
+    def _criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
 
     def _end_epoch(self) -> None:
         """Test, where it is time, and write the figures of the epoch."""
@@ -422,6 +456,14 @@ class _Autocast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with self.fabric.autocast():
             return self.model(x)
+
+
+def _figures(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """(summed loss, correct ones, samples), float64, of the mean loss and the logits of some samples."""
+    hard_labels = labels if labels.dim() == 1 else labels.argmax(1)
+    correct = (logits.argmax(1) == hard_labels).sum()
+    samples = torch.full_like(loss, len(labels), dtype=torch.float64)
+    return torch.stack([loss.double() * len(labels), correct.double(), samples])
 
 
 def _test_sums(

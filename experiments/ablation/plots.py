@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 ROW = 0.3
 """Height of a row in inches."""
-COLOURS = dict(zip(FIGURE_3, ("#0072B2", "#009E73", "#D55E00"), strict=True))
-NAMES = dict(zip(FIGURE_3, ("HM-DF, 1.5-bit weights", "HM-DF, 1-bit weights", "LIF, 1.5-bit weights"), strict=True))
+COLOURS = dict(zip(FIGURE_3, ("#0072B2", "#009E73", "#D55E00", "#999999"), strict=True))
+TITLES = "HM-DF, 1.5-bit weights", "HM-DF, 1-bit weights", "LIF, 1.5-bit weights", "LIF, full-precision weights"
+NAMES = dict(zip(FIGURE_3, TITLES, strict=True))
 INTEGER, FLOAT = "#0072B2", "#D55E00"
 
 

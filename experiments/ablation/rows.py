@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 BASE = "base"
-FIGURE_3 = (BASE, "binary", "lif")
-"""The rows of figure 3 of arXiv 2410.07547: 1.5-bit and 1-bit weights, and the LIF neuron trained online."""
+FIGURE_3 = (BASE, "binary", "lif", "vanilla")
+"""The rows of figure 3 of arXiv 2410.07547, vanilla online learning the last; and LIF with 1.5-bit weights."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ TRAINING = {"backprop": "every"}
 ROWS = {
     BASE: Row("1.5-bit weights, plain neurons, spikes in floating point, gradients of every step"),
     "binary": Row("1-bit weights", {"weights": "binary"}),
-    "lif": Row("LIF neurons with binary spikes, trained online", {"neuron": "lif"}),
+    "lif": Row("LIF neurons with binary spikes", {"neuron": "lif"}),
     "parallel": Row("the second neuron of a block without membrane", {"parallel": "second"}),
     "spikes-4bit": Row("4-bit spikes in training", {"spike_bits": 4}),
     "random": Row("gradient of one drawn step", training={"backprop": "random"}),
@@ -40,6 +40,8 @@ ROWS = {
     "mpbn": Row("BatchNorm on the membrane", {"neuron": "mpbn"}),
     "seca-I": Row("channel attention I", {"seca": "I"}),
     "seca-II": Row("channel attention II", {"seca": "II"}),
+    "float": Row("full-precision weights", {"weights": "float"}),
+    "vanilla": Row("vanilla online learning: LIF, full-precision weights", {"neuron": "lif", "weights": "float"}),
 }
 
 

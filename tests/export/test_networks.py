@@ -26,7 +26,8 @@ from hmdf.sim.verify import compare
 from hmdf.train.networks import NETWORKS, NetworkSpec, build
 from lava_batch import run_in_lava
 
-SIZES = {"small": 8, "resnet18": 8, "resnet19": 8, "resnet34": 8, "vgg13": 16, "vgg-snn": 16}
+SIZES = {"small": 8, "resnet18": 8, "resnet19": 8, "resnet19-wide": 8, "resnet20": 8, "resnet34": 8}
+SIZES |= {"vgg13": 16, "vgg16": 32, "vgg-snn": 16}
 NEURONS, ATTENTIONS, WEIGHTS = ("plain", "mpbn", "parallel"), ("none", "I", "II"), ("ternary", "binary")
 
 

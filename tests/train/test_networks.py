@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import fx, nn
@@ -7,7 +9,7 @@ from hmdf.train.errors import ModelError
 from hmdf.train.networks import NETWORKS, NetworkSpec, build
 from hmdf.train.neurons import HybridFiring, LeakyIntegrateAndFire, Neuron, ParallelFiring, Temporal
 from hmdf.train.online import run
-from hmdf.train.synapses import BinaryConv2d, LowBit, TernaryConv2d
+from hmdf.train.synapses import BinaryConv2d, BinaryLinear, LowBit, TernaryConv2d, TernaryLinear
 
 PUBLISHED = [  # network, input, classes, options; low-bit weights, stem, classifier
     ("resnet18", (3, 32, 32), 10, {}, 11_157_504, 1_728, 5_130),
@@ -17,14 +19,70 @@ PUBLISHED = [  # network, input, classes, options; low-bit weights, stem, classi
     ("vgg-snn", (2, 48, 48), 10, {"event": True}, 9_217_152, 0, 46_090),
 ]
 
+PRINTED = [  # network, classes; MB of full-precision weights that LM-H and HM-DF print
+    ("resnet19", 10, "50.48"),
+    ("resnet19", 100, "50.57"),
+]
+
 VARIANTS = [
     {"neuron": "plain", "parallel": "second"},
     {"neuron": "mpbn", "seca": "I", "downsample": "spikes", "weights": "binary"},
     {"neuron": "mpbn", "seca": "II", "parallel": "second", "pool": "max"},
     {"neuron": "parallel", "seca": "II", "weights": "binary", "weight_scale": "tensor"},
     {"neuron": "lif", "seca": "I", "weight_scale": "channel"},
-    {"neuron": "lm-h", "threshold": 0.5},
+    {"neuron": "lm-h", "threshold": 0.5, "weights": "float"},
+    {"neuron": "plain", "block": "post", "seca": "II", "parallel": "second"},
 ]
+
+
+@pytest.mark.parametrize(("name", "classes", "megabytes"), PRINTED)
+def test_full_precision_weights_have_the_printed_size(name, classes, megabytes):
+    with torch.device("meta"):
+        model = build(NetworkSpec(name, (3, 32, 32), classes, weights="float"))
+    weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert f"{sum(weight.numel() for weight in weights) * 4 / 1e6:.2f}" == megabytes
+    assert not any(isinstance(module, LowBit) for module in model.modules())
+
+
+LM_H = {  # channels of convolutions with 3x3 kernels in order, sizes of the linear layers
+    "resnet20": ((3, 16, *[16] * 6, *[32] * 6, *[64] * 6), (64, 10)),
+    "resnet19": ((3, 64, *[128] * 6, *[256] * 6, *[512] * 4), (512, 256, 10)),
+    "resnet19-wide": ((3, 128, *[128] * 6, *[256] * 6, *[512] * 4), (512 * 16, 256, 10)),
+    "vgg13": ((3, 64, 64, 128, 128, 256, 256, 512, 512, 512, 512), (512, 4096, 4096, 10)),
+    "vgg16": ((3, 64, 64, 128, 128, *[256] * 3, *[512] * 6), (512, 4096, 4096, 10)),
+}
+
+
+@pytest.mark.parametrize("name", LM_H)
+def test_the_networks_of_lm_h(name):
+    head = {"head": "linear"} if name == "vgg13" else {}
+    with torch.device("meta"):
+        model = build(NetworkSpec(name, (3, 32, 32), 10, weights="float", neuron="lm-h", **head))
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    sizes = linears[0].in_features, *(m.out_features for m in linears)
+    assert ((3, *(m.out_channels for m in convs)), sizes) == LM_H[name]
+    assert all(one.out_channels == two.in_channels for one, two in pairwise(convs))
+    neurons = [m for m in model.modules() if isinstance(m, Neuron)]
+    assert len(neurons) == len(convs) + len(linears) - 1
+    shortcuts = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
+    assert len(shortcuts) == {"resnet20": 2, "resnet19": 3, "resnet19-wide": 2}.get(name, 0)
+
+
+def test_the_post_activation_block_fires_after_the_sum():
+    model = build(NetworkSpec("resnet20", (3, 8, 8), 10, width=4, neuron="lm-h")).eval()
+    block = model.stages[1][0]
+    seen = {}
+    for name, module in (("conv", block.layer2.norm), ("shortcut", block.shortcut)):
+        module.register_forward_hook(lambda _m, _i, output, name=name: seen.update({name: output}))
+    block.act2.register_forward_hook(lambda _m, inputs, output: seen.update({"sum": inputs[0], "spikes": output}))
+    x = (torch.rand(2, 4, 8, 8) > 0.5).float()
+    assert torch.equal(block(x), seen["spikes"])
+    assert torch.equal(seen["sum"], seen["conv"] + seen["shortcut"])
+    identity = model.stages[0][0]
+    torch.nn.init.zeros_(identity.layer2.norm.weight)
+    x = (torch.rand(2, 4, 8, 8) > 0.5).float()
+    assert torch.equal(identity(x), x)  # half a threshold to begin with, and a threshold where there is a spike
 
 
 class LayerTracer(fx.Tracer):
@@ -47,7 +105,7 @@ def test_weights_are_the_published_numbers(name, shape, classes, options, low_bi
 def test_every_variant_runs_and_is_traced_exactly(name, variant):
     torch.manual_seed(0)
     event = name == "vgg-snn"
-    shape = (2, 16, 16) if event else (3, 18, 22)
+    shape = (2, 16, 16) if event else (3, 32, 33) if name == "vgg16" else (3, 18, 22)
     model = build(NetworkSpec(name, shape, classes=7, time_steps=3, width=4, event=event, **variant)).eval()
     x = torch.randn(2, 3, *shape) if event else torch.randn(2, *shape)
     with torch.no_grad():
@@ -56,7 +114,8 @@ def test_every_variant_runs_and_is_traced_exactly(name, variant):
         assert torch.equal(run(traced, x, 3), logits)
     assert logits.shape == (3, 2, 7)
     assert logits[0].std() > 0
-    wanted = BinaryConv2d if variant.get("weights") == "binary" else TernaryConv2d
+    kinds = {"ternary": (TernaryConv2d, TernaryLinear), "binary": (BinaryConv2d, BinaryLinear), "float": ()}
+    wanted = kinds[variant.get("weights", "ternary")]
     assert all(isinstance(module, wanted) for module in model.modules() if isinstance(module, LowBit))
     assert any(isinstance(module, SECA) for module in model.modules()) == ("seca" in variant)
 
@@ -113,7 +172,7 @@ def test_spec_round_trip_and_unknown_options():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "vgg31"}, "did you mean 'vgg13'"),
+        ({"name": "smal"}, "did you mean 'small'"),
         ({"weights": "quaternary"}, "weights must be one of ternary, binary"),
         ({"input_shape": (3, 0, 8)}, "input_shape"),
         ({"classes": -1}, "classes"),
@@ -122,6 +181,7 @@ def test_spec_round_trip_and_unknown_options():
         ({"spike_bits": 12}, "spike_bits"),
         ({"spike_lsb": 0.0}, "spike_lsb"),
         ({"neuron": "lif", "parallel": "all"}, "lif neuron has no parallel form"),
+        ({"head": "linear"}, "head is chosen for vgg13 alone"),
         ({"neuron": "lm-h", "parallel": "second"}, "lm-h neuron has no parallel form"),
         ({"threshold": 0}, "threshold must be positive"),
         ({"initial_potential": "half"}, "initial_potential must be a finite number"),

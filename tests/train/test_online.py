@@ -5,13 +5,14 @@ from torch.nn import functional
 
 from hmdf.train.errors import ModelError
 from hmdf.train.networks import NetworkSpec, build
-from hmdf.train.neurons import reset, set_online, set_step
+from hmdf.train.neurons import detach, reset, set_online, set_step
 from hmdf.train.online import (
     backward_every,
     backward_random,
+    backward_slices,
     backward_stbp,
-    backward_stbp_of_mean,
     find_divergence,
+    loss_of_mean,
     run,
     run_folded,
 )
@@ -92,11 +93,81 @@ def test_the_loss_of_the_mean_has_one_softmax_for_all_steps():
     x, labels = torch.rand(6, 1, 8, 8), torch.arange(6)
     seen = []
     network.classifier.register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs[0]))
-    loss, total = backward_stbp_of_mean(network, x, labels, 3, functional.cross_entropy, torch.Tensor.backward)
+    loss, total = backward_stbp(network, x, labels, 3, functional.cross_entropy, torch.Tensor.backward, loss_of_mean)
     wanted = ((total / 3).softmax(1) - functional.one_hot(labels, 10)) / (3 * 6)
     assert len(seen) == 3
     assert all(torch.allclose(gradient, wanted, atol=1e-7) for gradient in seen)
     assert torch.isclose(loss, functional.cross_entropy(total / 3, labels))
+
+
+def in_slices(model, length: int) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor, torch.Tensor]:
+    """The gradients of each slice, with the weights left as they are."""
+    found = []
+
+    def update(loss: torch.Tensor) -> None:
+        model.zero_grad()
+        loss.backward()
+        found.append(gradients(model))
+
+    loss, logits = backward_slices(model, X, LABELS, T, length, functional.cross_entropy, update)
+    return found, loss, logits
+
+
+NEURONS = [{"neuron": "plain"}, {"neuron": "lif"}, {"neuron": "lm-h"}]
+
+
+@pytest.mark.parametrize("options", NEURONS)
+def test_one_slice_of_all_steps_is_stbp(options):
+    model = small(**options)
+    (found,), loss, logits = in_slices(model, T)
+    model.zero_grad()
+    wanted = backward_stbp(model, X, LABELS, T, functional.cross_entropy, backward)
+    assert_same(found, gradients(model))
+    assert torch.allclose(loss, wanted[0])
+    assert torch.allclose(logits, wanted[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("options", NEURONS)
+def test_slices_of_one_step_are_online_learning(options):
+    model = small(**options)
+    found, loss, logits = in_slices(model, 1)
+    assert len(found) == T
+    model.zero_grad()
+    wanted = backward_every(model, X, LABELS, T, functional.cross_entropy, backward)
+    every = gradients(model)
+    zero = {name: torch.zeros_like(gradient) for name, gradient in every.items()}
+    assert_same({name: sum((zero | of)[name] for of in found) / T for name in every}, every)
+    assert torch.allclose(loss, wanted[0])
+    assert torch.allclose(logits, wanted[1], atol=1e-5)
+
+
+def test_a_slice_is_differentiated_through_its_own_steps_alone():
+    """The second of two slices: its gradient is that of a run whose state is detached once, before step 2."""
+    model = small(neuron="lm-h")
+    (_, found), _, _ = in_slices(model, 2)
+    set_online(model, False)
+    reset(model)
+    for step in range(T):
+        if step == 2:
+            detach(model)
+        set_step(model, step)
+        logits = model(X)
+    model.zero_grad()
+    functional.cross_entropy(logits, LABELS).backward()
+    assert_same(found, gradients(model))
+
+
+def test_time_and_batch_are_normalised_together():
+    """tdBN: statistics over T N samples; its gain starts at the threshold, divided by sqrt(2) in front of a sum."""
+    model = small(neuron="lm-h", threshold=0.5, norm="time")
+    assert torch.equal(model.block.layer1.norm.weight.detach(), torch.full((8,), 0.5))
+    assert torch.allclose(model.block.layer2.norm.weight.detach(), torch.tensor(0.5 / 2**0.5))
+    seen = []
+    model.block.layer1.conv.register_forward_hook(lambda _m, _i, output: seen.append(output.detach()))
+    backward_stbp(model, X, LABELS, T, functional.cross_entropy, backward, runner=run_folded)
+    (current,) = seen
+    assert len(current) == T * len(X)
+    assert torch.allclose(model.block.layer1.norm.running_mean, 0.1 * current.mean((0, 2, 3)), atol=1e-6)
 
 
 def test_random_backprop_statistics():

@@ -8,8 +8,9 @@ import torch
 
 from hmdf.train import checkpoint, trainer
 from hmdf.train.data import Dataset, load
-from hmdf.train.errors import DataError, TrainingError
+from hmdf.train.errors import DataError, ModelError, TrainingError
 from hmdf.train.networks import NetworkSpec, SmallNet, build
+from hmdf.train.online import run, run_folded
 from hmdf.train.optimiser import Optimiser
 from hmdf.train.trainer import EpochMetrics, Progress, TrainingConfig, evaluate, train
 
@@ -35,6 +36,56 @@ def test_a_run_repeats_exactly(backprop):
     assert all(torch.equal(first[name], second[name]) for name in first)
     other = states(backprop=backprop, seed=1)
     assert not torch.equal(first["stem.weight"], other["stem.weight"])
+
+
+def states_of(spec: NetworkSpec, **changes) -> dict[str, torch.Tensor]:
+    return dict(train(spec, TrainingConfig(epochs=1, batch_size=64, **changes), TRAIN, TEST).state)
+
+
+def test_a_run_in_one_slice_of_all_steps_is_that_of_stbp():
+    spec = dataclasses.replace(SPEC, neuron="lm-h", time_steps=3)
+    stbp, slices = states_of(spec, backprop="stbp"), states_of(spec, backprop="slices", slice=3)
+    assert all(torch.equal(stbp[name], slices[name]) for name in stbp)
+    shorter = states_of(spec, backprop="slices", slice=2)
+    assert not torch.equal(stbp["stem.weight"], shorter["stem.weight"])
+
+
+def test_slices_update_the_weights_in_between(monkeypatch):
+    updates = []
+    monkeypatch.setattr(Optimiser, "step", lambda self: updates.append(1))
+    states_of(dataclasses.replace(SPEC, time_steps=5), backprop="slices", slice=2)
+    assert len(updates) == 3 * 4  # steps 0 and 1, 2 and 3, 4 of mini-batches of 64, 64, 64 and 8 samples
+
+
+def test_a_slice_that_is_not_finite_stops_the_run():
+    spec = dataclasses.replace(SPEC, neuron="lm-h")
+    with pytest.raises(TrainingError, match=r"mini-batch \d+: .*(layer|loss)"):
+        states_of(spec, backprop="slices", learning_rate=1e30, warmup_epochs=0)
+
+
+def test_normalisation_over_time_makes_a_network_that_runs_step_by_step():
+    spec = dataclasses.replace(SPEC, neuron="lm-h", norm="time")
+    result = train(spec, TrainingConfig(epochs=1, batch_size=64, backprop="stbp"), TRAIN, TEST)
+    model, x = result.build(), torch.from_numpy(TEST.inputs[:8]).float() / 16
+    with torch.no_grad():
+        assert torch.allclose(run(model, x, 4), run_folded(model, x, 4), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "training", "message"),
+    [
+        ({"norm": "time"}, {"backprop": "every"}, "norm 'time' needs all time-steps at once"),
+        ({"weights": "float"}, {"optimizer": "muon"}, "'muon' is for low-bit weights"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(network, training, message):
+    with pytest.raises(ModelError, match=message):
+        states_of(dataclasses.replace(SPEC, **network), **training)
+
+
+def test_nesterov_is_a_choice():
+    spec = dataclasses.replace(SPEC, neuron="parallel")
+    assert not torch.equal(states_of(spec)["stem.weight"], states_of(spec, nesterov=False)["stem.weight"])
 
 
 def test_digits_are_learned():
