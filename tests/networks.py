@@ -88,7 +88,7 @@ def hostile(seed: int) -> tuple[nn.Module, torch.Tensor, Config]:
         classes=choose([1, 5]),
         weights=choose(["ternary", "binary"]),
         neuron=choose(["plain", "mpbn", "parallel", "lif" if seed % 2 else "lm-h-radical"]),
-        seca=choose(["none", "I", "II"]),
+        seca=choose(["none", "I", "II" if seed % 3 else "II-gate"]),
         pool=choose(["average", "max"]),
         spike_bits=choose([1, 4, None]),
         spike_lsb=choose([0.25, 1e-3, 8.0]),

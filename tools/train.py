@@ -20,6 +20,7 @@ from hmdf.train.progress import EpochMetrics, TensorBoardLog
 from hmdf.train.progress import Progress as Reporting
 
 if TYPE_CHECKING:
+    from hmdf.train.checkpoint import Checkpoint
     from hmdf.train.config import RunConfig
     from hmdf.train.data import Dataset
     from hmdf.train.data.folds import Fold
@@ -83,9 +84,10 @@ NETWORK_OPTIONS = _options(
     _number("--width", click.IntRange(1), None, "Channels of the first stage  [default: the network's own]"),
     _choice("--weights", "ternary binary float", "ternary"),
     _choice("--weight-scale", "tensor channel", None, "One scale per tensor or channel."),
-    _choice("--neuron", "plain mpbn parallel lif lm-h lm-h-radical", "mpbn"),
+    _choice("--neuron", "plain mpbn parallel lif lm-h lm-h-radical qcfs", "mpbn", "qcfs: an ANN, for --from."),
     _choice("--parallel", "none second all", "none", "Neurons without membrane."),
-    _choice("--seca", "none I II", "none"),
+    _choice("--mpbn-on", "all membrane", "all", "Neurons that mpbn normalises: all, or those with a membrane."),
+    _choice("--seca", "none I II II-gate", "none", "II scales the sum of two currents, II-gate the second of them."),
     _choice("--stem", "cifar imagenet", "cifar"),
     _choice("--downsample", "current spikes", "current"),
     _choice("--pool", "average max", "average"),
@@ -96,16 +98,25 @@ NETWORK_OPTIONS = _options(
     click.option("--spike-bits", type=SpikeBits(), default="4", show_default=True),
     _number("--spike-lsb", click.FLOAT, 0.25),
     click.option("--learn-lsb/--fixed-lsb", default=False, help="Learn the spike LSB of each layer."),
-    _number("--threshold", click.FloatRange(0, min_open=True), 1.0, "Of LM-H neurons, and what their spike is worth."),
+    _number(
+        "--threshold",
+        click.FloatRange(0, min_open=True),
+        None,
+        "Of LM-H neurons, and what their spike is worth; of QCFS, to start with  [default: 1; QCFS 8]",
+    ),
     _number("--initial-potential", click.FLOAT, 0.5, "Of LM-H neurons, in units of the threshold."),
     _number("--surrogate-width", click.FloatRange(0, min_open=True), 1.0, "Of LM-H neurons."),
+    _number("--levels", click.IntRange(1), 4, "Of QCFS activations, above 0."),
 )
 TRAINING_OPTIONS = _options(
     _number("--epochs", click.IntRange(1), 30),
     _number("--batch-size", click.IntRange(2), 64, "Samples per step, over all devices."),
     _number("--accumulate", click.IntRange(1), 1, "Parts of a device's share, to save memory."),
     _number(
-        "--learning-rate", click.FloatRange(0, min_open=True), None, "Peak, of SGD  [default: 0.1; with muon 0.02]"
+        "--learning-rate",
+        click.FloatRange(0, min_open=True),
+        None,
+        "Peak, of SGD  [default: 0.1; muon 0.02; --from 0.002]",
     ),
     _number("--warmup-epochs", click.FloatRange(0), 1.0),
     _number("--momentum", click.FloatRange(0, 1), 0.9),
@@ -115,9 +126,10 @@ TRAINING_OPTIONS = _options(
     _number("--muon-learning-rate", click.FloatRange(0, min_open=True), 0.02),
     _number("--muon-weight-decay", click.FloatRange(0), 0.05),
     _number("--label-smoothing", click.FloatRange(0, 1, max_open=True), 0.0),
-    _choice("--backprop", "random every stbp slices", "random"),
+    _choice("--backprop", "random every stbp slices", None, "[default: random; with --from stbp]"),
     _number("--slice", click.IntRange(1), 2, "Time-steps of a slice, with --backprop slices."),
     _choice("--loss", "tet mean", "tet", "Cross-entropy of each step, or of the mean over steps (stbp, slices)."),
+    _number("--sparsify", click.FloatRange(0), 0.0, "Sparse training: weights below D become 0, D grows to this."),
     _number("--crop", click.IntRange(0), 0, "Augmentation: move images by up to this many pixels."),
     click.option("--resized-crop/--no-resized-crop", default=False, help="Augmentation: cut out a part of the image."),
     click.option("--flip/--no-flip", default=False, help="Augmentation: mirror left and right."),
@@ -142,6 +154,9 @@ DATA_HELP = "A data set by name (nmnist:4:count = 4 frames by count), an .npz fi
 DATA_ROOT_HELP = "Folder in which named data sets are looked up  [default: the variable HMDF_DATA]"
 FOLD_HELP = "Test on part K of N of both splits pooled, train on the others: short for --data DATA@K/N."
 CONFIG_HELP = "Settings of a file, or of the papers by name; options given beside it take precedence."
+FROM_HELP = "An ANN of qcfs neurons, to go on from as a network of --neuron lm-h or lm-h-radical, with T = its levels."
+# Options in which a converted network may differ from its ANN.
+CONVERTED = ("neuron", "time_steps", "initial_potential", "surrogate_width")
 
 
 @click.command()
@@ -152,13 +167,14 @@ CONFIG_HELP = "Settings of a file, or of the papers by name; options given besid
 @NETWORK_OPTIONS
 @TRAINING_OPTIONS
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; 1 is fastest for small images  [default: all]")
+@click.option("--from", "ann", metavar="model.pt", type=click.Path(path_type=Path), help=FROM_HELP)
 @click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
 @click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt; epochs, rates and augmentation may change.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.pass_context
 def train_command(
     ctx: click.Context, /, data: str | None, data_root: Path | None, fold: Fold | None, config: str | None,
-    threads: int | None, tensorboard: bool, resume: bool, out: Path, **options: Any,
+    threads: int | None, ann: Path | None, tensorboard: bool, resume: bool, out: Path, **options: Any,
 ) -> None:  # fmt: skip
     """Train a network and write OUT/model.pt, OUT/resume.pt and OUT/metrics.csv."""
     if out.is_file():
@@ -166,9 +182,12 @@ def train_command(
     from hmdf.train.config import RunConfig, TrainingConfig, read_config
 
     settings = RunConfig() if config is None else read_config(config)
-    training = TrainingConfig(**_with_rate(_chosen(ctx, options, TrainingConfig, settings.training)))
-    options["time_steps"] = _time_steps(ctx, options, settings, data)
-    splits = _load_data(data or settings.data, fold, data_root, options["time_steps"])
+    chosen = _chosen(ctx, options, TrainingConfig, settings.training)
+    training = TrainingConfig(**_with_defaults(chosen, converted=ann is not None))
+    start = None if ann is None else _convert(ann, _given(ctx, options, settings.network))
+    options["time_steps"] = _time_steps(ctx, options, settings, data) if start is None else start.spec.time_steps
+    data = data or settings.data or (None if start is None else start.ann.dataset)
+    splits = _load_data(data, fold, data_root, options["time_steps"])
     if resume:
         _refuse_slim(out)
     import torch
@@ -179,20 +198,67 @@ def train_command(
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its notes would break up the table
     if threads is not None:
         torch.set_num_threads(threads)
-    chosen = {**_chosen(ctx, options, NetworkSpec, settings.network), "time_steps": options["time_steps"]}
-    spec = _spec(NetworkSpec, splits, chosen)
+    if start is None:
+        chosen = {**_chosen(ctx, options, NetworkSpec, settings.network), "time_steps": options["time_steps"]}
+        spec, state = _spec(NetworkSpec, splits, chosen), None
+    else:
+        start.check(splits[0])
+        spec, state = start.spec, start.state
     display = _Display(make_console(), training.epochs) if _is_first_process() else None
     reporting = display or Reporting()
     if tensorboard and display is not None:
         reporting = TensorBoardLog(out / "tensorboard", reporting)
     if display is None:
-        train(spec, training, *splits, out=out, progress=reporting, resume=resume)
+        train(spec, training, *splits, out=out, progress=reporting, resume=resume, start=state)
         return
     train_data, test_data = splits
-    display.start(f"{spec.name} on {train_data.name}: {len(train_data)} training and {len(test_data)} test samples")
+    headline = f"{spec.name} on {train_data.name}: {len(train_data)} training and {len(test_data)} test samples"
+    display.start(headline if start is None else f"{headline}\n{start}")
     with display.bar:
-        train(spec, training, *splits, out=out, progress=reporting, resume=resume)
+        train(spec, training, *splits, out=out, progress=reporting, resume=resume, start=state)
     display.console.print(f"wrote {out / 'model.pt'} and {out / 'metrics.csv'}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Start:
+    """An ANN and the network that it became."""
+
+    path: Path
+    ann: Checkpoint
+    spec: NetworkSpec
+    state: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        accuracy = self.ann.metrics.get("test_accuracy")
+        reached = "" if accuracy is None else f", test acc {accuracy:.4f}"
+        ann = f"{self.path} ({self.ann.network.levels} levels{reached})"
+        return f"from {ann} to {self.spec.neuron} neurons, T = {self.spec.time_steps}; epoch 0 is before training"
+
+    def check(self, data: Dataset) -> None:
+        """The data must come in as the ANN knows them."""
+        from hmdf.train.errors import DataError
+
+        if data.preprocessing != self.ann.preprocessing:
+            raise DataError(f"{data.name}: not normalised as the data that {self.path} learned from")
+
+
+def _convert(path: Path, given: Mapping[str, Any]) -> _Start:
+    """The ANN of a file as a network of LM-H neurons, with the options that were given."""
+    from hmdf.train.checkpoint import load
+    from hmdf.train.conversion import convert
+    from hmdf.train.errors import ModelError
+
+    ann = load(path)
+    try:
+        spec, state = convert(ann, given.get("neuron", "lm-h"), given.get("time_steps"))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    for name in given.keys() - set(CONVERTED):
+        if given[name] != getattr(ann.network, name):
+            of_ann = f"{path} has {name} = {getattr(ann.network, name)!r}"
+            raise ModelError(f"{of_ann}, and a converted network keeps it (got {given[name]!r})")
+    changed = {name: value for name, value in given.items() if name in CONVERTED[2:]}
+    return _Start(path, ann, dataclasses.replace(spec, **changed), state)
 
 
 def _refuse_slim(out: Path) -> None:
@@ -215,27 +281,45 @@ def _chosen(ctx: click.Context, options: Mapping[str, Any], kind: type, settings
     for field in dataclasses.fields(kind):
         if field.name in values:
             key, value = values[field.name]
-            if field.name not in result or ctx.get_parameter_source(key) == ParameterSource.COMMANDLINE:
+            if field.name not in result or _is_given(ctx, key):
                 result[field.name] = value
     return result
 
 
-def _with_rate(training: dict[str, Any]) -> dict[str, Any]:
-    """Options of TrainingConfig with the peak rate of SGD that suits the optimizer, where none was chosen."""
-    if training["learning_rate"] is not None:
-        return training
-    chosen = {option: value for option, value in training.items() if option != "learning_rate"}
-    # beside Muon, SGD has the real-valued weights and the scalars: the default can make the stem grow without end
-    return {**chosen, "learning_rate": 0.02} if chosen["optimizer"] == "muon" else chosen
+def _given(ctx: click.Context, options: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of NetworkSpec that someone chose: on the command line, or else by the settings."""
+    from hmdf.train.networks import NetworkSpec
+
+    names = {field.name for field in dataclasses.fields(NetworkSpec)}
+    values = {"name" if key == "net" else key: (key, value) for key, value in options.items()}
+    chosen = {name: value for name, (key, value) in values.items() if name in names and _is_given(ctx, key)}
+    return {**settings, **chosen}
+
+
+def _is_given(ctx: click.Context, key: str) -> bool:
+    return ctx.get_parameter_source(key) == ParameterSource.COMMANDLINE
+
+
+def _with_defaults(training: dict[str, Any], converted: bool) -> dict[str, Any]:
+    """Options of TrainingConfig with those that depend on others, where none was chosen."""
+    chosen = {option: value for option, value in training.items() if value is not None}
+    if converted:  # progressive STBP at the rate that LM-H has for CIFAR
+        chosen = {"backprop": "stbp", "learning_rate": 0.002, **chosen}
+    if chosen["optimizer"] == "muon":
+        # beside Muon, SGD has the real-valued weights and the scalars: 0.1 can make the stem grow without end
+        chosen = {"learning_rate": 0.02, **chosen}
+    return chosen
 
 
 def _time_steps(ctx: click.Context, options: Mapping[str, Any], settings: RunConfig, data: str | None) -> int:
-    """T: as given, else as many frames as the name of the data says, else by the settings, else the default."""
+    """T: as given, else 1 for an ANN, else the frames in the name of the data, else by the settings or the default."""
     from hmdf.train.data.folds import split_fold
 
     frames = split_fold(data or "")[0].partition(":")[2].partition(":")[0]
-    if ctx.get_parameter_source("time_steps") == ParameterSource.COMMANDLINE:
+    if _is_given(ctx, "time_steps"):
         return options["time_steps"]
+    if _given(ctx, options, settings.network).get("neuron") == "qcfs":
+        return 1
     return int(frames) if frames.isdigit() else settings.network.get("time_steps", options["time_steps"])
 
 
@@ -296,6 +380,9 @@ class _Display(Reporting):
 
     def warning(self, text: str) -> None:
         self.console.print(f"warning: {text}", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True)
 
     def epoch(self, metrics: EpochMetrics) -> None:
         m = metrics

@@ -12,8 +12,9 @@ class SECA(nn.Module):
         g = sigmoid(conv1d(global_average_pool(P)))        shape (N, C, 1, 1)
         I' = g * I
 
-    with P = I (SECA-I) or, when ``pooled_from`` is given, P = pooled_from (SECA-II passes the sum of the previous
-    layer's current and this one). The convolution runs over the channels, its weights are shared over time.
+    with P = I, or, when ``pooled_from`` is given, P = pooled_from. The convolution runs over the channels, its weights
+    are shared over time. With I_l this layer's current and I_(l-1) the previous one's, SECA-I is forward(I_l), SECA-II
+    as eq. 8 and 9 print it forward(I_(l-1) + I_l), and "II-gate" forward(I_l, I_(l-1) + I_l).
 
     Args:
         channels: C of the current (N, C, H, W).

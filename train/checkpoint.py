@@ -114,7 +114,7 @@ def load(path: str | Path) -> Checkpoint:
         if not isinstance(content[key], kind):
             raise ModelError(f"{path}: {key!r} must be a {kind.__name__} (got a {type(content[key]).__name__})")
     try:
-        network = NetworkSpec.from_dict(content["network"])
+        network = NetworkSpec.from_dict(_as_meant(content["network"]))
         preprocessing = Preprocessing.from_dict(content["preprocessing"])
     except (ModelError, DataError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: {error}") from None
@@ -154,6 +154,23 @@ _SCHEMA: dict[str, type] = {
     "metrics": dict,
     "state": dict,
 }
+
+
+def _as_meant(network: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's description with the present names of what it meant when it was written.
+
+    Raises ModelError for a network that there is no more.
+    """
+    meant = dict(network)
+    if meant.get("name") == "resnet19" and "block" not in meant:
+        raise ModelError(
+            "'resnet19' was another network when this was written (neurons before the convolutions, 128 channels in "
+            "the stem, one linear layer), which there is no more: train again with --net resnet19 as it is now, or use "
+            "this checkpoint with the hmdf that wrote it"
+        )
+    if meant.get("seca") == "II" and "mpbn_on" not in meant:  # before there were two kinds of it
+        meant["seca"] = "II-gate"
+    return meant
 
 
 def _read(path: Path) -> Any:

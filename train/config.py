@@ -50,6 +50,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "muon_weight_decay": (0.0, math.inf),
     "label_smoothing": (0.0, 1.0),
     "mixup": (0.0, 1.0),
+    "sparsify": (0.0, math.inf),
 }
 
 
@@ -74,6 +75,7 @@ class TrainingConfig:
         slice: time-steps of a slice; the last one of a sample may be shorter.
         loss: the cross-entropy of each step's logits, averaged ("tet"), or that of the logits' mean over the steps
             ("mean", which needs several steps before the first gradient: with "stbp" and "slices").
+        sparsify: D of sparse training: weights below a threshold that grows to D become 0 (`sparsity`); 0: none.
         crop: move each image by up to this many pixels in both directions; black comes in.
         resized_crop: cut 8 to 100 % of the image's area, scaled to the network's input.
         flip: mirror every second sample, left to right.
@@ -109,6 +111,7 @@ class TrainingConfig:
     backprop: Literal["random", "every", "stbp", "slices"] = "random"
     slice: int = 2
     loss: Literal["tet", "mean"] = "tet"
+    sparsify: float = 0.0
     crop: int = 0
     resized_crop: bool = False
     flip: bool = False

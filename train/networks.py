@@ -19,7 +19,15 @@ from torch import Tensor, nn
 
 from .attention import SECA
 from .errors import ModelError
-from .neurons import GradedSpike, HybridFiring, LeakyIntegrateAndFire, MultiHierarchical, Neuron, ParallelFiring
+from .neurons import (
+    GradedSpike,
+    HybridFiring,
+    LeakyIntegrateAndFire,
+    MultiHierarchical,
+    Neuron,
+    ParallelFiring,
+    QuantisedActivation,
+)
 from .synapses import BinaryConv2d, BinaryLinear, TernaryConv2d, TernaryLinear
 
 __all__ = ["NETWORKS", "NetworkSpec", "build"]
@@ -32,9 +40,10 @@ MAX_TIME_STEPS = 1024
 CHOICES: dict[str, tuple[Any, ...]] = {
     "weights": ("ternary", "binary", "float"),
     "weight_scale": ("tensor", "channel", None),
-    "neuron": ("plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical"),
+    "neuron": ("plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical", "qcfs"),
     "parallel": ("none", "second", "all"),
-    "seca": ("none", "I", "II"),
+    "mpbn_on": ("all", "membrane"),
+    "seca": ("none", "I", "II", "II-gate"),
     "stem": ("cifar", "imagenet"),
     "downsample": ("current", "spikes"),
     "pool": ("average", "max"),
@@ -58,15 +67,22 @@ class NetworkSpec:
         weight_scale: one scale per tensor or per output channel; None: per tensor for ternary, per channel for binary.
         neuron: plain (learnable leak and threshold), mpbn (with BatchNorm on the membrane), parallel (plain without
             membrane, the same as plain with parallel="all"), lif (binary spikes, the baseline), lm-h (binary spikes,
-            dendrite and soma with factors per layer) or lm-h-radical (factors per layer and step).
+            dendrite and soma with factors per layer), lm-h-radical (factors per layer and step) or qcfs (no spikes:
+            the activation of an ANN that `conversion` makes a network of LM-H neurons of).
         parallel: which neurons have no membrane: none, the second of each block (of each pair of layers in a VGG), all.
-        spike_bits: 1..8, or None for real-valued spikes. LIF and LM-H neurons ignore the three spike options.
+        mpbn_on: which neurons mpbn gives a BatchNorm: all, or those with a membrane alone, as HM-DF's fig. 2(c) with
+            2(a) has it.
+        spike_bits: 1..8, or None for real-valued spikes. LIF, LM-H and QCFS ignore the three spike options.
         spike_lsb: real value of one LSB of a spike.
         learn_lsb: learn that LSB, per neuron layer.
-        threshold: of LM-H neurons, which also is what their spike is worth.
+        threshold: of LM-H neurons, which also is what their spike is worth; of QCFS, at the start of training. None is
+            1 for LM-H and 8 for QCFS.
         initial_potential: of LM-H neurons' soma, in units of the threshold.
         surrogate_width: of LM-H neurons' triangle.
-        seca: channel attention on the current: none, I (eq. 8) or II (eq. 9, where the shapes of two currents match).
+        levels: of QCFS: activations are threshold / levels times 0..levels.
+        seca: channel attention on the current: none, I (eq. 8), II (eq. 9 as printed: the sum of the previous layer's
+            current and this one, scaled) or II-gate (this current alone, scaled by what is computed from the sum).
+            Where the shapes of the two differ, both are I.
         event: the input consists of events; the first convolution is then low-bit too.
         stem: of a residual network: cifar (3x3) or imagenet (7x7 stride 2, max-pool).
         downsample: the 1x1 convolution of a shortcut reads the real-valued current or the first neuron's spikes.
@@ -86,15 +102,17 @@ class NetworkSpec:
     width: int | None = None
     weights: Literal["ternary", "binary", "float"] = "ternary"
     weight_scale: Literal["tensor", "channel"] | None = None
-    neuron: Literal["plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical"] = "mpbn"
+    neuron: Literal["plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical", "qcfs"] = "mpbn"
     parallel: Literal["none", "second", "all"] = "none"
+    mpbn_on: Literal["all", "membrane"] = "all"
     spike_bits: int | None = 4
     spike_lsb: float = 0.25
     learn_lsb: bool = False
-    threshold: float = 1.0
+    threshold: float | None = None
     initial_potential: float = 0.5
     surrogate_width: float = 1.0
-    seca: Literal["none", "I", "II"] = "none"
+    levels: int = 4
+    seca: Literal["none", "I", "II", "II-gate"] = "none"
     event: bool = False
     stem: Literal["cifar", "imagenet"] = "cifar"
     downsample: Literal["current", "spikes"] = "current"
@@ -113,7 +131,7 @@ class NetworkSpec:
         object.__setattr__(self, "input_shape", tuple(self.input_shape))
         if len(self.input_shape) != 3 or not all(_is_positive_int(size) for size in self.input_shape):
             raise ModelError(f"network input_shape must be three positive integers C, H, W (got {self.input_shape})")
-        for field in ("classes", "time_steps", "width"):
+        for field in ("classes", "time_steps", "levels", "width"):
             value = getattr(self, field)
             if not (_is_positive_int(value) or (field == "width" and value is None)):
                 raise ModelError(f"network {field} must be a positive integer (got {value!r})")
@@ -123,14 +141,16 @@ class NetworkSpec:
             raise ModelError(f"network spike_bits must be 1..8 or None (got {self.spike_bits!r})")
         for field in ("spike_lsb", "threshold", "surrogate_width"):
             value = getattr(self, field)
-            if not (_is_number(value) and value > 0):
+            if not (_is_number(value) and value > 0) and not (field == "threshold" and value is None):
                 raise ModelError(f"network {field} must be positive and finite (got {value!r})")
         if not _is_number(self.initial_potential):
             raise ModelError(f"network initial_potential must be a finite number (got {self.initial_potential!r})")
         if self.head is not None and self.name != "vgg13":
             raise ModelError(f"network head is chosen for vgg13 alone (got {self.head!r} for {self.name})")
-        if self.neuron in ("lif", "lm-h", "lm-h-radical") and self.parallel != "none":
+        if self.neuron in ("lif", "lm-h", "lm-h-radical", "qcfs") and self.parallel != "none":
             raise ModelError(f"the {self.neuron} neuron has no parallel form (got parallel={self.parallel!r})")
+        if self.neuron == "qcfs" and self.time_steps != 1:
+            raise ModelError(f"a network of qcfs neurons has no time: time_steps must be 1 (got {self.time_steps})")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers only."""
@@ -168,13 +188,16 @@ class _Parts:
         spec = self.spec
         if spec.neuron == "lif":
             return LeakyIntegrateAndFire(channels, spec.time_steps)
+        if spec.neuron == "qcfs":
+            return QuantisedActivation(channels, spec.levels, self._threshold())
         if spec.neuron in ("lm-h", "lm-h-radical"):
-            known = spec.threshold, spec.initial_potential, spec.surrogate_width
+            known = self._threshold(), spec.initial_potential, spec.surrogate_width
             return MultiHierarchical(channels, spec.time_steps, spec.neuron == "lm-h-radical", *known)
         spike = GradedSpike(spec.spike_bits, spec.spike_lsb, spec.learn_lsb)
         parallel = spec.neuron == "parallel" or spec.parallel == "all" or (spec.parallel == "second" and second)
         kind = ParallelFiring if parallel else HybridFiring
-        return kind(channels, spec.time_steps, mpbn=spec.neuron == "mpbn", spike=spike)
+        mpbn = spec.neuron == "mpbn" and not (parallel and spec.mpbn_on == "membrane")
+        return kind(channels, spec.time_steps, mpbn=mpbn, spike=spike)
 
     def conv(self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
         """A convolution of the synapses' kind that keeps the image size at stride 1."""
@@ -210,10 +233,17 @@ class _Parts:
 
     def _threshold(self) -> float:
         """At the start of training."""
-        return self.spec.threshold if self.spec.neuron in ("lm-h", "lm-h-radical") else 0.5
+        chosen, known = self.spec.threshold, {"lm-h": 1.0, "lm-h-radical": 1.0, "qcfs": 8.0}
+        default = known.get(self.spec.neuron, 0.5)
+        return chosen if chosen is not None and self.spec.neuron in known else default
 
     def seca(self, channels: int) -> SECA | None:
         return None if self.spec.seca == "none" else SECA(channels)
+
+    @property
+    def sums_currents(self) -> bool:
+        """Whether attention looks at the sum of two currents, where their shapes match."""
+        return self.spec.seca in ("II", "II-gate")
 
     def pool(self) -> nn.Module:
         return nn.AvgPool2d(2) if self.spec.pool == "average" else nn.MaxPool2d(2)
@@ -228,13 +258,15 @@ class CurrentLayer(nn.Module):
         self.norm = parts.norm(conv.out_channels, share)
         self.seca = parts.seca(conv.out_channels)
         self.sums_currents = sums_currents
+        self.scales_sum = parts.spec.seca == "II"
 
     def forward(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
         current = self.norm(self.conv(x))
         if self.seca is None:
             return current, current
         if self.sums_currents and previous is not None:
-            return self.seca(current, previous + current), current
+            total = previous + current
+            return (self.seca(total) if self.scales_sum else self.seca(current, total)), current
         return self.seca(current), current
 
     def spikes(self, neuron: Neuron, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -256,7 +288,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, parts: _Parts, c_in: int, c_out: int, stride: int = 1) -> None:
         super().__init__()
         same = stride == 1 and c_in == c_out
-        second_kind = parts.spec.seca == "II"
+        second_kind = parts.sums_currents
         self.act1 = parts.neuron(c_in)
         self.layer1 = CurrentLayer(parts, parts.conv(c_in, c_out, 3, stride), second_kind and same)
         self.act2 = parts.neuron(c_out, second=True)
@@ -283,7 +315,7 @@ class PostActivationBlock(nn.Module):
         super().__init__()
         self.layer1 = CurrentLayer(parts, parts.conv(c_in, c_out, 3, stride), False)
         self.act1 = parts.neuron(c_out)
-        self.layer2 = CurrentLayer(parts, parts.conv(c_out, c_out), parts.spec.seca == "II", SUMMAND)
+        self.layer2 = CurrentLayer(parts, parts.conv(c_out, c_out), parts.sums_currents, SUMMAND)
         self.shortcut = None if stride == 1 and c_in == c_out else parts.shortcut(c_in, c_out, stride)
         self.act2 = parts.neuron(c_out, second=True)
 
@@ -401,7 +433,7 @@ class VGG(nn.Module):
             c_out = width * units
             conv = parts.conv(channels, c_out) if len(self.layers) else parts.first_conv(c_out)
             same_shape = channels == c_out and not pool_before and len(self.layers) > 0
-            currents = CurrentLayer(parts, conv, parts.spec.seca == "II" and same_shape)
+            currents = CurrentLayer(parts, conv, parts.sums_currents and same_shape)
             act = parts.neuron(c_out, second=len(self.layers) % 2 == 1)
             self.layers.append(VGGLayer(currents, act, self._pool(parts, pool)))
             channels, pool_before = c_out, pool

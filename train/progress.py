@@ -22,12 +22,13 @@ class EpochMetrics:
     ``learning_rate`` is that of the middle of the epoch, ``seconds`` includes the test.
 
     With random BP the training figures are those of the drawn time-steps' logits; the test sums the logits over T.
-    With Mixup the training accuracy counts the label with the larger share.
+    With Mixup the training accuracy counts the label with the larger share. Epoch 0, without training figures, is a
+    converted network before its training.
     """
 
     epoch: int
-    train_loss: float
-    train_accuracy: float
+    train_loss: float | None
+    train_accuracy: float | None
     test_loss: float | None
     test_accuracy: float | None
     learning_rate: float
@@ -46,6 +47,9 @@ class Progress:
     def warning(self, text: str) -> None:
         """What a person should look at while the run goes on."""
 
+    def note(self, text: str) -> None:
+        """What a person may want to know."""
+
 
 class TensorBoardLog(Progress):
     """Writes every epoch's figures to ``folder`` as TensorBoard events, and passes everything on to ``inner``."""
@@ -59,6 +63,9 @@ class TensorBoardLog(Progress):
 
     def warning(self, text: str) -> None:
         self.inner.warning(text)
+
+    def note(self, text: str) -> None:
+        self.inner.note(text)
 
     def epoch(self, metrics: EpochMetrics) -> None:
         for name, value in dataclasses.asdict(metrics).items():

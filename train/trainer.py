@@ -42,6 +42,7 @@ from .online import (
 )
 from .optimiser import Optimiser
 from .progress import EpochMetrics, Progress, write_metrics
+from .sparsity import Sparsifier, zeros_of
 from .synapses import LowBit, quantised_once
 
 __all__ = ["RESUME_FILE", "EpochMetrics", "Progress", "TrainingConfig", "TrainingRun", "evaluate", "train"]
@@ -73,6 +74,7 @@ def train(
     progress: Progress | None = None,
     resume: bool = False,
     save_interval: float = SAVE_INTERVAL,
+    start: Mapping[str, Tensor] | None = None,
 ) -> checkpoint.Checkpoint:
     """Train a network and return its checkpoint.
 
@@ -81,6 +83,9 @@ def train(
     epoch. A run that ends early, interrupted or by an error, leaves its last complete epoch. With ``resume`` the run
     goes on from ``out/resume.pt``, or begins if there is none; the numbers of epochs, the peak rates and the
     augmentation may have changed (``PLAN``), no other option that enters the result.
+
+    ``start`` is a state_dict to begin with in the place of random values; the network is then tested before training
+    too, which ``out/metrics.csv`` has as epoch 0.
 
     With more than one device or node the calling program is started once more for each further process (by Fabric's
     launcher, or a cluster's); all return the same checkpoint, the first one writes the files.
@@ -104,7 +109,8 @@ def train(
     if parallel:
         fabric.launch()
         leave_at_exit()
-    this_run = TrainingRun(fabric, spec, config, train_data, test_data, out, progress or Progress(), save_interval)
+    known = fabric, spec, config, train_data, test_data, out, progress or Progress(), save_interval, start
+    this_run = TrainingRun(*known)
     if resume:
         this_run.restore()
     return this_run.to_the_end()
@@ -134,6 +140,8 @@ def check_fit(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, te
         raise ModelError(f"workers (got {config.workers}) need a system that can fork processes; leave it at 0")
     if spec.norm == "time" and config.backprop != "stbp":
         raise ModelError(f"norm 'time' needs all time-steps at once: backprop 'stbp' (got {config.backprop!r})")
+    if config.sparsify and spec.weights == "binary":
+        raise ModelError("sparsify cannot do anything to binary weights, which are never 0: take ternary or float")
     if config.optimizer == "muon" and spec.weights == "float":
         raise ModelError("optimizer 'muon' is for low-bit weights; with weights 'float' take 'sgd'")
     parts = config.devices * config.nodes * config.accumulate
@@ -157,6 +165,7 @@ class TrainingRun:
         out: Path | None,
         progress: Progress,
         save_interval: float,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.fabric, self.spec, self.config = fabric, spec, config
         self.train_data, self.test_data = train_data, test_data
@@ -167,11 +176,14 @@ class TrainingRun:
         torch.manual_seed(config.seed)
         # the layout that low-precision convolutions are fastest in, on CPU and GPU
         self.model = build(spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if start is not None:
+            self.model.load_state_dict(start)
         self.model.to(fabric.device)
         join_batch_norms(self.model)
         self.network = _Autocast(self.model, fabric)
         self.optimiser = Optimiser(self.model, config)
         self.gradients = Gradients([*self.optimiser.weights, *self.optimiser.scalars])
+        self.sparsifier = Sparsifier(self.model, config.sparsify)
         # worker processes leave the GPU to this one
         where = torch.device("cpu") if config.workers else fabric.device
         prepare = preparation(spec, config, train_data.preprocessing, where)
@@ -182,6 +194,8 @@ class TrainingRun:
         self.graphs = Graphs(fabric.device, recorded)
         self.norms = _norms(self.model)
         self.history: list[EpochMetrics] = []
+        self.before: EpochMetrics | None = None  # of a start that is not random, as it was
+        self.starts_known = start is not None
         self.next_batch = 0
         self.sums = torch.zeros(3, dtype=torch.float64)  # loss, correct ones and samples since the epoch's start
         self.seconds_before = 0.0
@@ -199,13 +213,15 @@ class TrainingRun:
         """Run what is left and return the checkpoint."""
         try:
             with closing(self.batches), self.graphs.stream():
+                if self.starts_known and self.before is None:
+                    self._test_start()
                 while self.epoch <= self.config.epochs:
                     self.started = time.perf_counter()
                     self._rest_of_epoch()
                     self._end_epoch()
         finally:
             self._save_pending()
-        return self._checkpoint()
+        return self._result(self._checkpoint())
 
     def _rest_of_epoch(self) -> None:
         self.model.train()
@@ -221,8 +237,10 @@ class TrainingRun:
 
     def train_on(self, batch: MiniBatch) -> None:
         """One optimiser step on the joint mini-batch; with slices, one for each of them."""
-        self.optimiser.set_rate(self.config.schedule(self.epoch - 1 + batch.before / len(self.train_data)))
-        self.sums += self._in_slices(batch) if self.config.backprop == "slices" else self._at_once(batch)
+        epochs = self.epoch - 1 + batch.before / len(self.train_data)
+        self.optimiser.set_rate(self.config.schedule(epochs))
+        with self.sparsifier.at(epochs / self.config.epochs):
+            self.sums += self._in_slices(batch) if self.config.backprop == "slices" else self._at_once(batch)
 
     def _at_once(self, batch: MiniBatch) -> Tensor:
         """One optimiser step on all parts of a mini-batch; (summed loss, correct ones, samples) of all processes."""
@@ -238,7 +256,8 @@ class TrainingRun:
         if not math.isfinite(float(figures[0])):
             assert x is not None
             raise self._diverged(batch, self._sized(x))
-        self.graphs.run(("step", used), self.optimiser.step)
+        with self.sparsifier.opened():
+            self.graphs.run(("step", used), self.optimiser.step)
         return figures
 
     def _part(self, batch: MiniBatch, x: Tensor, labels: Tensor) -> Tensor:
@@ -267,7 +286,8 @@ class TrainingRun:
             self.gradients.clear()
             (loss * share).backward()
             self.gradients.finish()
-            self.optimiser.step()
+            with self.sparsifier.opened():
+                self.optimiser.step()
 
         lengths, loss_of = (self.spec.time_steps, self.config.slice), LOSSES[self.config.loss]
         loss, logits = backward_slices(self.network, x, labels, *lengths, self._criterion, update, loss_of)
@@ -299,7 +319,11 @@ class TrainingRun:
         """Test, where it is time, and write the figures of the epoch."""
         loss, correct, samples = self.sums.tolist()
         last = self.epoch == self.config.epochs
-        tested = self._test() if last or self.epoch % self.config.test_every == 0 else (None, None)
+        with self.sparsifier.at(self.epoch / self.config.epochs):
+            tested = self._test() if last or self.epoch % self.config.test_every == 0 else (None, None)
+            if last and self.config.sparsify:
+                zeros, weights = zeros_of(self.model)
+                self.progress.note(f"{zeros:,} of {weights:,} weights are 0 ({zeros / weights:.2%})")
         metrics = EpochMetrics(
             epoch=self.epoch,
             train_loss=loss / samples,
@@ -319,8 +343,21 @@ class TrainingRun:
             wait = min(self.save_seconds / SAVE_SHARE, self.save_interval)
             if last or time.perf_counter() - self.last_epoch_save >= wait:
                 self._save_pending()
-            write_metrics(self.out / "metrics.csv", self.history)
+            self._write_metrics()
         self.progress.epoch(metrics)
+
+    def _test_start(self) -> None:
+        """Epoch 0: the network as it was given."""
+        started = time.perf_counter()
+        loss, accuracy = self._test()
+        seconds = time.perf_counter() - started
+        self.before = EpochMetrics(0, None, None, loss, accuracy, 0.0, seconds)
+        self.progress.epoch(self.before)
+
+    def _write_metrics(self) -> None:
+        assert self.out is not None
+        before = [] if self.before is None else [self.before]
+        write_metrics(self.out / "metrics.csv", [*before, *self.history])
 
     def _warn_of_growth(self) -> None:
         """A weight can grow without end while the loss stays finite: a BatchNorm behind it hides that."""
@@ -344,6 +381,7 @@ class TrainingRun:
         return loss / len(self.test_data), correct / len(self.test_data)
 
     def _checkpoint(self) -> checkpoint.Checkpoint:
+        """The model as it is; in sparse training with the weights from which that goes on."""
         return checkpoint.Checkpoint(
             network=self.spec,
             preprocessing=self.train_data.preprocessing,
@@ -355,6 +393,11 @@ class TrainingRun:
             metrics=dataclasses.asdict(self.history[-1]) if self.history else {},
             training=dataclasses.asdict(self.config),
         )
+
+    def _result(self, point: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+        """The model after a complete epoch, as it is used: without the weights that sparse training cuts off."""
+        progress = point.metrics.get("epoch", 0) / self.config.epochs
+        return dataclasses.replace(point, resume=None, state=self.sparsifier.applied(point.state, progress))
 
     def _point(self) -> checkpoint.Checkpoint:
         """The point that has been reached, with all that a run needs to go on from it; no diverged model."""
@@ -369,6 +412,7 @@ class TrainingRun:
             "sums": self.sums.tolist(),
             "seconds": self.seconds_before + now - self.started if self.next_batch else 0.0,
             "history": [dataclasses.asdict(metrics) for metrics in self.history],
+            "before": None if self.before is None else dataclasses.asdict(self.before),
             "optimizer": _copied(self.optimiser.state_dict()),
         }
         return dataclasses.replace(self._checkpoint(), resume=point)
@@ -386,7 +430,7 @@ class TrainingRun:
             return
         started = time.perf_counter()
         self._save(self.pending)
-        checkpoint.save(self.out / "model.pt", dataclasses.replace(self.pending, resume=None))
+        checkpoint.save(self.out / "model.pt", self._result(self.pending))
         self.pending = None  # not before: it may be interrupted
         self.last_epoch_save = time.perf_counter()
         self.save_seconds = self.last_epoch_save - started
@@ -410,14 +454,16 @@ class TrainingRun:
             point: Mapping[str, Any] = found.resume or {}
             self.optimiser.load_state_dict(point["optimizer"])
             self.history = [EpochMetrics(**metrics) for metrics in point["history"]]
+            before = point.get("before")  # not there in files of former versions
+            self.before = None if before is None else EpochMetrics(**before)
             self.next_batch, self.seconds_before = int(point["next_batch"]), float(point["seconds"])
             self.sums = torch.tensor(point["sums"], dtype=torch.float64)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: not a point to resume from ({type(error).__name__}: {error})") from None
         self.saved = _where(path, found)
         if self.out is not None and self.history and not self.next_batch:  # it may have ended between two writes
-            checkpoint.save(self.out / "model.pt", self._checkpoint())
-            write_metrics(self.out / "metrics.csv", self.history)
+            checkpoint.save(self.out / "model.pt", self._result(self._checkpoint()))
+            self._write_metrics()
 
     def _check_same_run(self, path: Path, found: checkpoint.Checkpoint) -> None:
         now, then = self._checkpoint(), found

@@ -40,6 +40,7 @@ ROWS = {
     "mpbn": Row("BatchNorm on the membrane", {"neuron": "mpbn"}),
     "seca-I": Row("channel attention I", {"seca": "I"}),
     "seca-II": Row("channel attention II", {"seca": "II"}),
+    "seca-II-gate": Row("channel attention II, of a layer's current alone", {"seca": "II-gate"}),
     "float": Row("full-precision weights", {"weights": "float"}),
     "vanilla": Row("vanilla online learning: LIF, full-precision weights", {"neuron": "lif", "weights": "float"}),
 }

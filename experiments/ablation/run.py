@@ -148,6 +148,7 @@ class Meter(Progress):
         beside.replace(self.path)
 
     def epoch(self, metrics: EpochMetrics) -> None:
+        assert metrics.train_accuracy is not None
         trained = f"train {metrics.train_accuracy:.2%}, loss {metrics.train_loss:.4f}"
         tested = "" if metrics.test_accuracy is None else f", test {metrics.test_accuracy:.2%}"
         print(f"epoch {metrics.epoch}: {trained}{tested}", flush=True)

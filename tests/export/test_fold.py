@@ -25,7 +25,7 @@ def folded_logits(module, x: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("pool", ["average", "max"])
-@pytest.mark.parametrize("seca", ["none", "I", "II"])
+@pytest.mark.parametrize("seca", ["none", "I", "II", "II-gate"])
 @pytest.mark.parametrize("neuron", ["plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical"])
 def test_the_folded_network_computes_what_the_module_computes(neuron, seca, pool):
     bits = None if neuron != "plain" else 4

@@ -51,6 +51,33 @@ def test_round_trip(path, saved):
     assert torch.equal(run(model, x, 2), run(original, x, 2))
 
 
+def written_before(path, **network):
+    """The file as it was written before some options of networks existed."""
+    known = torch.load(path, weights_only=True)["network"]
+    for option in ("mpbn_on", "levels", "block", "head", "norm"):
+        del known[option]
+    rewrite(path, network={**known, **network})
+
+
+def test_a_former_file_keeps_its_meaning(path, saved):
+    spec = dataclasses.replace(SPEC, seca="II-gate")
+    torch.manual_seed(0)
+    checkpoint.save(path, dataclasses.replace(saved, network=spec, state=build(spec).state_dict()))
+    written_before(path, seca="II")  # there was but one, and MPBN was on all neurons
+    assert checkpoint.load(path).network == spec
+    assert spec.mpbn_on == "all"
+    checkpoint.save(
+        path, dataclasses.replace(saved, network=dataclasses.replace(spec, seca="II"), state=build(spec).state_dict())
+    )
+    assert checkpoint.load(path).network.seca == "II"
+
+
+def test_a_network_that_is_no_more_says_what_to_do(path):
+    written_before(path, name="resnet19")
+    with pytest.raises(ModelError, match=r"'resnet19' was another network when this .* again with --net resnet19"):
+        checkpoint.load(path)
+
+
 def test_resume_data_travel(path, saved):
     resume = {"epoch": 3, "momentum": {"stem.weight": torch.ones(2)}}
     checkpoint.save(path, dataclasses.replace(saved, resume=resume))

@@ -19,28 +19,36 @@ PUBLISHED = [  # network, input, classes, options; low-bit weights, stem, classi
     ("vgg-snn", (2, 48, 48), 10, {"event": True}, 9_217_152, 0, 46_090),
 ]
 
-PRINTED = [  # network, classes; MB of full-precision weights that LM-H and HM-DF print
-    ("resnet19", 10, "50.48"),
-    ("resnet19", 100, "50.57"),
+PRINTED = [  # network, input, classes, options; MB of full-precision weights that LM-H and HM-DF print
+    ("resnet19", (3, 32, 32), 10, {}, "50.48"),
+    ("resnet19", (3, 32, 32), 100, {}, "50.57"),
+    ("resnet18", (3, 32, 32), 10, {}, "44.66"),
+    ("resnet18", (3, 32, 32), 100, {}, "44.84"),
+    ("vgg13", (3, 64, 64), 200, {}, "38.02"),
+    ("resnet34", (3, 224, 224), 1000, {"stem": "imagenet"}, "87.12"),
+    ("vgg-snn", (2, 48, 48), 10, {"event": True}, "37.05"),
 ]
 
 VARIANTS = [
     {"neuron": "plain", "parallel": "second"},
     {"neuron": "mpbn", "seca": "I", "downsample": "spikes", "weights": "binary"},
-    {"neuron": "mpbn", "seca": "II", "parallel": "second", "pool": "max"},
-    {"neuron": "parallel", "seca": "II", "weights": "binary", "weight_scale": "tensor"},
+    {"neuron": "mpbn", "seca": "II", "parallel": "second", "mpbn_on": "membrane", "pool": "max"},
+    {"neuron": "parallel", "seca": "II-gate", "weights": "binary", "weight_scale": "tensor"},
     {"neuron": "lif", "seca": "I", "weight_scale": "channel"},
     {"neuron": "lm-h", "threshold": 0.5, "weights": "float"},
     {"neuron": "plain", "block": "post", "seca": "II", "parallel": "second"},
+    {"neuron": "qcfs", "weights": "float", "time_steps": 1},
 ]
 
 
-@pytest.mark.parametrize(("name", "classes", "megabytes"), PRINTED)
-def test_full_precision_weights_have_the_printed_size(name, classes, megabytes):
+@pytest.mark.parametrize(("name", "shape", "classes", "options", "megabytes"), PRINTED)
+def test_full_precision_weights_have_the_printed_size(name, shape, classes, options, megabytes):
+    """Weights and the classifier's biases at 4 bytes."""
     with torch.device("meta"):
-        model = build(NetworkSpec(name, (3, 32, 32), classes, weights="float"))
+        model = build(NetworkSpec(name, shape, classes, weights="float", **options))
     weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    assert f"{sum(weight.numel() for weight in weights) * 4 / 1e6:.2f}" == megabytes
+    count = sum(weight.numel() for weight in weights) + model.classifier.bias.numel()
+    assert f"{count * 4 / 1e6:.2f}" == megabytes
     assert not any(isinstance(module, LowBit) for module in model.modules())
 
 
@@ -106,13 +114,15 @@ def test_every_variant_runs_and_is_traced_exactly(name, variant):
     torch.manual_seed(0)
     event = name == "vgg-snn"
     shape = (2, 16, 16) if event else (3, 32, 33) if name == "vgg16" else (3, 18, 22)
-    model = build(NetworkSpec(name, shape, classes=7, time_steps=3, width=4, event=event, **variant)).eval()
-    x = torch.randn(2, 3, *shape) if event else torch.randn(2, *shape)
+    options = {"time_steps": 3, **variant}
+    steps = options["time_steps"]
+    model = build(NetworkSpec(name, shape, classes=7, width=4, event=event, **options)).eval()
+    x = torch.randn(2, steps, *shape) if event else torch.randn(2, *shape)
     with torch.no_grad():
-        logits = run(model, x, 3)
+        logits = run(model, x, steps)
         traced = fx.GraphModule(model, LayerTracer().trace(model))
-        assert torch.equal(run(traced, x, 3), logits)
-    assert logits.shape == (3, 2, 7)
+        assert torch.equal(run(traced, x, steps), logits)
+    assert logits.shape == (steps, 2, 7)
     assert logits[0].std() > 0
     kinds = {"ternary": (TernaryConv2d, TernaryLinear), "binary": (BinaryConv2d, BinaryLinear), "float": ()}
     wanted = kinds[variant.get("weights", "ternary")]
@@ -130,6 +140,43 @@ def test_parallel_option_chooses_the_neurons():
     assert neurons_of(parallel="second") == [HybridFiring, ParallelFiring] * 8
     assert set(neurons_of(parallel="all")) == set(neurons_of(neuron="parallel")) == {ParallelFiring}
     assert set(neurons_of(neuron="lif")) == {LeakyIntegrateAndFire}
+
+
+def test_the_papers_mix_normalises_the_membranes_alone():
+    """Fig. 2(c), MPBN, for the first neuron of a block, and fig. 2(a), which has none, for the second."""
+    for mpbn_on, second in (("membrane", False), ("all", True)):
+        model = build(NetworkSpec("resnet18", (3, 8, 8), 10, width=2, parallel="second", mpbn_on=mpbn_on))
+        neurons = [module for module in model.modules() if isinstance(module, Neuron)]
+        assert [type(neuron) for neuron in neurons] == [HybridFiring, ParallelFiring] * 8
+        assert [neuron.mpbn for neuron in neurons] == [True, second] * 8
+
+
+def gate_of(seca: SECA, pooled: torch.Tensor) -> torch.Tensor:
+    """sigmoid(conv1d(global average)), (N, C, 1, 1)."""
+    return torch.sigmoid(seca.conv(pooled.mean((2, 3))[:, None]))[:, 0, :, None, None]
+
+
+@pytest.mark.parametrize("seca", ["I", "II", "II-gate"])
+def test_the_kinds_of_attention(seca):
+    """Eq. 8 and 9: the current before the first layer is the block's input, that before the second the first's."""
+    torch.manual_seed(0)
+    block = build(NetworkSpec("resnet18", (3, 8, 8), 10, width=4, neuron="plain", seca=seca)).eval().stages[0][0]
+    seen = {}
+    block.act2.register_forward_hook(lambda _m, inputs, _o: seen.update(first=inputs[0]))
+    x = torch.randn(2, 4, 8, 8)
+    with torch.no_grad():
+        y = block(x)
+        block.act1.reset()
+        block.act2.reset()
+        one = block.layer1.norm(block.layer1.conv(block.act1(x)))
+        two = block.layer2.norm(block.layer2.conv(block.act2(seen["first"])))
+    for layer, previous, current, found in (
+        (block.layer1, x, one, seen["first"]),
+        (block.layer2, one, two, y - x),
+    ):
+        pooled = current if seca == "I" else previous + current
+        scaled = previous + current if seca == "II" else current
+        assert torch.allclose(found, gate_of(layer.seca, pooled) * scaled, atol=1e-6)
 
 
 def test_only_the_stem_and_the_classifier_of_image_models_are_full_precision():
@@ -185,6 +232,9 @@ def test_spec_round_trip_and_unknown_options():
         ({"neuron": "lm-h", "parallel": "second"}, "lm-h neuron has no parallel form"),
         ({"threshold": 0}, "threshold must be positive"),
         ({"initial_potential": "half"}, "initial_potential must be a finite number"),
+        ({"seca": "III"}, "seca must be one of none, I, II, II-gate"),
+        ({"neuron": "qcfs"}, r"no time: time_steps must be 1 \(got 4\)"),
+        ({"neuron": "qcfs", "time_steps": 1, "levels": 0}, "levels must be a positive integer"),
     ],
 )
 def test_invalid_spec_names_the_option(change, message):

@@ -1,4 +1,5 @@
-"""Spiking neurons: the HM-DF family (arXiv 2410.07547 v2, eq. 3, 5, fig. 2a), the LM-H neuron and the LIF baseline.
+"""Spiking neurons: the HM-DF family (arXiv 2410.07547 v2, eq. 3, 5, fig. 2a), the LM-H neuron and the LIF baseline; and
+the QCFS activation of an ANN.
 
 A network's forward computes ONE time-step. A neuron holds its own state between the steps of a sample and never
 advances its step by itself; whoever runs the network does:
@@ -18,6 +19,7 @@ from .hybrid_firing import HybridFiring
 from .leaky_integrate_and_fire import LeakyIntegrateAndFire
 from .multi_hierarchical import MultiHierarchical
 from .parallel_firing import ParallelFiring
+from .quantised_activation import QuantisedActivation
 from .temporal import Temporal, reset, set_step, temporal_modules
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Neuron",
     "NormalisedNeuron",
     "ParallelFiring",
+    "QuantisedActivation",
     "Temporal",
     "detach",
     "reset",
