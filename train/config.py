@@ -183,8 +183,14 @@ def config_names() -> tuple[str, ...]:
 def read_config(name_or_path: str | Path) -> RunConfig:
     """Read shipped settings by name, or a TOML file by path; raises ModelError naming the file and the key.
 
-    Spikes without quantisation are written ``spike_bits = "float"``.
+    Spikes without quantisation are written ``spike_bits = "float"``. ``like = "NAME or FILE.toml"`` takes over other
+    settings (a path is seen from the file's own folder), of which the file then says what is different.
     """
+    return _read(name_or_path, ())
+
+
+def _read(name_or_path: str | Path, readers: tuple[Path, ...]) -> RunConfig:
+    """``readers`` are like this one, the nearest last."""
     path = Path(name_or_path)
     if path.suffix != ".toml":
         name, known = str(name_or_path), config_names()
@@ -197,8 +203,10 @@ def read_config(name_or_path: str | Path) -> RunConfig:
         raise ModelError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not valid TOML ({error})") from None
-    _check_keys(path, "", content, ("data", "network", "training"))
-    return RunConfig(_data(path, content), _network(path, content), _training(path, content))
+    _check_keys(path, "", content, ("like", "data", "network", "training"))
+    base = _like(path, content, readers)
+    data, network = _text(path, content, "data", "the name of a data set"), _network(path, content)
+    return RunConfig(data or base.data, {**base.network, **network}, _training(path, content, base.training))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -207,11 +215,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _data(path: Path, content: Mapping[str, Any]) -> str | None:
-    data = content.get("data")
-    if data is not None and not isinstance(data, str):
-        raise ModelError(f"{path}: data must be the name of a data set (got {data!r})")
-    return data
+def _like(path: Path, content: Mapping[str, Any], readers: tuple[Path, ...]) -> RunConfig:
+    """What a file takes over."""
+    like = _text(path, content, "like", "the name or the path of settings")
+    if like is None:
+        return RunConfig()
+    if path.resolve() in readers:
+        raise ModelError(f"{path}: is like itself")
+    return _read(path.parent / like if like.endswith(".toml") else like, (*readers, path.resolve()))
+
+
+def _text(path: Path, content: Mapping[str, Any], key: str, meaning: str) -> str | None:
+    value = content.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ModelError(f"{path}: {key} must be {meaning} (got {value!r})")
+    return value
 
 
 def _network(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,8 +243,9 @@ def _network(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _training(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    options = dict(_table(path, content, "training", {field.name for field in dataclasses.fields(TrainingConfig)}))
+def _training(path: Path, content: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in dataclasses.fields(TrainingConfig)}
+    options = {**base, **_table(path, content, "training", known)}
     try:
         TrainingConfig(**options)
     except ModelError as error:

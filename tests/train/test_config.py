@@ -1,6 +1,6 @@
 import pytest
 
-from hmdf.train.config import TrainingConfig, config_names, read_config
+from hmdf.train.config import CONFIG_FOLDER, TrainingConfig, config_names, read_config
 from hmdf.train.data import DATASETS
 from hmdf.train.errors import ModelError
 from hmdf.train.networks import NetworkSpec, build
@@ -21,6 +21,123 @@ WEIGHTS = {
     "vgg-snn-dvs-cifar10": (9_217_152, 46_090),
 }
 
+# Table S1 of HM-DF (arXiv 2410.07547): of its version 2, but for two rows of version 1 (VGG-13 with SECA, ResNet-34 of
+# 1 bit). T = 4, on DVS-CIFAR10 10; real-valued spikes; SGD, cosine; Auto-Augment, Cutout, Mixup on pictures (appendix A.1).
+# "version" is the part of figure 2 that the neurons are: (b) learnable, (c) with MPBN; + (a), the parallel one, as the
+# second of a block.
+HM_DF = """
+data          network    SECA  bits  batch  epochs  lr     wd    version      settings
+CIFAR-10      ResNet-18  -     1     64     300     0.01   5e-4  2(b)+2(a)    resnet18-cifar10
+CIFAR-10      ResNet-18  yes   1     64     300     0.01   5e-4  2(c)+2(a)    resnet18-seca-cifar10
+CIFAR-100     ResNet-18  -     1     64     300     0.01   5e-4  2(b)+2(a)    resnet18-cifar100
+CIFAR-100     ResNet-18  -     1.5   64     300     0.01   5e-4  2(b)+2(a)    resnet18-cifar100-ternary
+CIFAR-100     ResNet-18  yes   1     64     300     0.01   5e-4  2(c)+2(a)    resnet18-seca-cifar100
+ImageNet-200  VGG-13     -     1     64     300     0.01   5e-4  2(b)         vgg13-tiny-imagenet
+ImageNet-200  VGG-13     yes   1     64     300     0.01   5e-4  2(c)         vgg13-seca-tiny-imagenet
+ImageNet-1k   ResNet-34  -     1.5   256    300     0.025  0     2(b)+2(a)    resnet34-imagenet
+ImageNet-1k   ResNet-34  -     1     256    120     0.025  0     2(b)+2(a)    resnet34-imagenet-binary
+DVS-CIFAR10   ResNet-18  -     1     32     300     0.01   5e-4  2(c)+2(a)    resnet18-dvs-cifar10
+DVS-CIFAR10   ResNet-18  -     1.5   32     300     0.01   5e-4  2(c)+2(a)    resnet18-dvs-cifar10-ternary
+DVS-CIFAR10   ResNet-18  yes   1     32     300     0.01   5e-4  2(c)+2(a)    resnet18-seca-dvs-cifar10
+DVS-CIFAR10   VGG-SNN    -     1     32     300     0.01   5e-4  2(c)         vgg-snn-dvs-cifar10
+"""
+
+# LM-H (ICLR 2024): table S1; section 5.3 and algorithm 1 (hybrid: at most 30 epochs, T = L); algorithm 2 (slices of K
+# steps, two of them); eq. S1 and S2 (sparse, D = 0.05). SGD of momentum 0.9, Nesterov's with slices alone, cosine
+# without warm-up; crop by 4, flip, Auto-Augment, Cutout; full-precision weights; neurons after the residual sum, in the
+# ResNet-34 before the convolutions. A dash is what the paper does not state.
+LM_H = """
+data          network     T   stage     K  batch  epochs  lr       wd    settings
+CIFAR-10      ResNet-18   4   -         -  64     300     0.025    5e-4  lm-h-resnet18-cifar10
+CIFAR-10      ResNet-19   4   -         -  64     300     0.025    5e-4  lm-h-resnet19-cifar10
+CIFAR-10      VGG-13      4   -         -  64     300     0.025    5e-4  lm-h-vgg13-cifar10
+CIFAR-100     ResNet-18   4   -         -  64     300     0.025    5e-4  lm-h-resnet18-cifar100
+CIFAR-100     ResNet-19   4   -         -  64     300     0.025    5e-4  lm-h-resnet19-cifar100
+CIFAR-100     ResNet-19*  4   -         -  64     300     0.025    5e-4  lm-h-resnet19-wide-cifar100
+CIFAR-100     VGG-13      4   -         -  64     300     0.025    5e-4  lm-h-vgg13-cifar100
+ImageNet-200  VGG-13      4   -         -  64     300     0.025    5e-4  lm-h-vgg13-tiny-imagenet
+ImageNet-1k   ResNet-34   4   radical   -  256    320     0.1      0     lm-h-resnet34-imagenet
+DVS-CIFAR10   ResNet-19   10  -         -  32     300     0.1      5e-4  lm-h-resnet19-dvs-cifar10
+CIFAR-10      ResNet-18   1   ANN       -  -      -       -        5e-4  qcfs-resnet18-cifar10
+CIFAR-10      ResNet-18   4   hybrid    -  64     30      0.002    5e-4  lm-h-hybrid-resnet18-cifar10
+CIFAR-10      ResNet-20   1   ANN       -  -      -       -        5e-4  qcfs-resnet20-cifar10
+CIFAR-10      ResNet-20   4   hybrid    -  64     30      0.002    5e-4  lm-h-hybrid-resnet20-cifar10
+CIFAR-100     VGG-16      1   ANN       -  -      -       -        5e-4  qcfs-vgg16-cifar100
+CIFAR-100     VGG-16      4   hybrid    -  64     30      0.002    5e-4  lm-h-hybrid-vgg16-cifar100
+CIFAR-100     ResNet-20   1   ANN       -  -      -       -        5e-4  qcfs-resnet20-cifar100
+CIFAR-100     ResNet-20   4   hybrid    -  64     30      0.002    5e-4  lm-h-hybrid-resnet20-cifar100
+ImageNet-200  VGG-13      1   ANN       -  -      -       -        5e-4  qcfs-vgg13-tiny-imagenet
+ImageNet-200  VGG-13      4   hybrid    -  64     30      0.001    5e-4  lm-h-hybrid-vgg13-tiny-imagenet
+CIFAR-100     ResNet-18   4   slices    2  64     300     0.0125   5e-4  lm-h-slices2-resnet18-cifar100
+CIFAR-100     ResNet-18   6   slices    3  64     300     0.01875  5e-4  lm-h-slices3-resnet18-cifar100
+CIFAR-100     ResNet-18   8   slices    4  64     300     0.025    5e-4  lm-h-slices4-resnet18-cifar100
+CIFAR-10      ResNet-19   4   sparse    -  64     300     0.025    5e-4  lm-h-sparse-resnet19-cifar10
+CIFAR-100     ResNet-19   4   sparse    -  64     300     0.025    5e-4  lm-h-sparse-resnet19-cifar100
+"""
+
+DATA = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-200": "tiny-imagenet", "ImageNet-1k": "imagenet"}
+NETS = {"ResNet-19*": "resnet19-wide", "VGG-SNN": "vgg-snn"}
+VERSIONS = {
+    "2(b)": {"neuron": "plain", "parallel": "none"},
+    "2(b)+2(a)": {"neuron": "plain", "parallel": "second"},
+    "2(c)": {"neuron": "mpbn", "parallel": "none"},
+    "2(c)+2(a)": {"neuron": "mpbn", "parallel": "second", "mpbn_on": "membrane"},
+}
+STAGES = {
+    "-": {},
+    "radical": {"neuron": "lm-h-radical"},
+    "ANN": {"neuron": "qcfs", "levels": 4},
+    "hybrid": {"levels": 4},
+    "slices": {"backprop": "slices", "nesterov": True},
+    "sparse": {"sparsify": 0.05},
+}
+
+
+def rows_of(table: str) -> dict[str, dict[str, str]]:
+    head, *lines = (line.split() for line in table.strip().splitlines())
+    rows = [dict(zip(head, line, strict=True)) for line in lines]
+    return {row["settings"]: row for row in rows}
+
+
+def training_of(row: dict[str, str]) -> dict:
+    numbers = {"batch_size": ("batch", int), "epochs": ("epochs", int)}
+    numbers |= {"learning_rate": ("lr", float), "weight_decay": ("wd", float)}
+    return {key: kind(row[column]) for key, (column, kind) in numbers.items() if row[column] != "-"}
+
+
+def of_hm_df(row: dict[str, str]) -> dict:
+    """What a row states, as options."""
+    dvs, large = row["data"] == "DVS-CIFAR10", row["data"] == "ImageNet-1k"
+    stated = {"name": NETS.get(row["network"], row["network"].replace("-", "").lower())}
+    stated |= {"weights": {"1": "binary", "1.5": "ternary"}[row["bits"]], "time_steps": 10 if dvs else 4}
+    stated |= {"spike_bits": None, **VERSIONS[row["version"]], **training_of(row)}
+    return stated | ({"stem": "imagenet"} if large else {}) | ({} if dvs else {"data": DATA[row["data"]]})
+
+
+def of_lm_h(row: dict[str, str]) -> dict:
+    dvs, large = row["data"] == "DVS-CIFAR10", row["data"] == "ImageNet-1k"
+    stated = {"name": NETS.get(row["network"], row["network"].replace("-", "").lower()), "time_steps": int(row["T"])}
+    stated |= {"block": "pre" if large else "post", "weights": "float", "neuron": "lm-h", "backprop": "stbp"}
+    stated |= {"momentum": 0.9, "nesterov": False, "warmup_epochs": 0, **training_of(row)}
+    stated |= {"data": "dvs-cifar10:10:count:48" if dvs else DATA[row["data"]], **STAGES[row["stage"]]}
+    stated |= {"stem": "imagenet"} if large else {}
+    stated |= {} if dvs or large else {"flip": True}
+    stated |= {"crop": 4} if row["data"].startswith("CIFAR") else {}
+    stated |= {"head": "linear"} if row["network"] == "VGG-13" else {}
+    return stated | ({} if row["K"] == "-" else {"slice": int(row["K"])})
+
+
+STATED = {name: of_hm_df(row) for name, row in rows_of(HM_DF).items()}
+STATED |= {name: of_lm_h(row) for name, row in rows_of(LM_H).items()}
+
+
+def marked(name: str) -> dict[str, bool]:
+    """Of every key of settings, those taken over included: whether its line says that the choice is ours."""
+    lines = (CONFIG_FOLDER / f"{name}.toml").read_text("utf-8").splitlines()
+    found = {line.partition(" = ")[0]: line for line in lines if " = " in line and not line.startswith("#")}
+    taken_over = marked(found.pop("like").split('"')[1]) if "like" in found else {}
+    return taken_over | {key: "  # ours" in line for key, line in found.items()}
+
 
 def spec_of(name: str) -> NetworkSpec:
     config = read_config(name)
@@ -29,34 +146,24 @@ def spec_of(name: str) -> NetworkSpec:
     return NetworkSpec(**{**config.network, "input_shape": shape, "classes": classes, "event": shape[0] == 2})
 
 
-@pytest.mark.parametrize("name", config_names())
-def test_every_shipped_setting_is_complete(name):
-    config = read_config(name)
+def test_every_row_of_the_tables_has_settings():
+    assert set(config_names()) == set(STATED)
+
+
+@pytest.mark.parametrize("name", sorted(STATED))
+def test_settings_are_what_the_paper_states_and_what_is_marked_as_ours(name):
+    config, stated, ours = read_config(name), STATED[name], marked(name)
+    chosen = {"data": config.data, **config.network, **config.training}
+    assert {key: chosen.get(key, "missing") for key in stated} == stated
+    assert ours.keys() == chosen.keys()
+    off = {key for key in chosen if chosen[key] in (0, "none") and key in ("crop", "cutout", "auto_augment")}
+    unmarked = {key for key in chosen if not ours[key]} - stated.keys() - off
+    assert not unmarked, f"{name}: neither stated nor marked as ours"
     assert config.data is not None
     assert config.data.partition(":")[0] in DATASETS
-    training = TrainingConfig(**config.training)
-    assert (training.epochs, training.momentum, training.backprop, training.warmup_epochs) == (300, 0.9, "random", 0)
-    spec = spec_of(name)
-    assert spec.width is None
-    assert spec.spike_bits is None
-
-
-def test_the_papers_rows():
-    rows = {name: (spec_of(name), TrainingConfig(**read_config(name).training)) for name in config_names()}
-    assert {name: (spec.neuron, spec.parallel, spec.weights, spec.time_steps) for name, (spec, _) in rows.items()} == {
-        "resnet18-cifar10": ("plain", "second", "binary", 4),
-        "resnet18-cifar100": ("plain", "second", "binary", 4),
-        "resnet18-seca-cifar10": ("mpbn", "second", "binary", 4),
-        "resnet18-seca-cifar100": ("mpbn", "second", "binary", 4),
-        "resnet34-imagenet": ("plain", "second", "ternary", 4),
-        "vgg13-tiny-imagenet": ("plain", "none", "binary", 4),
-        "resnet18-dvs-cifar10": ("mpbn", "second", "binary", 10),
-        "vgg-snn-dvs-cifar10": ("mpbn", "none", "binary", 10),
-    }
-    for name, (_, training) in rows.items():
-        size = 256 if "resnet34" in name else 32 if "dvs" in name else 64
-        rate, decay = (0.025, 0) if "resnet34" in name else (0.01, 5e-4)
-        assert (training.batch_size, training.learning_rate, training.weight_decay) == (size, rate, decay)
+    assert ("seca" in chosen) == ("seca" in name)
+    TrainingConfig(**config.training)
+    assert spec_of(name).width is None
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -97,6 +204,8 @@ def test_a_file_of_ones_own(tmp_path):
         ("[training]\nmixup = 2", r"mixup must be a number within 0\.0\.\.1\.0"),
         ("data = 3", "data must be the name of a data set"),
         ("network = 3", r"network must be a table"),
+        ("like = 3", "like must be the name or the path of settings"),
+        ('like = "mine.toml"', "is like itself"),
     ],
 )
 def test_invalid_settings_name_file_and_key(tmp_path, text, message):
@@ -105,6 +214,14 @@ def test_invalid_settings_name_file_and_key(tmp_path, text, message):
     with pytest.raises(ModelError, match=message) as error:
         read_config(path)
     assert "mine.toml" in str(error.value)
+
+
+def test_a_file_like_another(tmp_path):
+    (tmp_path / "base.toml").write_text('like = "resnet18-cifar10"\ndata = "digits"\n[training]\nepochs = 2\n')
+    (tmp_path / "mine.toml").write_text('like = "base.toml"\n[network]\nwidth = 8\n[training]\nflip = false\n')
+    config, base = read_config(tmp_path / "mine.toml"), read_config("resnet18-cifar10")
+    assert (config.data, config.network) == ("digits", {**base.network, "width": 8})
+    assert config.training == {**base.training, "epochs": 2, "flip": False}
 
 
 def test_unknown_settings():
