@@ -29,6 +29,7 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         axon_copies: input axons that one source neuron takes, one number per entry of `weight_bits`
             (TrueNorth: a weight is a choice among axon types).
         shared_kernels: whether a convolution's kernel is stored once per core, or once per connection.
+        sparse_weights: whether weights may be a list of those that are not 0, each with its place.
         multiplier: whether a neuron multiplies what it takes in by a 16-bit number before it shifts.
         leak: whether the membrane can be multiplied by a fraction at each step.
         per_step_parameters: whether parameters may change from time-step to time-step within a sample.
@@ -56,6 +57,7 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dynamics: tuple[str, ...]
     divisible_layers: bool
     shared_cores: bool
+    sparse_weights: bool = False
     axon_copies: tuple[int, ...] = ()
     input_message_bits: int | None = None
     input_weight_bits: tuple[int, ...] | None = None

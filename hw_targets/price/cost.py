@@ -18,6 +18,7 @@ from hmdf.sim.contract import Synapse, WeightedOp
 from hmdf.sim.program import Program
 
 from ..events import EventCounts, checked
+from ..place.compressed import compressed_weights
 from ..place.layers import READOUT
 from ..place.mapping import Mapping, map_program
 from ..schema import PURPOSES, Cost, Fact, Status, Target, triple
@@ -75,7 +76,13 @@ class Energy(msgspec.Struct, frozen=True):
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """What a sample costs on a target. `constants`: each one used, with its source and status."""
+    """What a sample costs on a target.
+
+    Attributes:
+        memory: bytes by purpose.
+        compressed_weights: bytes of the weights without zeros, None where the target has no such form.
+        constants: each one used, with its source and status.
+    """
 
     target: str
     origin: str
@@ -85,6 +92,7 @@ class Estimate(msgspec.Struct, frozen=True):
     energy: Energy
     timing: Timing | None
     memory: dict[str, int]
+    compressed_weights: int | None
     constants: list[Fact]
 
 
@@ -114,6 +122,7 @@ def estimate(
         energy=energy,
         timing=timing,
         memory={p: sum(s.bytes[p] for s in mapping.slices) for p in PURPOSES},
+        compressed_weights=compressed_weights(program, target, mapping),
         constants=[f for f in target.facts if f.key.removeprefix("costs.") in used or f.key.endswith("_time")],
     )
 

@@ -22,7 +22,7 @@ WEIGHTS = {
 }
 
 # Table S1 of HM-DF (arXiv 2410.07547): of its version 2, but for two rows of version 1 (VGG-13 with SECA, ResNet-34 of
-# 1 bit). T = 4, on DVS-CIFAR10 10; real-valued spikes; SGD, cosine; Auto-Augment, Cutout, Mixup on pictures (appendix A.1).
+# 1 bit). T = 4, on DVS-CIFAR10 10; real-valued spikes; SGD, cosine; Auto-Augment, Cutout, Mixup on pictures (A.1).
 # "version" is the part of figure 2 that the neurons are: (b) learnable, (c) with MPBN; + (a), the parallel one, as the
 # second of a block.
 HM_DF = """

@@ -214,6 +214,9 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_spread_ns: Annotated[Spread | UnsetType | None, "over the samples, each at its own slowest core"] = UNSET
     step_ns: Annotated[Cost | UnsetType | None, "one time-step"] = UNSET
     memory_by_purpose: Annotated[dict[str, Whole] | None, "PURPOSE: what it is for"] = None
+    compressed_weight_bytes: Annotated[
+        Whole | None, "weights without zeros, each with its place; null where the target stores all"
+    ] = None
     constants: Annotated[list[Fact] | None, "every constant that was used"] = None
     footprint: Annotated[Footprint | None, "on a microcontroller only"] = None
 

@@ -189,6 +189,7 @@ def target_row(on: OnTarget) -> run.TargetRow:
         latency_spread_ns=None if timing is None else spread_of(timing.by_sample),
         step_ns=None if timing is None else timing.step,
         memory_by_purpose=memory,
+        compressed_weight_bytes=cost.compressed_weights,
         constants=cost.constants,
     )
 

@@ -158,7 +158,9 @@ def _print_parts(screen: Console, row: TargetRow) -> None:
     bound = f"{row.core_lower_bound:,} by their {row.core_bound_by.replace('_', ' ')}"
     lines = [f"cores: {row.cores:,}; no mapping can do with less than {bound}; ratio {row.core_ratio:.2f}"]
     memory = [f"{purpose} {size / 1e3:,.1f} kB" for purpose, size in (row.memory_by_purpose or {}).items() if size]
-    lines.append(f"memory: {', '.join(memory)}")
+    compressed = row.compressed_weight_bytes
+    beside = "" if compressed is None else f" (weights without zeros, each with its place: {compressed / 1e3:,.1f} kB)"
+    lines.append(f"memory: {', '.join(memory)}{beside}")
     if row.energy_pj is not None and row.energy_pj.typical:
         parts = {name: cost.typical / row.energy_pj.typical for name, cost in (row.energy_by_constant_pj or {}).items()}
         shares = [f"{name.removesuffix('_energy')} {share:.1%}" for name, share in parts.items() if share >= 0.0005]
