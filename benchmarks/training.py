@@ -60,8 +60,10 @@ WIDTH = 32
 SHORT, LONG = 2, 16
 INFERENCE_BATCHES = (1, 4, 32)
 BACKPROP = ("every", "random", "stbp")
+# Memory of training in slices of K steps: (T, K).
+SLICES = ((4, 2), (16, 2), (8, 2), (8, 4), (8, 8))
 # Rounds of two kinds of steps, fused operators, rivals, each size of inference, and the processes that measure memory.
-MEASUREMENTS = ROUNDS * (3 + 2 * len(INFERENCE_BATCHES) + 2 * len(BACKPROP))
+MEASUREMENTS = ROUNDS * (3 + 2 * len(INFERENCE_BATCHES) + 2 * len(BACKPROP) + len(SLICES))
 Advance = Callable[[str], None]
 STATUS = Path("/proc/self/status")
 RESET_PEAK = Path("/proc/self/clear_refs")
@@ -170,15 +172,15 @@ def fused_figures(advance: Advance) -> dict[str, Any]:
     return {"fused_speedup": ratio(seconds["operators"], seconds["fused"])}
 
 
-def training_run(backprop: str, time_steps: int, parallel: str, neuron: str = "mpbn") -> TrainingRun:
-    """A training of the trainer, ready for its first mini-batch."""
+def training_run(backprop: str, time_steps: int, parallel: str, neuron: str = "mpbn", length: int = 2) -> TrainingRun:
+    """A training of the trainer, ready for its first mini-batch; ``length`` of slices."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (BATCH, 3, 32, 32), dtype=np.uint8)
     names = tuple(str(label) for label in range(10))
     preprocessing = Preprocessing(255.0, (0.5,), (0.25,))
     data = Dataset(images, np.arange(BATCH) % 10, names, preprocessing, "noise", "train")
     spec = NetworkSpec("resnet18", (3, 32, 32), 10, time_steps, width=WIDTH, neuron=neuron, parallel=parallel)  # type: ignore[arg-type]
-    config = TrainingConfig(batch_size=BATCH, backprop=backprop, learning_rate=0.01)  # type: ignore[arg-type]
+    config = TrainingConfig(batch_size=BATCH, backprop=backprop, slice=length, learning_rate=0.01)  # type: ignore[arg-type]
     this_run = TrainingRun(Fabric(accelerator="cpu", devices=1), spec, config, data, data, None, Progress(), np.inf)
     this_run.model.train()
     return this_run
@@ -257,32 +259,42 @@ def ratio(a: list[float], b: list[float]) -> float:
 
 
 def memory_figures(advance: Advance) -> dict[str, Any]:
-    """Peak memory with T = 16 against T = 2, each in its own process."""
-    rounds: dict[tuple[str, int], list[dict[str, int]]] = {(b, t): [] for b in BACKPROP for t in (SHORT, LONG)}
+    """Peak memory with T = 16 against T = 2, and in slices, each in its own process."""
+    kinds = [(b, t, 0) for b in BACKPROP for t in (SHORT, LONG)] + [("slices", t, k) for t, k in SLICES]
+    rounds: dict[tuple[str, int, int], list[dict[str, int]]] = {kind: [] for kind in kinds}
     for _ in range(ROUNDS):
-        for (backprop, steps), found in rounds.items():
-            command = [sys.executable, __file__, "memory", backprop, str(steps)]
+        for (backprop, steps, length), found in rounds.items():
+            command = [sys.executable, __file__, "memory", backprop, str(steps), str(length or 2)]
             found.append(json.loads(subprocess.check_output(command, stderr=subprocess.DEVNULL)))
             advance(f"memory of {backprop} at T = {steps}")
     peaks = {
         kind: {key: median(one[kind] for one in found) for key, found in rounds.items()}
         for kind in ("resident", "tensors")
     }
-    growth = {kind: {b: peak[b, LONG] / peak[b, SHORT] for b in BACKPROP} for kind, peak in peaks.items()}
+    growth = {kind: {b: peak[b, LONG, 0] / peak[b, SHORT, 0] for b in BACKPROP} for kind, peak in peaks.items()}
+    sliced = {kind: {key[1:]: size for key, size in peak.items() if key[2]} for kind, peak in peaks.items()}
     return {
+        "slices_memory_growth": sliced["resident"][16, 2] / sliced["resident"][4, 2],
+        "slices_tensor_growth": sliced["tensors"][16, 2] / sliced["tensors"][4, 2],
+        "slices_4_over_2": sliced["tensors"][8, 4] / sliced["tensors"][8, 2],
+        "slices_8_over_2": sliced["tensors"][8, 8] / sliced["tensors"][8, 2],
         "online_memory_growth": growth["resident"]["every"],
         "random_memory_growth": growth["resident"]["random"],
         "stbp_memory_growth": growth["resident"]["stbp"],
         "online_tensor_growth": growth["tensors"]["every"],
         "random_tensor_growth": growth["tensors"]["random"],
         "stbp_tensor_growth": growth["tensors"]["stbp"],
-        "memory_bytes": {f"{b} T={t} {kind}": peak[b, t] for kind, peak in peaks.items() for b, t in peak},
+        "memory_bytes": {
+            f"{b} T={t}{f' K={k}' if k else ''} {kind}": size
+            for kind, peak in peaks.items()
+            for (b, t, k), size in peak.items()
+        },
     }
 
 
-def measure_memory(backprop: str, steps: int) -> None:
+def measure_memory(backprop: str, steps: int, length: int) -> None:
     """Train for 32 time-steps and print the peaks as JSON; random BP draws the last step, which needs the most."""
-    this_run = training_run(backprop, steps, "none")
+    this_run = training_run(backprop, steps, "none", length=length)
     batch = mini_batch(this_run.train_data, steps - 1)
     torch.nn.functional.conv2d(torch.zeros(1, 3, 8, 8), torch.zeros(3, 3, 3, 3))  # loads what a convolution loads
     before = in_status("VmRSS")
@@ -323,6 +335,10 @@ BARS = {
     "random_tensor_growth": ("", "the same, tensors alone"),
     "stbp_memory_growth": ("", "the same, full unroll (STBP), resident"),
     "stbp_tensor_growth": ("", "the same, tensors alone"),
+    "slices_memory_growth": ("<= 1.15", "the same, slices of 2 steps, T = 16 / T = 4, resident"),
+    "slices_tensor_growth": ("<= 1.15", "the same, tensors alone"),
+    "slices_4_over_2": ("", "slices of 4 / of 2 steps, T = 8, tensors alone"),
+    "slices_8_over_2": ("", "slices of 8 / of 2 steps, T = 8, tensors alone"),
     "random_speedup": (">= 1.7", "time of an iteration, every / random, T = 4"),
     "random_parallel_speedup": (">= 2.2", "the same with all-parallel neurons"),
     "fused_speedup": ("", "time of an iteration, PyTorch's operators / fused, plain neurons, second parallel"),
@@ -364,6 +380,6 @@ def print_figures(console: Console, figures: dict[str, Any]) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1:2] == ["memory"]:
-        measure_memory(sys.argv[2], int(sys.argv[3]))
+        measure_memory(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     else:
         main()
