@@ -12,7 +12,7 @@ from torch import nn
 
 from hmdf.sim.contract import Conv2d, Linear, MaxPool, SumPool
 from hmdf.train.attention import SECA
-from hmdf.train.neurons import Neuron, NormalisedNeuron
+from hmdf.train.neurons import Neuron, NormalisedNeuron, QuantisedActivation
 from hmdf.train.synapses import LowBit
 
 from ..graph import (
@@ -96,6 +96,9 @@ def _norm(call: Call, module: Any) -> Layer:
 
 
 def _neuron(call: Call, module: Neuron) -> Layer:
+    if isinstance(module, QuantisedActivation):
+        problem = "an ANN's QCFS activation sends no spikes"
+        raise Refused(problem, "make a spiking network of the ANN: hmdf-train --from model.pt --neuron lm-h")
     kind = TRAINED.get(type(module))
     if kind is None:
         raise Refused(f"{type(module).__name__} is not a neuron the compiler knows", "use a supported one")

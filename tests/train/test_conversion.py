@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hmdf
+from hmdf.export.errors import CompileError
 from hmdf.tools import train as cli
 from hmdf.train import checkpoint
 from hmdf.train.conversion import convert
@@ -116,6 +118,12 @@ def test_a_converted_network(neuron):
 def test_what_cannot_be_converted(ann, neuron, message):
     with pytest.raises(ModelError, match=message):
         convert(ann, neuron)
+
+
+def test_the_compiler_says_what_an_ann_needs():
+    model = ann_of().build()
+    with pytest.raises(CompileError, match=r"QCFS activation sends no spikes.*hmdf-train --from"):
+        hmdf.compile(model, torch.zeros(1, 2, 8, 8), calibration=torch.zeros(1, 2, 8, 8))
 
 
 def command(monkeypatch, *arguments: str) -> int:
