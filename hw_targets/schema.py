@@ -36,6 +36,7 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gates: whether one message can scale the current of a channel.
         sum_pool, max_pool: pools over messages.
         dynamics: the neurons of docs/numerics.md that it can compute.
+        reset_to_value: whether a hard reset may be to another value than 0.
         input_message_bits, input_weight_bits: of the first layer's input and weights, where they differ.
         input_axon_bits, output_axon_bits: memory that one entry of a core's routing tables takes.
         divisible_layers: whether one population may lie on several cores.
@@ -58,6 +59,7 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     divisible_layers: bool
     shared_cores: bool
     sparse_weights: bool = False
+    reset_to_value: bool = True
     axon_copies: tuple[int, ...] = ()
     input_message_bits: int | None = None
     input_weight_bits: tuple[int, ...] | None = None

@@ -26,6 +26,16 @@ def rshift(x: Integers, n: int) -> Integers:
     return (x >> n) + ((x >> (n - 1)) & 1)
 
 
+def toward_zero(x: Integers, n: int) -> Integers:
+    """Divide by 2^n and drop the fraction: sign(x) * floor(|x| / 2^n).
+
+    Args:
+        x: int64, any shape.
+        n: shift, 0..62.
+    """
+    return np.where(x < 0, -(-x >> n), x >> n)
+
+
 def clamp(x: Integers, low: int, high: int) -> Integers:
     """Limit every element of x to [low, high]."""
     return np.minimum(np.maximum(x, low), high)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .program import Program
 
 Tensors = dict[str, NDArray[Any]]
-T = TypeVar("T")
 _Packing = Literal["none", "bits", "trits", "nibbles", "bytes"]
 _PACKINGS: dict[_Packing, int] = {"bits": 1, "trits": 2, "nibbles": 4, "bytes": 8}
 _PACKING_OF: dict[int, _Packing] = {bits: name for name, bits in _PACKINGS.items()} | {0: "none"}
@@ -34,8 +33,9 @@ _POOLS = {kind.__struct_config__.tag for kind in get_args(Op) if not issubclass(
 
 
 def version_of(program: Program) -> str:
-    """The lowest version of the format that has what the program has: "2" with an initial state, else "1"."""
-    return "2" if any(population.initial_state for population in program.populations) else "1"
+    """The lowest version of the format that has what the program has."""
+    kinds = (population.dynamics.facts.format_version for population in program.populations)
+    return "2" if any(population.initial_state for population in program.populations) else str(max(kinds, default=1))
 
 
 class _ArrayReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +68,7 @@ def encode(program: Program) -> tuple[bytes, Tensors]:
     return msgspec.json.encode(document), tensors
 
 
-def decode(document: bytes, tensors: Tensors, kind: type[T], version: str) -> T:
+def decode(document: bytes, tensors: Tensors, kind: type[Program], version: str) -> Program:
     """The Program (`kind`) of a JSON of a version, and its tensors.
 
     Raises:
@@ -93,6 +93,8 @@ def decode(document: bytes, tensors: Tensors, kind: type[T], version: str) -> T:
     program = msgspec.convert(fields, kind, dec_hook=array)
     if unused := sorted(set(tensors) - used):
         raise ProgramError(f"nothing refers to its tensor '{unused[0]}'")
+    if version_of(program) > version:
+        raise ProgramError(f"it has what version {version_of(program)} of the format has, and says version {version}")
     return program
 
 

@@ -11,10 +11,13 @@ from hmdf.sim.contract import (
     WEIGHT_RANGES,
     ChannelConv,
     Conv2d,
+    CurrentBasedLeakyIntegrateAndFire,
     Gate,
+    HardResetIntegrateAndFire,
     HybridFiring,
     InitialState,
     LeakyIntegrateAndFire,
+    LeakyIntegrator,
     Linear,
     LookupTable,
     MaxPool,
@@ -115,7 +118,18 @@ class _Builder:
         return self.population(name, shape, ports, gate, self.dynamics())
 
     def dynamics(self) -> str:
-        kinds = ["relay", "hybrid", "hybrid", "parallel", "lif", "hierarchical", "table"]
+        kinds = [
+            "relay",
+            "hybrid",
+            "hybrid",
+            "parallel",
+            "lif",
+            "hard_reset",
+            "current",
+            "hierarchical",
+            "integrator",
+            "table",
+        ]
         return str(self.rng.choice(kinds))
 
     # ------------------------------------------------------------------ synapses
@@ -218,10 +232,10 @@ class _Builder:
         return name
 
     def message(self, dynamics: str) -> Message:
-        if dynamics in ("lif", "hierarchical"):
+        if dynamics in ("lif", "hard_reset", "current", "hierarchical"):
             return Message(1, False, 1.0)
-        signed = dynamics in ("relay", "table") and bool(self.rng.integers(2))
-        bits = int(self.rng.integers(2 if signed else 1, 17 if dynamics == "relay" else 9))
+        signed = dynamics in ("relay", "table", "integrator") and bool(self.rng.integers(2))
+        bits = int(self.rng.integers(2 if signed else 1, 17 if dynamics in ("relay", "integrator") else 9))
         return Message(bits, signed, 0.25)
 
     def port(self, source: str, channels: int, size: int) -> Port:
@@ -253,9 +267,18 @@ class _Builder:
                 return ParallelFiring(self.parameter(channels, size), shift)
             case "lif":
                 return LeakyIntegrateAndFire(self.leak(channels), 12, np.abs(self.parameter(channels, size)))
+            case "hard_reset":
+                theta = self.parameter(channels, size)
+                return HardResetIntegrateAndFire(self.leak(channels), 12, theta, self.parameter(channels, size))
+            case "current":
+                leaks = [rng.integers(0, 4097, self.extents(channels)) for _ in range(2)]
+                given = [self.parameter(channels, size) for _ in range(3)]
+                return CurrentBasedLeakyIntegrateAndFire(*leaks, given[0], np.abs(given[1]), given[2])
             case "hierarchical":
                 leaks = [self.leak(channels) for _ in range(4)]
                 return MultiHierarchical(*leaks, 12, np.abs(self.parameter(channels, size)))
+            case "integrator":
+                return LeakyIntegrator(self.leak(channels), 12, shift)
             case _:
                 low, high = message.range
                 return LookupTable(rng.integers(low, high + 1, 256), int(np.clip(size - 7, 0, 20)))

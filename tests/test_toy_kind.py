@@ -14,8 +14,8 @@ import architecture
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "toy_kind"
 LINES = {
-    "from .relay import Relay as Relay": "from .leaky_integrator import LeakyIntegrator as LeakyIntegrator",
-    "Dynamics = Relay": "Dynamics = Relay | LeakyIntegrator",
+    "from .relay import Relay as Relay": "from .toy_integrator import ToyIntegrator as ToyIntegrator",
+    "Dynamics = (\n    Relay": "Dynamics = (\n    Relay\n    | ToyIntegrator",
 }
 
 
@@ -24,7 +24,7 @@ def test_a_kind_is_a_file_for_each_executor_and_two_lines(tmp_path, monkeypatch)
         shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     files = [path.relative_to(TOY) for folder in ("sim", "export") for path in (TOY / folder).rglob("*.py")]
     assert len(files) == 5
-    assert {path.name for path in files} == {"leaky_integrator.py"}
+    assert {path.name for path in files} == {"toy_integrator.py"}
     for path in files:
         shutil.copy(TOY / path, tmp_path / path)
     index = tmp_path / "sim/contract/dynamics/__init__.py"
@@ -34,7 +34,7 @@ def test_a_kind_is_a_file_for_each_executor_and_two_lines(tmp_path, monkeypatch)
         text = text.replace(line, own if own.startswith(line) else f"{line}\n{own}")
     index.write_text(text)
 
-    monkeypatch.setitem(architecture.DYNAMICS, "LeakyIntegrator", "leaky_integrator")
+    monkeypatch.setitem(architecture.DYNAMICS, "ToyIntegrator", "toy_integrator")
     monkeypatch.setattr(architecture, "ROOT", tmp_path)
     assert architecture.missing_lowerings(architecture.sources()) == []
     assert architecture.named_kinds(architecture.sources()) == []

@@ -94,6 +94,12 @@ class NeuronWriter:
         self.set(name, Value(f"y ? {reset.operand} : {m.operand}", *_hull(m, reset), atom=False))
         return Value("y", 0, 1)
 
+    def fire_to(self, name: str, m: Value, threshold: Value, reset: Value) -> Value:
+        """y = [m >= threshold], state <- reset if y else m; returns y."""
+        self.lines.append(f"const int32_t y = {m.at_least(threshold)};")
+        self.set(name, Value(f"y ? {reset.operand} : {m.operand}", *_hull(m, reset), atom=False))
+        return Value("y", 0, 1)
+
     @property
     def state_interval(self) -> Interval:
         """Every state after any step, and before the first: its clamped membrane, a threshold after a reset, 0."""

@@ -83,6 +83,11 @@ class Value(msgspec.Struct, frozen=True):
         shifted = Value(f"rshift{64 if wide else 32}({self.text}, {n})", self.low, self.high)
         return shifted._as(wide)._narrowed(low, high, wide)
 
+    def toward_zero(self, n: int) -> Value:
+        """Divided by 2^n, the fraction dropped: what C's division does."""
+        low, high = (-(-limit >> n) if limit < 0 else limit >> n for limit in (self.low, self.high))
+        return Value(f"{self.operand} / {1 << n}", self.low, self.high, atom=False)._narrowed(low, high)
+
     def clamp(self, low: int, high: int) -> Value:
         """Limited to low..high; the value itself where it provably lies there."""
         if self.low >= low and self.high <= high:

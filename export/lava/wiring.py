@@ -12,7 +12,7 @@ from hmdf.sim.arithmetic import integer_range
 from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.errors import ProgramError
 from hmdf.sim.program import Program
-from hmdf.sim.ranges import prove
+from hmdf.sim.ranges import PopulationRange, prove
 
 from .matrices import banded, sparse_convolution
 
@@ -67,7 +67,7 @@ def wire(program: Program) -> Wiring:
         if isinstance(node, Synapse):
             _add_synapse(wiring, program, node)
         else:
-            _add_population(wiring, node)
+            _add_population(wiring, node, prove(program).populations[node.name])
     source = program.readout.source
     wiring.add("readout", "readout", wiring.latency[source], source=source)
     wiring.arrays["readout/bias"] = np.broadcast_to(program.readout.bias, (program.classes,))
@@ -142,7 +142,7 @@ def _add_matrix(wiring: Wiring, synapse: Synapse, kind: str, shape: Shape | None
 # ------------------------------------------------------------------------ populations
 
 
-def _add_population(wiring: Wiring, node: Population) -> None:
+def _add_population(wiring: Wiring, node: Population, proof: PopulationRange) -> None:
     if len(node.ports) > MAX_PORTS:
         raise ProgramError(
             f"population '{node.name}': {len(node.ports)} ports, a Lava process has at most {MAX_PORTS}; "
@@ -173,6 +173,10 @@ def _add_population(wiring: Wiring, node: Population) -> None:
         parameters=numbers,
         parameter_arrays=list(arrays),
         initial_states=list(initial := node.initial()),
+        proven={
+            "state_clamps": proof.state_clamps,
+            "membrane": proof.membrane and (proof.membrane.low, proof.membrane.high),
+        },
     )
     arrays |= {f"initial_{state}": value for state, value in initial.items()}
     arrays["bias"] = node.bias

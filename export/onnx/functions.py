@@ -284,6 +284,22 @@ _ARITHMETIC = {
             y = hmdf.RoundingShift <shift: int = @leak_shift> (product)
         }""",
     ),
+    "Decay": _Function(
+        "y = leak * state / 4096, rounded toward zero. (Runtimes have a Sign that looks at 32 of 64 bits.)",
+        """ (state, leak) => (y) {
+            wide = Cast <to = 7> (state)
+            product = Mul (wide, leak)
+            zero = Constant <value = int64 {0}> ()
+            negative = Less (product, zero)
+            magnitude = Abs (product)
+            unsigned = Cast <to = 13> (magnitude)
+            bits = Constant <value = uint64 {12}> ()
+            shifted = BitShift <direction = "RIGHT"> (unsigned, bits)
+            quotient = Cast <to = 7> (shifted)
+            opposite = Sub (zero, quotient)
+            y = Where (negative, opposite, quotient)
+        }""",
+    ),
     "GradedSpike": _Function(
         "rest = min(m, threshold); message = min(rshift(m - rest, spike_shift), message_max); m - rest is unsigned.",
         """ <spike_shift, message_max> (m, threshold) => (message, rest) {

@@ -167,6 +167,8 @@ def _neurons(program: Program, target: Target) -> Iterator[Finding]:
             )
         if not c.leak:
             yield from _leak(population, target)
+        if not c.reset_to_value:
+            yield from _reset(population, target)
         if not c.multiplier:
             yield from _multiplier(population, target)
         if not c.per_step_parameters:
@@ -189,6 +191,19 @@ def _leak(population: Population, target: Target) -> Iterator[Finding]:
         fix = f"leak 1 (integrate and fire): changes the leak by up to {np.abs(fractions - 1).max():.4g}"
         needed = f"{fractions.min():.4g}..{fractions.max():.4g}"
         yield Finding(population.name, problem, fix, resource="leak", needed=needed, available="1")
+
+
+def _reset(population: Population, target: Target) -> Iterator[Finding]:
+    field = population.dynamics.facts.reset
+    if not field or not np.any(value := getattr(population.dynamics, field)):
+        return
+    problem = f"a spike resets its membrane to {_span(value)}, {target.name} resets to 0"
+    fix = f"measure membranes from there: {_span(value)} less in threshold, bias and what the membrane starts from"
+    yield Finding(population.name, problem, fix, resource="reset_to_value", needed=_span(value), available="0")
+
+
+def _span(array: np.ndarray) -> str:
+    return f"{array.min()}" if array.min() == array.max() else f"{array.min()}..{array.max()}"
 
 
 def _multiplier(population: Population, target: Target) -> Iterator[Finding]:

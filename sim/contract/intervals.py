@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arithmetic import bits_needed, clamp, rshift
+from ..arithmetic import bits_needed, clamp, rshift, toward_zero
 from .struct import Array
 
 
@@ -50,6 +50,9 @@ class Bounds:
 
     def shifted(self, n: int) -> Bounds:
         return Bounds(rshift(self.low, n), rshift(self.high, n))
+
+    def toward_zero(self, n: int) -> Bounds:
+        return Bounds(toward_zero(self.low, n), toward_zero(self.high, n))
 
     def clamped(self, low: int, high: int) -> Bounds:
         return Bounds(clamp(self.low, low, high), clamp(self.high, low, high))

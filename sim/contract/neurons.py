@@ -56,6 +56,12 @@ class Neurons:
         self.state[state] = m - y * theta
         return y
 
+    def fire_to(self, state: str, m: Integers, theta: Integers, reset: Integers) -> Integers:
+        """y = [m >= theta], state <- reset where y, else m (hard reset); returns y."""
+        fires = m >= theta
+        self.state[state] = np.where(fires, reset, m)
+        return fires.astype(np.int64)
+
     def _limited(self, x: Integers, limits: Pair, counter: int) -> Integers:
         clamped = clamp(x, *limits)
         self.saturations[counter] += np.count_nonzero(clamped != x)
@@ -95,6 +101,10 @@ class NeuronBounds:
         """rshift(factor * state, shift)."""
         return self.meet("leak", self.state[state].times(self.at(t, factor))).shifted(shift)
 
+    def decayed(self, state: str, t: int, factor: Array, shift: int) -> Bounds:
+        """toward_zero(factor * state, shift)."""
+        return self.meet("leak", self.state[state].times(self.at(t, factor))).toward_zero(shift)
+
     def above(self, m: Bounds, theta: Array) -> Bounds:
         """max(m - theta, 0)."""
         return self.meet("above", Bounds(m.low - theta, m.high - theta)).at_least_zero()
@@ -107,6 +117,18 @@ class NeuronBounds:
         high = np.where(fires, m.high - theta, m.high)
         high = np.where(fires & silent, np.maximum(m.high - theta, theta - 1), high)
         self.state[state] = self.meet("reset", Bounds(low, high))
+        return self._spikes(fires, silent)
+
+    def fire_to(self, state: str, m: Bounds, theta: Array, reset: Array) -> Bounds:
+        """The same for a hard reset: where m may fire the state may be `reset`, where it may not it is below theta."""
+        fires, silent = m.high >= theta, m.low < theta
+        low = np.where(fires, np.where(silent, np.minimum(m.low, reset), reset), m.low)
+        high = np.where(fires, np.where(silent, np.maximum(theta - 1, reset), reset), m.high)
+        self.state[state] = self.meet("reset", Bounds(low, high))
+        return self._spikes(fires, silent)
+
+    def _spikes(self, fires: Array, silent: Array) -> Bounds:
+        """0 or 1, or both, by whether a neuron may fire and may be silent."""
         return self.limit_message(Bounds((~silent.astype(bool)).astype(object), fires.astype(object)))
 
     def limit_membrane(self, x: Bounds) -> Bounds:

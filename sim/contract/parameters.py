@@ -33,6 +33,7 @@ class Parameter(msgspec.Struct, frozen=True):
         within_state: its values must lie in the state range.
         negative: whether negative values are allowed.
         per_step: whether it may differ from step to step; else its shape is (1, C or 1).
+        largest: the largest value allowed, where that is less than the width holds.
     """
 
     bits: int
@@ -40,6 +41,7 @@ class Parameter(msgspec.Struct, frozen=True):
     within_state: bool = False
     negative: bool = True
     per_step: bool = True
+    largest: int | None = None
 
     def checked(self, where: str, array: Array, channels: int) -> Array:
         """The array in its stored width.
@@ -60,6 +62,8 @@ class Parameter(msgspec.Struct, frozen=True):
             raise ProgramError(f"{where} reaches {worst}, beyond signed {self.bits} bit")
         if not self.negative and array.min() < 0:
             raise ProgramError(f"{where} must not be negative (got {array.min()})")
+        if self.largest is not None and array.max() > self.largest:
+            raise ProgramError(f"{where} must be at most {self.largest} (got {array.max()})")
         return array.astype(np.int16 if self.bits == 16 else np.int32)
 
     def register_bits(self, state_bits: int) -> int:
@@ -97,6 +101,8 @@ Kind: TypeAlias = Parameter | ShiftRange | Table
 
 Multiplier16 = Annotated[np.ndarray, Parameter(16)]
 """A factor of an accumulator, a message or a state."""
+Leak12 = Annotated[np.ndarray, Parameter(16, negative=False, largest=1 << 12)]
+"""What is left of a state after a step, in units of 2^-12: 0..4096."""
 Bias32 = Annotated[np.ndarray, Parameter(32, state_wide=True)]
 Threshold32 = Annotated[np.ndarray, Parameter(32, state_wide=True, within_state=True)]
 FiringThreshold32 = Annotated[np.ndarray, Parameter(32, state_wide=True, within_state=True, negative=False)]

@@ -87,6 +87,19 @@ differs = _binary(lambda builder, a, b: _mask(builder, "!=", a, b))
 
 
 @intrinsic
+def chosen(typing_context, mask, a, b):
+    """a where the mask of a comparison is -1, b where it is 0."""
+    if not mask == a == b == LANES_TYPE:
+        return None
+
+    def emit(context, builder, sig, args):
+        taken = builder.icmp_signed("!=", args[0], ir.Constant(VECTOR, [0] * WIDTH))
+        return builder.select(taken, args[1], args[2])
+
+    return signature(LANES_TYPE, mask, a, b), emit
+
+
+@intrinsic
 def splat(typing_context, x):
     """The same integer in all lanes."""
     if not isinstance(x, types.Integer):

@@ -164,9 +164,9 @@ def _neuron_fields(population: Population, layout: Layout, pools: Pools, proof: 
     if (gate := population.gate) is not None:
         row |= {"gate": layout.numbers[gate.source], "gate_shift": gate.shift}
         row |= {"gate_bias": _parameter(gate.bias, channels, pools)}
-    if dynamics.facts.states:
-        initial = population.initial()
-        row |= {f"initial_{state}": _parameter(initial.get(state, _ZERO), channels, pools) for state in ("v", "d")}
+    if states := dynamics.facts.states:
+        initial, places = population.initial(), {"v": states[-1], "d": states[0]}  # d is not read where there is one
+        row |= {f"initial_{k}": _parameter(initial.get(state, _ZERO), channels, pools) for k, state in places.items()}
     for name, kind, value in fields_of(dynamics):
         if isinstance(kind, Parameter):
             row[name] = _parameter(value, channels, pools)

@@ -106,8 +106,8 @@ POPULATION = _record(
     leak_split: as a port's split, for all products with a state
     [bias]: added to the sum of the ports
     [gate_bias]: added after the gate
-    [initial_v]: its state v before the first step
-    [initial_d]: its state d before the first step
+    [initial_v]: its state v, or the last of its states, before the first step
+    [initial_d]: its state d, or the one before the last, before the first step
     """,
     *_fields_of_dynamics(),
 )

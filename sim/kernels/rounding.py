@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .compiling import kernel
-from .lanes import shift_right, splat
+from .lanes import at_least, chosen, larger, shift_right, splat
 
 
 @kernel
@@ -18,6 +18,12 @@ def rshift(x, n):
     if n == 0:
         return x
     return (x >> n) + ((x >> (n - 1)) & 1)
+
+
+@kernel
+def toward_zero(x, n):
+    """As arithmetic.toward_zero, of one integer."""
+    return -(-x >> n) if x < 0 else x >> n
 
 
 @kernel
@@ -38,3 +44,11 @@ def scaled(factor, x, split, half, shift):
     low = x & splat((1 << split) - 1)
     product = factor * shift_right(x, split) + shift_right(factor * low, split)
     return shift_right(product + half, shift)
+
+
+@kernel
+def decayed(factor, x, split, shift):
+    """toward_zero(factor * x, split + shift) of Lanes, for factor >= 0; split as in `scaled`."""
+    zero = splat(0)
+    quotient = scaled(factor, larger(x, zero - x), split, zero, shift)
+    return chosen(at_least(x, zero), quotient, zero - quotient)

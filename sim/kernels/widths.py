@@ -20,13 +20,13 @@ from ..contract import (
     Synapse,
 )
 from ..contract.intervals import Interval
+from ..contract.parameters import Parameter, ShiftRange, fields_of
 from ..program import Program
 from ..ranges import PopulationRange, Ranges
 from .neurons import has_narrow_form
 
 LARGEST = (1 << 31) - 1
 _LARGEST_SHIFT = 30
-_NONE = np.zeros((1, 1), dtype=np.int32)
 
 
 class Narrow(NamedTuple):
@@ -73,7 +73,7 @@ def _population(program: Program, population: Population, proof: Ranges) -> Narr
         return None
     ports = [_port(program, population, i, proof) for i in range(len(population.ports))]
     leak, gate = _leak(population, found, program.state_bits), _gate(program, population, found, proof)
-    if leak is None or gate is None or not _spikes_fit(population, found, program.state_bits):
+    if leak is None or gate is None or not _sent_fits(population, found, program.state_bits):
         return None
     known = tuple(p for p in ports if p is not None)
     return Narrow(known, leak, gate) if len(known) == len(ports) else None
@@ -112,7 +112,7 @@ def _leak(population: Population, found: PopulationRange, state_bits: int) -> in
     if not n.facts.states:
         return 0
     assert found.membrane is not None
-    state = max(_state_reach(found.membrane, state_bits), _threshold(n))
+    state = max(_state_reach(found.membrane, state_bits), _given_states(n))
     factors = max(_largest(getattr(n, field)) for field in (*n.facts.leaks, *n.facts.couplings))
     shift = getattr(n, n.facts.leak_shift)
     return split_for(factors, state, factors * state, shift) if _reach(found.membrane) <= LARGEST else None
@@ -130,18 +130,19 @@ def _gate(program: Program, population: Population, found: PopulationRange, proo
     return split_for(factor, ungated, factor * ungated, population.gate.shift)
 
 
-def _spikes_fit(population: Population, found: PopulationRange, state_bits: int) -> bool:
-    """Whether m - threshold, and the rounding half of its shift, fit."""
+def _sent_fits(population: Population, found: PopulationRange, state_bits: int) -> bool:
+    """Whether what becomes the message, m or m - threshold, and the rounding half of its shift, fit."""
     n = population.dynamics
-    if n.facts.spikes is None:
-        return True
     m = _state_reach(found.membrane or found.current, state_bits)
-    shift = getattr(n, "spike_shift", 0)
-    return shift <= _LARGEST_SHIFT and m + _threshold(n) + _half(shift) <= LARGEST
+    fields = ((name, value) for name, kind, value in fields_of(n) if isinstance(kind, ShiftRange))
+    shift = max((value for name, value in fields if name != n.facts.leak_shift), default=0)
+    return shift <= _LARGEST_SHIFT and m + _given_states(n) + _half(shift) <= LARGEST
 
 
-def _threshold(dynamics: Dynamics) -> int:
-    return _largest(getattr(dynamics, "threshold", _NONE))
+def _given_states(dynamics: Dynamics) -> int:
+    """Largest magnitude of what a state is compared with or replaced by: thresholds, what a reset leaves."""
+    given = (value for _, kind, value in fields_of(dynamics) if isinstance(kind, Parameter) and kind.within_state)
+    return max(map(_largest, given), default=0)
 
 
 def _state_reach(interval: Interval, state_bits: int) -> int:

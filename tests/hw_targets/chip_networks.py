@@ -41,7 +41,8 @@ gates = { value = true, source = "s", status = "published" }
 sum_pool = { value = true, source = "s", status = "published" }
 max_pool = { value = true, source = "s", status = "published" }
 dynamics = { value = ["relay", "hybrid_firing", "parallel_firing", "leaky_integrate_and_fire", "multi_hierarchical", \
-"lookup_table"], source = "s", status = "published" }
+"lookup_table", "hard_reset_integrate_and_fire", "leaky_integrator", \
+"current_based_leaky_integrate_and_fire"], source = "s", status = "published" }
 divisible_layers = { value = true, source = "s", status = "published" }
 shared_cores = { value = true, source = "s", status = "published" }
 [limits]

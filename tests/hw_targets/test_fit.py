@@ -21,6 +21,7 @@ from hmdf.sim.contract import (
     INPUT,
     Conv2d,
     Gate,
+    HardResetIntegrateAndFire,
     HybridFiring,
     Linear,
     LookupTable,
@@ -173,7 +174,7 @@ def without(capability):
         (without("leak"), "fire", "leak", "by up to 0.5"),
         (without("signed_messages"), "current", "signed_messages", "32 more neurons"),
         (("value = [1, 2, 4, 8]", "value = [1, 2, 4]"), "wide", "weight_bits", "4-bit weights: signal to noise"),
-        (('hierarchical", "lookup_table"]', 'hierarchical"]'), "gate", "dynamics", "2 neurons change"),
+        (('"lookup_table", ', ""), "gate", "dynamics", "2 neurons change"),
         (without("multiplier"), "current", "multiplier", "unscaled"),
     ],
 )
@@ -222,6 +223,19 @@ def test_weights_that_are_too_wide_tell_their_noise():
     assert signal_to_noise(one, narrowed(one, 1)) == pytest.approx(10 * np.log10(5))
     # ternary: 0.7 x 2 = 1.4 keeps the 3 alone.
     assert narrowed(one, 2).tolist() == [[3, 0]]
+
+
+@pytest.mark.parametrize(
+    ("target", "reset", "found"),
+    [("loihi1", [0], 0), ("loihi1", [0, 0, -3, 0], 1), ("truenorth", [-3], 0), ("speck", [1], 1)],
+)
+def test_a_reset_to_a_value_is_asked_for(target, reset, found):
+    chain = spiking_chain()
+    neuron = HardResetIntegrateAndFire(column([1]), 0, column([4]), column(reset))
+    nodes = [replace(n, dynamics=neuron) if n.name == "fire" else n for n in chain.nodes]
+    findings = [f for f in check(replace(chain, nodes=tuple(nodes)), load_target(target)) if f.resource != "leak"]
+    assert [f.resource for f in findings] == ["reset_to_value"] * found
+    assert all("resets to 0" in f.problem and f.where == "fire" for f in findings)
 
 
 @pytest.mark.parametrize(

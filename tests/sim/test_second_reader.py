@@ -140,6 +140,7 @@ def test_every_packing_and_node_kind_was_read(tmp_path):
         "1", "2",
         "synapse", "population", "conv2d", "linear", "channel_conv", "sum_pool", "max_pool",
         "relay", "hybrid_firing", "parallel_firing", "leaky_integrate_and_fire", "multi_hierarchical", "lookup_table",
+        "hard_reset_integrate_and_fire", "leaky_integrator", "current_based_leaky_integrate_and_fire",
         "none", *PER_BYTE,
     }  # fmt: skip
 

@@ -104,25 +104,46 @@ def test_wrong_version_and_format(file, tmp_path):
     assert "not an 'hmdf-program' file" in refused(tmp_path / "format.hmdf", joined(header, data))
 
 
-def test_only_initial_states_make_version_2(tmp_path):
+def plain(program):
+    """Without initial states."""
+    nodes = (msgspec.structs.replace(n, initial_state=()) if isinstance(n, Population) else n for n in program.nodes)
+    return msgspec.structs.replace(program, nodes=tuple(nodes))
+
+
+def newest_kind(program):
+    return max(population.dynamics.facts.format_version for population in program.populations)
+
+
+def test_initial_states_make_version_2(tmp_path):
     """And a program is told by its content: version 1 with an initial state is refused, version 2 without one read."""
     path = tmp_path / "model.hmdf"
-    started = next(p for p in map(random_program, range(9)) if any(q.initial_state for q in p.populations))
-    nodes = (msgspec.structs.replace(n, initial_state=()) if isinstance(n, Population) else n for n in started.nodes)
-    plain = msgspec.structs.replace(started, nodes=tuple(nodes))
+    drawn = [program for program in map(random_program, range(60)) if newest_kind(program) == 1]
+    started = next(program for program in drawn if any(q.initial_state for q in program.populations))
     headers = {}
-    for version, program in (("1", plain), ("2", started)):
+    for version, program in (("1", plain(started)), ("2", started)):
         storage.save(program, path)
         headers[version], data = split(path.read_bytes())
         assert headers[version]["__metadata__"]["version"] == version
         assert ("initial_state" in headers[version]["__metadata__"]["program"]) == (version == "2")
     headers["2"]["__metadata__"]["version"] = "1"
     assert "its initial_state is of version 2" in refused(path, joined(headers["2"], data))
-    storage.save(plain, path)
+    storage.save(plain(started), path)
     header, data = split(path.read_bytes())
     header["__metadata__"]["version"] = "2"
     path.write_bytes(joined(header, data))
-    assert storage.load(path).sha256 == plain.sha256
+    assert storage.load(path).sha256 == plain(started).sha256
+
+
+def test_newer_kinds_of_neurons_make_version_2(tmp_path):
+    path = tmp_path / "model.hmdf"
+    storage.save(plain(next(p for p in map(random_program, range(60)) if newest_kind(p) == 2)), path)
+    header, data = split(path.read_bytes())
+    assert header["__metadata__"]["version"] == "2"
+    document = json.loads(header["__metadata__"]["program"])
+    for node in document["nodes"]:
+        node.pop("initial_state", None)
+    header["__metadata__"]["version"] = "1"
+    assert "has what version 2" in refused(path, signed(header, data, json.dumps(document)))
 
 
 def test_other_files(tmp_path):

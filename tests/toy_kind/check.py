@@ -12,7 +12,7 @@ from hmdf.hw_targets.judge.fit import check
 from hmdf.hw_targets.target import load_target
 from hmdf.sim import reference, storage
 from hmdf.sim.contract import HybridFiring
-from hmdf.sim.contract.dynamics import LeakyIntegrator
+from hmdf.sim.contract.dynamics import ToyIntegrator
 from hmdf.sim.memory import memory_of
 from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import compare
@@ -20,18 +20,18 @@ from programs import random_messages, random_program
 
 
 def with_toy_kind(seed):
-    """A random program whose hybrid neurons are leaky integrators."""
+    """A random program whose hybrid neurons are toy integrators."""
     program, nodes = random_program(seed), []
     for node in program.nodes:
         dynamics = getattr(node, "dynamics", None)
         if isinstance(dynamics, HybridFiring):
-            node = msgspec.structs.replace(node, dynamics=LeakyIntegrator(dynamics.leak, dynamics.leak_shift))
+            node = msgspec.structs.replace(node, dynamics=ToyIntegrator(dynamics.leak, dynamics.leak_shift))
         nodes.append(node)
     return msgspec.structs.replace(program, nodes=tuple(nodes))
 
 
 def toys(program):
-    return [p for p in program.populations if isinstance(p.dynamics, LeakyIntegrator)]
+    return [p for p in program.populations if isinstance(p.dynamics, ToyIntegrator)]
 
 
 programs = [program for program in map(with_toy_kind, range(24)) if toys(program)]
@@ -55,8 +55,8 @@ assert saturated
 program = programs[0]
 name = toys(program)[0].name
 finding = next(f for f in check(program, load_target("loihi1")) if (f.where, f.resource) == (name, "dynamics"))
-assert "no leaky integrator neuron" in finding.problem
-assert "leaky_integrator: leak" in str(program)
+assert "no toy integrator neuron" in finding.problem
+assert "toy_integrator: leak" in str(program)
 path = Path(tempfile.mkdtemp()) / "toy.hmdf"
 storage.save(program, path)
 assert storage.load(path).sha256 == program.sha256

@@ -23,6 +23,8 @@ class Facts(msgspec.Struct, frozen=True):
         leak_shift: the field with the shift of all leaks and couplings; "" without state.
         activation: whether the message is more than the current itself, limited to its range.
         spikes: "graded" (above a threshold, in steps of 2^spike_shift), "binary", or None for what is no spike.
+        reset: the field with what a membrane becomes by a spike; "" where a spike takes its threshold away.
+        format_version: the first version of the file format that has this kind.
     """
 
     states: tuple[str, ...] = ()
@@ -31,6 +33,8 @@ class Facts(msgspec.Struct, frozen=True):
     leak_shift: str = ""
     activation: bool = True
     spikes: Literal["graded", "binary"] | None = None
+    reset: str = ""
+    format_version: int = 1
 
 
 class BaseDynamics(Contract):

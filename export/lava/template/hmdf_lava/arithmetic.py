@@ -12,6 +12,11 @@ def rshift(x: np.ndarray, n: int) -> np.ndarray:
     return (x >> n) + ((x >> (n - 1)) & 1)
 
 
+def toward_zero(x: np.ndarray, n: int) -> np.ndarray:
+    """x / 2**n without its fraction. x: int64."""
+    return np.sign(x) * (np.abs(x) >> n)
+
+
 def clamp(x: np.ndarray, limits: tuple[int, int]) -> np.ndarray:
     """Limit every element of x to limits = (low, high)."""
     return np.minimum(np.maximum(x, limits[0]), limits[1])

@@ -131,9 +131,13 @@ class Network:
 
     def _population(self, entry: dict[str, Any]) -> Population:
         sources = [self._output(port["source"]) for port in entry["ports"]]
+        kind, shapes = process_of(entry["dynamics"]), [source.shape for source in sources]
+        own = kind.lavas_own(entry, self._arrays(entry), shapes)
+        if own is not None:
+            return self._lavas_own(entry, own(self.graph["time_steps"]), sources)
         multipliers = [self._array(entry, f"multiplier_{index}") for index in range(len(sources))]
         gate = entry["gate"]
-        process = process_of(entry["dynamics"])(
+        process = kind(
             name=entry["name"],
             shape=tuple(entry["shape"]),
             latency=entry["latency"],
@@ -141,7 +145,7 @@ class Network:
             state_range=tuple(self.graph["state_range"]),
             message_range=tuple(entry["message_range"]),
             ports=[(m, port["shift"]) for m, port in zip(multipliers, entry["ports"], strict=True)],
-            port_shapes=[source.shape for source in sources],
+            port_shapes=shapes,
             bias=self._array(entry, "bias"),
             gate=gate and (gate["shift"], self._array(entry, "gate_bias")),
             tap=str(self.taps.get(entry["name"], "")),
@@ -157,10 +161,43 @@ class Network:
             self._output(gate["source"]).connect(process.gate_in)
         return process
 
+    def _lavas_own(self, entry: dict[str, Any], neurons: AbstractProcess, sources: list[OutPort]) -> Population:
+        """The neurons of Lava's library, and a relay under the population's name that records and passes on."""
+        for source in sources:
+            source.connect(neurons.a_in)
+        self.processes[neurons.name] = neurons
+        zero, one = np.zeros((1, 1), np.int64), np.ones((1, 1), np.int64)
+        relay = process_of("relay")(
+            name=entry["name"],
+            shape=tuple(entry["shape"]),
+            latency=entry["latency"],
+            period=self.graph["time_steps"],
+            state_range=tuple(self.graph["state_range"]),
+            message_range=tuple(entry["message_range"]),
+            ports=[(one, 0)],
+            port_shapes=[neurons.s_out.shape],
+            bias=zero,
+            gate=None,
+            initial={},
+            tap=str(self.taps.get(entry["name"], "")),
+            parameters={},
+        )
+        neurons.s_out.connect(relay.in_0)
+        return relay
+
     def _output(self, name: str) -> OutPort:
         """What a process sends to all but Conv and MaxPool: an accumulator as it is, a message flat."""
         process = self.processes[name]
         return process.a_out if hasattr(process, "a_out") else process.flat_out
+
+    def _arrays(self, entry: dict[str, Any]) -> dict[str, np.ndarray]:
+        """All arrays of a process, by part."""
+        start = f"{entry['name']}/"
+        return {
+            name.removeprefix(start): self._array(entry, name.removeprefix(start))
+            for name in self.arrays
+            if name.startswith(start)
+        }
 
     def _array(self, entry: dict[str, Any], part: str) -> np.ndarray:
         array = self.arrays[f"{entry['name']}/{part}"]

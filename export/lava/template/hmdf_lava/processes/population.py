@@ -47,6 +47,17 @@ class Population(AbstractProcess):
     STATES: tuple[str, ...] = ()
     """Vars (*shape) that the dynamics keep from step to step."""
 
+    @staticmethod
+    def lavas_own(entry: dict[str, Any], arrays: dict[str, np.ndarray], shapes: list[tuple[int, ...]]) -> Any:
+        """Makes, of the period T, the process of Lava's library that has these neurons; None where none has.
+
+        Args:
+            entry: of graph.json.
+            arrays: its arrays by name.
+            shapes: what each port takes in.
+        """
+        return None
+
     def __init__(
         self,
         *,

@@ -9,7 +9,7 @@ from ..parameters import Multiplier16, Shift
 from .base import BaseDynamics, Facts
 
 
-class LeakyIntegrator(BaseDynamics, tag="leaky_integrator"):
+class ToyIntegrator(BaseDynamics, tag="toy_integrator"):
     """v <- clamp(rshift(leak * v, leak_shift) + I);  y = clamp(v, message range)."""
 
     leak: Multiplier16

@@ -1,6 +1,6 @@
 """A leaky membrane that is sent as it is."""
 
-from hmdf.sim.contract.dynamics import LeakyIntegrator
+from hmdf.sim.contract.dynamics import ToyIntegrator
 
 from ..neuron import NeuronCode, NeuronWriter
 from ..values import Value
@@ -14,5 +14,5 @@ def _step(neuron: NeuronWriter, current: Value) -> Value:
 
 
 UPDATE = NeuronCode(
-    LeakyIntegrator, ("v <- clamp(rshift(leak * v, leak_shift) + I);  y = clamp(v, message range)",), _step
+    ToyIntegrator, ("v <- clamp(rshift(leak * v, leak_shift) + I);  y = clamp(v, message range)",), _step
 )

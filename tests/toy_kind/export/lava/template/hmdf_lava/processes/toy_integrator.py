@@ -9,14 +9,14 @@ from hmdf_lava.processes.population import Population, PyPopulationModel
 from lava.magma.core.model.py.type import LavaPyType
 
 
-class LeakyIntegrator(Population):
+class ToyIntegrator(Population):
     """v <- clamp(rshift(leak * v, leak_shift) + I);  y = clamp(v, message range)."""
 
     STATES = ("v",)
 
 
-@fixed_point_model_of(LeakyIntegrator)
-class PyLeakyIntegratorModel(PyPopulationModel):
+@fixed_point_model_of(ToyIntegrator)
+class PyToyIntegratorModel(PyPopulationModel):
     v: np.ndarray = LavaPyType(np.ndarray, np.int64)
     leak: np.ndarray = LavaPyType(np.ndarray, np.int64)
 

@@ -1,11 +1,11 @@
 """A leaky membrane that is sent as it is."""
 
-from hmdf.sim.contract.dynamics import LeakyIntegrator
+from hmdf.sim.contract.dynamics import ToyIntegrator
 
 from .update import Update
 
 UPDATE = Update(
-    LeakyIntegrator,
+    ToyIntegrator,
     "v = clamp(rshift(leak * v, leak_shift) + I); message = clamp(v, message range).",
     """
         leaked = hmdf.Leak <leak_shift: int = @leak_shift> (v, leak)
