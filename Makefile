@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench soak bounds fuzz papers clean
+.PHONY: help demo test lint docs bench soak bounds fuzz wheel audit pins papers clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -24,7 +24,7 @@ lint: .venv/.ready-dev ## ruff and mypy
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
-docs: .venv/.ready-docs ## the guides and the API as a site in build/site
+docs: .venv/.ready-dev ## the guides and the API as a site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: .venv/.ready-dev ## the performance tables, also as JSON in build/bench
@@ -48,6 +48,19 @@ MINUTES ?= 10
 fuzz: .venv/.ready-fuzz ## every reader and command line, guided by coverage, for MINUTES=10
 	$(BIN)/python benchmarks/fuzz.py --minutes $(MINUTES)
 
+wheel: .venv/.ready-supply ## the wheel in build/wheel, built twice with equal bytes, and its bill of materials
+	$(BIN)/python .ci/wheel.py
+
+audit: .venv/.ready-supply ## known vulnerabilities of what is pinned
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement pins.txt
+
+# Lava is no dependency: see above.
+pins: .venv/.ready-supply ## pins.txt from pyproject.toml and constraints.txt
+	printf 'pip\n' | $(BIN)/uv pip compile pyproject.toml - --quiet --all-extras --group dev --group docs -c constraints.txt \
+	  --universal --python-version 3.11.7 --generate-hashes --no-annotate --no-header --output-file build/pins.txt
+	awk '/^[a-z]/{keep = !/^(torch|nvidia-.*|cuda-.*)==/} keep' build/pins.txt > pins.txt
+	printf 'lava-nc==0.10.0 --hash=sha256:d646723e888a72868dac77d31beee3eef1f540366a8c1a8578a2dc3302470926\n' >> pins.txt
+
 clean: ## remove what was built, .venv included
 	rm -rf .venv build
 
@@ -59,19 +72,18 @@ clean: ## remove what was built, .venv included
 	$(PIP) install -c constraints.txt -e '.[all]'
 	@touch $@
 
-# Dependency groups need pip 25.1.
-.venv/.ready-docs: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt pip
-	$(PIP) install -c constraints.txt --group docs
-	@touch $@
+# What developers and CI install: pins.txt names every file by its hash (make pins), but for torch, which has another
+# wheel for each kind of machine. Lava declares Python 3.10 only and is installed without its declared dependencies: see
+# docs/lava.md. Dependency groups need pip 25.1.
+.venv/.ready-dev: .venv/bin/python pyproject.toml constraints.txt pins.txt
+	$(PIP) install --require-hashes --no-deps --ignore-requires-python -r pins.txt
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[all]' --group dev --group docs
+	@touch $@ .venv/.ready
 
 .venv/.ready-fuzz: .venv/.ready-dev
 	$(PIP) install -c constraints.txt --group fuzz
 	@touch $@
 
-# Lava declares Python 3.10 only and is installed without its declared dependencies: see docs/lava.md.
-.venv/.ready-dev: .venv/.ready
-	$(PIP) install -c constraints.txt pip
-	$(PIP) install -c constraints.txt -e '.[all]' --group dev
-	$(PIP) install --no-deps --ignore-requires-python lava-nc==0.10.0
+.venv/.ready-supply: .venv/.ready-dev
+	$(PIP) install -c constraints.txt --group supply
 	@touch $@

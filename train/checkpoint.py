@@ -9,6 +9,7 @@ The slim form, ``version`` 2, has the low-bit weights in ``low_bit`` in the plac
 as long; but the real-valued weights, from which training would go on, are lost, and it has no ``resume``.
 """
 
+import io
 import os
 import pickle
 import tempfile
@@ -84,11 +85,13 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         content["state"], content["low_bit"] = pack_state(checkpoint.build())
     if checkpoint.resume is not None:
         content["resume"] = dict(checkpoint.resume)
+    whole = io.BytesIO()  # torch hides what goes wrong while it writes to a disk
+    torch.save(content, whole)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            torch.save(content, stream)
+            stream.write(whole.getbuffer())
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(beside, 0o644)

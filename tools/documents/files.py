@@ -45,7 +45,7 @@ def read(path: Path, kind: type[Document], option: str = "") -> Document:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise InputError(f"{name}: {error.strerror}; hmdf-sim --json writes such a file") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not written by this version of hmdf-sim --json: {error}") from None
 
 

@@ -70,7 +70,12 @@ class NpzArrays:
         values = self.read(key)
         if values.dtype.kind != "U" or values.ndim != 1:
             raise DataError(f"{self.path}: {key} must be a list of strings (got {values.dtype} {values.shape})")
-        return tuple(str(value) for value in values)
+        try:
+            names = tuple(str(value) for value in values)
+            "".join(names).encode()
+        except (SystemError, UnicodeEncodeError):
+            raise DataError(f"{self.path}: {key} holds what is no text") from None
+        return names
 
     def _check_header(self, archive: zipfile.ZipFile, key: str) -> None:
         """The data must be as long as the header says, and no longer than memory allows."""
