@@ -20,6 +20,8 @@ LIST_ROOM = 512
 """Events that are collected before they are added up, at most; the largest sum of as many fits 16 bits."""
 PADDING = 2
 """A row may be padded to so many times its outputs."""
+SPARE = 3
+"""Events beyond the end of a list that are copied with it: EVENTS_COPIED - 1 in template/kernels.c."""
 _EVENT_BYTES = 1 << 24
 """Bytes of weights that an event's offset reaches."""
 _WORD = 4

@@ -114,7 +114,7 @@ def test_wide_layers_go_by_events_where_messages_are_small(bits, signed, weight_
     program = wide_program(bits, signed, weight_bits)
     layers = write_source(program).files["model.c"].split("model_reset(")[0]
     assert layers.count("    conv2d_events_") + layers.count("    linear_events_") >= events
-    for vectors in (0, 4):
+    for vectors in (0, 4, 16):
         executor = CompiledC(compiler("gcc"), (*SANITIZED, f"-DMODEL_VECTORS={vectors}"))
         assert_exact(program, random_messages(program, 4, bits), executor)
 

@@ -6,7 +6,7 @@ from math import prod
 
 from hmdf.sim.contract import Conv2d
 
-from ..accumulate import Accumulation, ScratchArray, Site, check_sums, flat_table, in_rows, list_room, row_table
+from ..accumulate import SPARE, Accumulation, ScratchArray, Site, check_sums, flat_table, in_rows, list_room, row_table
 
 OP = Conv2d
 
@@ -46,10 +46,10 @@ def accumulate(op: Conv2d, site: Site) -> Accumulation:
         outputs=rows.outputs,
         tables=(table,),
         scratch=(
-            ScratchArray("row_events", "u32", span * width * channels),
+            ScratchArray("row_events", "u32", span * width * channels + SPARE),
             ScratchArray("event_counts", "u16", span * width),
             ScratchArray("event_totals", "i32", span * width),
-            ScratchArray("events", "u32", room),
+            ScratchArray("events", "u32", room + SPARE),
         ),
         definitions=(definition,),
     )

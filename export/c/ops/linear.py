@@ -6,7 +6,7 @@ from math import prod
 
 from hmdf.sim.contract import Linear
 
-from ..accumulate import Accumulation, ScratchArray, Site, check_sums, flat_table, in_rows, list_room, row_table
+from ..accumulate import SPARE, Accumulation, ScratchArray, Site, check_sums, flat_table, in_rows, list_room, row_table
 from ..layout import channels_last
 
 OP = Linear
@@ -41,5 +41,5 @@ def accumulate(op: Linear, site: Site) -> Accumulation:
         f"linear_events_{source.code}_{rows.bits}({call});",
         outputs=rows.outputs,
         tables=(table,),
-        scratch=(ScratchArray("found", "u32", part), ScratchArray("events", "u32", room)),
+        scratch=(ScratchArray("found", "u32", part + SPARE), ScratchArray("events", "u32", room + SPARE)),
     )

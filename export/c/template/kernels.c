@@ -238,6 +238,7 @@ static inline void max_pool_SUFFIX(const window *w, const MESSAGE *in, int y, in
  * multiplication. No sum of EVENTS_AT_ONCE of them leaves its byte, because no event is worth more than EVENT_LIMIT. */
 #define EVENTS_AT_ONCE 8
 #define EVENT_LIMIT 15
+#define EVENTS_COPIED 4  /* at a time: lists have room for EVENTS_COPIED - 1 more, which mean nothing */
 
 /* Adds the codes of `count` events, times their values, to acc[0 .. outputs - 1]; list has room up to a multiple of
  * EVENTS_AT_ONCE, and `count` times EVENT_LIMIT times the largest code is below 2^16.
@@ -282,13 +283,120 @@ static inline void add_event_rows_BITS(int row, const uint8_t *restrict weights,
 }
 #endif
 
-/* The same without vectors: along the events, with the sums of 16 outputs in registers. */
-static void add_event_words_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
-                            int32_t *restrict acc)
+/* The same for eight bytes of a row at a time, in vectors of all their planes: along the events. */
+#if MODEL_VECTORS && defined(__GNUC__)
+static inline void add_event_lanes_BITS(int row, const uint8_t *restrict weights, const uint32_t *restrict list,
+                                        int count, int32_t *restrict acc)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101) * ((1 << BITS) - 1);
+    const lanes64 mask = {ones, ones, ones, ones};
+    for (unsigned half = 0; half < 8; half += 4 * BITS) {
+        const lanes64 shifts = {half, half + BITS, half + 2 * BITS, half + 3 * BITS};
+        for (int byte = 0; byte < row; byte += 8) {
+            lanes16 even = {0}, odd = {0};
+            uint16_t evens[16], odds[16];
+            for (int i = 0; i < count;) {
+                const int stop = count - i > EVENTS_AT_ONCE ? i + EVENTS_AT_ONCE : count;
+                lanes16 sum = {0};
+                for (; i < stop; ++i) {
+                    const uint16_t value = (uint16_t)(list[i] & 255);
+                    uint64_t word;
+                    memcpy(&word, weights + byte + (list[i] >> 8), sizeof word);
+                    const lanes64 words = {word, word, word, word};
+                    sum += (lanes16)(words >> shifts & mask) * value;
+                }
+                even += sum & 255;
+                odd += sum >> 8;
+            }
+            memcpy(evens, &even, sizeof evens);
+            memcpy(odds, &odd, sizeof odds);
+            int32_t *out = acc + (int)half / BITS * row + byte;
+            for (int k = 0; k < 4; ++k)
+                for (int j = 0; j < 4; ++j) {
+                    out[k * row + 2 * j] += evens[4 * k + j];
+                    out[k * row + 2 * j + 1] += odds[4 * k + j];
+                }
+        }
+    }
+}
+#endif
+
+/* The same for Helium, ternary weights: sums of whole bytes, of bytes shifted by 2, 4 and 6; those of a plane are the
+ * difference of two, and right to the last bit because they fit where they are added up. Returns the bytes of a row done. */
+#if MODEL_HELIUM
+static inline void add_strided(int32_t *to, uint32_t stride, uint32x4_t sums)
+{
+    const uint32x4_t at = vmulq_n_u32(vidupq_n_u32(0, 1), stride);
+    const int32x4_t before = vldrwq_gather_shifted_offset_s32(to, at);
+    vstrwq_scatter_shifted_offset_s32(to, at, vaddq_s32(before, vreinterpretq_s32_u32(sums)));
+}
+
+static inline int add_event_helium(int row, const uint8_t *restrict weights, const uint32_t *restrict list, int count,
+                                   int32_t *restrict acc)
+{
+    int byte = 0;
+    for (; byte + 16 <= row; byte += 16) {
+        uint16x8_t even[4], odd[4];
+        for (int k = 0; k < 4; ++k)
+            even[k] = odd[k] = vdupq_n_u16(0);
+        for (int i = 0; i < count;) {
+            const int stop = count - i > EVENTS_AT_ONCE ? i + EVENTS_AT_ONCE : count;
+            uint8x16_t sum[4];
+            for (int k = 0; k < 4; ++k)
+                sum[k] = vdupq_n_u8(0);
+            for (; i < stop; ++i) {
+                const uint8_t value = (uint8_t)list[i];
+                const uint8x16_t codes = vldrbq_u8(weights + byte + (list[i] >> 8));
+                sum[0] = vmlaq_n_u8(sum[0], codes, value);
+                sum[1] = vmlaq_n_u8(sum[1], vshrq_n_u8(codes, 2), value);
+                sum[2] = vmlaq_n_u8(sum[2], vshrq_n_u8(codes, 4), value);
+                sum[3] = vmlaq_n_u8(sum[3], vshrq_n_u8(codes, 6), value);
+            }
+            for (int k = 0; k < 4; ++k) {
+                if (k < 3)
+                    sum[k] = vmlaq_n_u8(sum[k], sum[k + 1], 252);  /* - 4 */
+                even[k] = vaddq_u16(even[k], vmovlbq_u8(sum[k]));
+                odd[k] = vaddq_u16(odd[k], vmovltq_u8(sum[k]));
+            }
+        }
+        for (int k = 0; k < 4; ++k) {
+            int32_t *out = acc + k * row + byte;
+            add_strided(out, 4, vmovlbq_u16(even[k]));
+            add_strided(out + 1, 4, vmovlbq_u16(odd[k]));
+            add_strided(out + 2, 4, vmovltq_u16(even[k]));
+            add_strided(out + 3, 4, vmovltq_u16(odd[k]));
+        }
+    }
+    for (; byte + 8 <= row; byte += 8) {
+        uint16x8_t sum[4];
+        for (int k = 0; k < 4; ++k)
+            sum[k] = vdupq_n_u16(0);
+        for (int i = 0; i < count; ++i) {
+            const uint16_t value = (uint8_t)list[i];
+            const uint16x8_t codes = vldrbq_u16(weights + byte + (list[i] >> 8));
+            sum[0] = vmlaq_n_u16(sum[0], codes, value);
+            sum[1] = vmlaq_n_u16(sum[1], vshrq_n_u16(codes, 2), value);
+            sum[2] = vmlaq_n_u16(sum[2], vshrq_n_u16(codes, 4), value);
+            sum[3] = vmlaq_n_u16(sum[3], vshrq_n_u16(codes, 6), value);
+        }
+        for (int k = 0; k < 4; ++k) {
+            if (k < 3)
+                sum[k] = vmlaq_n_u16(sum[k], sum[k + 1], 65532);  /* - 4 */
+            add_strided(acc + k * row + byte, 2, vmovlbq_u16(sum[k]));
+            add_strided(acc + k * row + byte + 1, 2, vmovltq_u16(sum[k]));
+        }
+    }
+    return byte;
+}
+#endif
+
+/* The same without vectors, from byte `first` of the rows: along the events, with the sums of 16 outputs in registers. */
+static void add_event_words_BITS(int first, int row, const uint8_t *restrict weights,
+                                 const uint32_t *restrict list, int count, int32_t *restrict acc)
 {
     const uint32_t mask = BITS == 1 ? 0x01010101 : 0x03030303, halves = 0x00FF00FF;
     for (int half = 0; half < 8; half += 4 * BITS)
-        for (int byte = 0; byte < row; byte += 4) {
+        for (int byte = first; byte < row; byte += 4) {
             const uint8_t *column = weights + byte;
             int32_t *out = acc + half / BITS * row + byte;
             uint32_t even0 = 0, even1 = 0, even2 = 0, even3 = 0, odd0 = 0, odd1 = 0, odd2 = 0, odd3 = 0;
@@ -324,13 +432,24 @@ static void add_event_words_BITS(int row, const uint8_t *restrict weights, uint3
 static inline void add_events_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
                                    int32_t *restrict acc)
 {
+    int first = 0;
 #if MODEL_VECTORS
     if (row % MODEL_VECTORS == 0) {
         add_event_rows_BITS(row, weights, list, count, acc);
         return;
     }
+#ifdef __GNUC__
+    if (row % 8 == 0) {
+        add_event_lanes_BITS(row, weights, list, count, acc);
+        return;
+    }
 #endif
-    add_event_words_BITS(row, weights, list, count, acc);
+#endif
+#if MODEL_HELIUM
+    if (BITS == 2)
+        first = add_event_helium(row, weights, list, count, acc);
+#endif
+    add_event_words_BITS(first, row, weights, list, count, acc);
 }
 
 /* A list of events that is added up whenever it is full. */
@@ -361,8 +480,9 @@ static inline void take_events_BITS(events *taken, int row, const uint8_t *weigh
             taken->list[taken->count++] = event + offset;
         } else {
             const int left = count - i, fits = taken->room - taken->count, n = left < fits ? left : fits;
-            for (int e = 0; e < n; ++e)
-                taken->list[taken->count + e] = from[i + e] + offset;
+            for (int e = 0; e < n; e += EVENTS_COPIED)
+                for (int more = 0; more < EVENTS_COPIED; ++more)
+                    taken->list[taken->count + e + more] = from[i + e + more] + offset;
             taken->count += n;
             i += n;
         }

@@ -20,11 +20,21 @@ typedef char model_arena_is_as_planned[sizeof(model_arena) <= MODEL_ARENA_BYTES 
 #ifndef MODEL_VECTORS
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #define MODEL_VECTORS 0
-#elif defined(__SSE2__) || defined(__ARM_NEON) || defined(__ARM_FEATURE_MVE)
+#elif defined(__SSE2__) || defined(__ARM_NEON)
 #define MODEL_VECTORS 16
 #else
 #define MODEL_VECTORS 0
 #endif
+#endif
+#if defined(__ARM_FEATURE_MVE) && !defined(__ARM_BIG_ENDIAN)
+#include <arm_mve.h>
+#define MODEL_HELIUM 1
+#else
+#define MODEL_HELIUM 0
+#endif
+#if MODEL_VECTORS && defined(__GNUC__)
+typedef uint16_t lanes16 __attribute__((vector_size(32)));
+typedef uint64_t lanes64 __attribute__((vector_size(32)));
 #endif
 #define MODEL_WIDEST_ROW @WIDEST_ROW@
 #if MODEL_VECTORS && defined(__GNUC__)
