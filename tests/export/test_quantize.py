@@ -56,7 +56,7 @@ def noise_ratio(compilation, x: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize("seca", ["none", "I", "II", "II-gate"])
 @pytest.mark.parametrize("neuron", ["plain", "mpbn", "parallel"])
 def test_with_fine_spikes_every_message_is_close_to_the_float_network(neuron, seca):
-    module, x = network(neuron=neuron, seca=seca, spike_bits=8, spike_lsb=1 / 32)
+    module, x = network(neuron=neuron, seca=seca, spike_bits=8, spike_lsb=1 / 64)
     compilation = compiled(module, x, config=Config(input_bits=16, gate_bits=12))
     worst = noise_ratio(compilation, x)
     assert max(worst.values()) < 0.05, worst
