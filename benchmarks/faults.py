@@ -143,12 +143,8 @@ def prepared(place: Path, shim: ctypes.CDLL) -> dict[str, Callable[[Path], list[
     from sklearn.datasets import load_digits
 
     for name in (
-        "export.onnx",
-        "export.c",
-        "export.compiler",
-        "train.trainer",
-        "tools.plots",
-        "tools.exploration.runners",
+        *("train.trainer", "export.compiler", "export.onnx", "export.c", "tools.plots", "tools.exploration.runners"),
+        *(f"tools.{command}" for command in ("train", "compile", "sim", "report", "explore", "slim")),
     ):
         import_module(f"hmdf.{name}")
     digits = load_digits()

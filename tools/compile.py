@@ -23,7 +23,7 @@ from hmdf.sim.program import Program
 from hmdf.train.data.folds import short_name
 from hmdf.train.errors import DataError
 
-from .console import console, progress, run_cli
+from .console import alone_in, console, progress, run_cli
 from .documents.files import write
 from .documents.run import Compiled
 from .fit import refuse
@@ -124,7 +124,8 @@ def compile_command(
     screen.print(f"fits {chip.title} on {chips} chip{'s' if chips > 1 else ''}")
     if check or out is None:
         return
-    _write(screen, compilation, data, chip, chips, out, forms, vectors, required=emit != DEFAULT_EMIT)
+    with alone_in(out):
+        _write(screen, compilation, data, chip, chips, out, forms, vectors, required=emit != DEFAULT_EMIT)
 
 
 def _forms(emit: str) -> list[str]:
@@ -247,7 +248,6 @@ def _write(
     assert on_target.mapping is not None  # it fits
     report = counted(Compiled, program, result.counters, result.seconds, activity, [on_target])
     report.notes = [str(note) for note in compilation.notes]
-    out.mkdir(parents=True, exist_ok=True)
     written = [_emit(screen, program, form, out, shown[:vectors], required) for form in forms]
     write(out / "mapping.json", on_target.mapping)
     write(out / "report.json", report)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 import click
@@ -15,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hmdf.extras import explained
-from hmdf.sim.errors import HmdfError
+from hmdf.sim.errors import HmdfError, InputError
 from hmdf.train.errors import DataError, ModelError, TrainingError
 
 
@@ -38,6 +40,9 @@ def run_cli(command: click.Command) -> NoReturn:
     except (HmdfError, DataError, ModelError, TrainingError) as error:
         _complain(f"error: {error}")
         code = getattr(error, "exit_code", 3)
+    except MemoryError:
+        _complain("error: out of memory; nothing that was complete is lost")
+        code = 1
     except ModuleNotFoundError as error:
         if (missing := explained(error)) is None:
             raise
@@ -58,6 +63,27 @@ def run_cli(command: click.Command) -> NoReturn:
         )
         code = 1
     sys.exit(code)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Makes the folder; no two commands write to it at a time.
+
+    Raises:
+        InputError: another one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another command is writing to it; wait, or give another --out") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def _complain(message: str) -> None:

@@ -15,7 +15,7 @@ from hmdf.hw_targets.schema import Target
 from hmdf.sim.errors import DoesNotFit
 from hmdf.sim.program import MAX_STEPS
 
-from .console import console, progress, run_cli
+from .console import alone_in, console, progress, run_cli
 from .documents.exploration import Exploration, Point, RankedPoint, Setting
 from .documents.files import write
 from .exploration.choice import Chosen, Wanted, choose, front
@@ -87,16 +87,16 @@ def explore_command(
     screen = console()
     trained = load_model(model, network)
     dataset = load_data(data, split, data_root, samples)
-    out.mkdir(parents=True, exist_ok=True)
-    with _cluster(scheduler) as client:
-        workload = _workload(trained, dataset, chips, data_root, choices)
-        settings = _settings(screen, workload, choices)
-        points = _measured(screen, workload, settings, out, jobs, client)
-    points = in_order(points, [chip.name for chip in chips])
-    best, choice = front(points), choose(points, limits)
-    print_points(screen, points, best, choice.point)
-    print_findings(screen, points)
-    _write(screen, workload, points, best, choice, limits, out)
+    with alone_in(out):
+        with _cluster(scheduler) as client:
+            workload = _workload(trained, dataset, chips, data_root, choices)
+            settings = _settings(screen, workload, choices)
+            points = _measured(screen, workload, settings, out, jobs, client)
+        points = in_order(points, [chip.name for chip in chips])
+        best, choice = front(points), choose(points, limits)
+        print_points(screen, points, best, choice.point)
+        print_findings(screen, points)
+        _write(screen, workload, points, best, choice, limits, out)
     print_choice(screen, choice)
     if choice.point is None:
         raise DoesNotFit("no setting fits and keeps the limits; the reasons are above")

@@ -14,8 +14,8 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hmdf.tools.console import alone_in, run_cli
 from hmdf.tools.console import console as make_console
-from hmdf.tools.console import run_cli
 from hmdf.train.progress import EpochMetrics, TensorBoardLog
 from hmdf.train.progress import Progress as Reporting
 
@@ -214,7 +214,7 @@ def train_command(
     train_data, test_data = splits
     headline = f"{spec.name} on {train_data.name}: {len(train_data)} training and {len(test_data)} test samples"
     display.start(headline if start is None else f"{headline}\n{start}")
-    with display.bar:
+    with alone_in(out), display.bar:
         train(spec, training, *splits, out=out, progress=reporting, resume=resume, start=state)
     display.console.print(f"wrote {out / 'model.pt'} and {out / 'metrics.csv'}")
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from .augment import Augmentation
 from .config import TrainingConfig
 from .data import Dataset
-from .errors import DataError
+from .errors import DataError, TrainingError
 
 __all__ = ["MiniBatch", "MiniBatches", "Part"]
 
@@ -170,10 +170,17 @@ class MiniBatches:
                     multiprocessing_context="fork",
                 )
             results = iter(self.loader)
-        for result in results:
-            if isinstance(result, DataError):
-                raise result
-            yield result
+        try:
+            for result in results:
+                if isinstance(result, DataError):
+                    raise result
+                yield result
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                "a worker process was killed (out of memory?); --resume with fewer --workers goes on"
+            ) from None
 
 
 class _ReadyMiniBatches(torch.utils.data.Dataset[MiniBatch | DataError]):

@@ -82,5 +82,9 @@ def write_metrics(path: Path, history: Sequence[EpochMetrics]) -> None:
     rows.writeheader()
     rows.writerows(dataclasses.asdict(metrics) for metrics in history)
     beside = path.with_name(f".{path.name}")
-    beside.write_text(text.getvalue())
-    os.replace(beside, path)
+    try:
+        beside.write_text(text.getvalue())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,4 +1,6 @@
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hmdf.train.augment import preparation
 from hmdf.train.batches import MiniBatches
 from hmdf.train.config import TrainingConfig
 from hmdf.train.data import load
-from hmdf.train.errors import DataError
+from hmdf.train.errors import DataError, TrainingError
 from hmdf.train.networks import NetworkSpec
 
 DIGITS = load("digits", "test")
@@ -102,4 +104,19 @@ def test_what_is_wrong_with_the_data_is_said_as_by_the_data_set(workers):
     config = TrainingConfig(batch_size=64, workers=workers)
     batches = MiniBatches(data, config, preparation(SPEC, config, data.preprocessing))
     with pytest.raises(DataError, match=r"^picture 7 is damaged$"):
+        list(batches.of_epoch(1))
+
+
+class Deadly(np.ndarray):
+    """Inputs that kill the process which reads them, as the system does where memory is short."""
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_message():
+    data = dataclasses.replace(DIGITS, inputs=DIGITS.inputs.view(Deadly))
+    config = TrainingConfig(batch_size=64, workers=1)
+    batches = MiniBatches(data, config, preparation(SPEC, config, data.preprocessing))
+    with pytest.raises(TrainingError, match=r"^a worker process was killed"):
         list(batches.of_epoch(1))
