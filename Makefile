@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench soak bounds fuzz wheel audit pins papers clean
+.PHONY: help demo test lint docs bench soak bounds fuzz faults wheel audit pins papers clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,9 @@ bounds: .venv/.ready-dev ## every load and store of the kernels checked: 1,000 r
 MINUTES ?= 10
 fuzz: .venv/.ready-fuzz ## every reader and command line, guided by coverage, for MINUTES=10
 	$(BIN)/python benchmarks/fuzz.py --minutes $(MINUTES)
+
+faults: .venv/.ready-dev ## every write of every command: killed, disk full, read-only
+	$(BIN)/python benchmarks/faults.py
 
 wheel: .venv/.ready-supply ## the wheel in build/wheel, built twice with equal bytes, and its bill of materials
 	$(BIN)/python .ci/wheel.py

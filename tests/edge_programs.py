@@ -10,10 +10,13 @@ from hmdf.sim.contract import (
     INPUT,
     WEIGHT_RANGES,
     Conv2d,
+    CurrentBasedLeakyIntegrateAndFire,
     Dynamics,
     Gate,
+    HardResetIntegrateAndFire,
     HybridFiring,
     LeakyIntegrateAndFire,
+    LeakyIntegrator,
     Linear,
     LookupTable,
     MaxPool,
@@ -30,7 +33,8 @@ from hmdf.sim.contract import (
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 
 ZERO = np.zeros((1, 1), np.int32)
-KINDS = ("relay", "hybrid", "parallel", "lif", "hierarchical", "table")
+KINDS = ("relay", "hybrid", "parallel", "lif", "hard_reset", "current", "hierarchical", "integrator", "table")
+BINARY = ("lif", "hard_reset", "current", "hierarchical")
 
 
 class _Chain:
@@ -75,7 +79,7 @@ class _Chain:
         """A population that reads `sources`, with multipliers up to their limits and a bias unless they are given."""
         shape, limit = self.shapes[sources[0]], (1 << 15) - 1
         channels = shape[0]
-        message = message or Message(1 if kind in ("lif", "hierarchical") else 4, False, 1.0)
+        message = message or Message(1 if kind in BINARY else 4, False, 1.0)
         drawn = self.rng.integers(-limit, limit + 1, (len(sources), self.steps, channels))
         ports = [Port(s, d if multiplier is None else multiplier, shift) for s, d in zip(sources, drawn, strict=True)]
         bias = self.rng.integers(-4096, 4096, (self.steps, channels)) if multiplier is None else ZERO
@@ -101,6 +105,12 @@ class _Chain:
                 return ParallelFiring(threshold, 6)
             case "lif":
                 return LeakyIntegrateAndFire(leaks[0], 15, threshold)
+            case "hard_reset":
+                return HardResetIntegrateAndFire(leaks[0], 15, threshold, -threshold)
+            case "current":
+                return CurrentBasedLeakyIntegrateAndFire(abs(leaks[0]) >> 3, abs(leaks[1]) >> 3, *[threshold] * 3)
+            case "integrator":
+                return LeakyIntegrator(leaks[0], 15, 6)
             case "hierarchical":
                 return MultiHierarchical(*leaks, 15, threshold)
         low, high = message.range
@@ -147,7 +157,7 @@ def _sixteen_bits(kind: str) -> Program:
     unsigned, signed = Message(16, False, 1.0), Message(16, True, 1.0)
     chain.fire("relay", chain.conv(17, 3, padding=(1, 1)), shift=20, message=signed)
     chain.fire("relay", chain.conv(17, 3, padding=(1, 1)), chain.last, shift=20, message=unsigned)
-    message = None if kind in ("lif", "hierarchical") else unsigned
+    message = None if kind in BINARY else unsigned
     chain.fire(kind, chain.conv(5, 3, padding=(1, 1)), shift=20, message=message)
     return chain.program(state_bits=32)
 

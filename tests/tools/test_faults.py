@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +33,13 @@ def test_without_memory_there_is_one_message(call, demo, monkeypatch):
     monkeypatch.setattr("hmdf.sim.storage.load", load)
     outcome = call("sim", demo.program)
     assert (outcome.code, outcome.err) == (1, "error: out of memory; nothing that was complete is lost\n")
+
+
+def test_no_result_depends_on_the_clock():
+    """A clock that jumps changes nothing but when a run is said to have finished."""
+    root = Path(__file__).parents[2]
+    files = [
+        path for folder in ("train", "sim", "hw_targets", "export", "tools") for path in (root / folder).rglob("*.py")
+    ]
+    reading = [path for path in files if re.search(r"\btime\.time\(|\.now\(|\.today\(|\butcnow\(", path.read_text())]
+    assert [path.relative_to(root).as_posix() for path in reading] == ["tools/simulation/counts.py"]
