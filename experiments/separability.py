@@ -54,7 +54,7 @@ TRACE = 0.5
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What every row shares."""
+    """What every row shares; samples: the first of the training, or all."""
 
     data: str
     pixels: int
@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True):
     time_steps: int
     epochs: int
     seeds: int
+    samples: int | None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -102,7 +103,7 @@ class Measured(msgspec.Struct, frozen=True):
 @click.option("--rows", default=",".join(ROWS), show_default=True)
 @click.option("--samples", type=click.IntRange(2), help="Only the first N training samples.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build/separability"))
-def main(rows: str, samples: int | None, out: Path, **options: Any) -> None:
+def main(rows: str, out: Path, **options: Any) -> None:
     settings = Settings(**options)
     out.mkdir(parents=True, exist_ok=True)
     found: list[Measured] = []
@@ -112,7 +113,7 @@ def main(rows: str, samples: int | None, out: Path, **options: Any) -> None:
                 raise click.BadParameter(f"no row is called {row}; there are {', '.join(ROWS)}", param_hint="--rows")
             path = out / f"{row}-{seed}.json"
             if not path.exists():
-                made = measure(settings, row, seed, samples)
+                made = measure(settings, row, seed)
                 write_whole(path, msgspec.json.format(msgspec.json.encode(made), indent=1))
             found.append(msgspec.json.decode(path.read_bytes(), type=Measured))
             if found[-1].settings != settings:
@@ -122,8 +123,8 @@ def main(rows: str, samples: int | None, out: Path, **options: Any) -> None:
     draw(found, out)
 
 
-def measure(settings: Settings, row: str, seed: int, samples: int | None) -> Measured:
-    train_data = shrunk(load_data(settings.data, "train", None, samples), settings.pixels)
+def measure(settings: Settings, row: str, seed: int) -> Measured:
+    train_data = shrunk(load_data(settings.data, "train", None, settings.samples), settings.pixels)
     test_data = shrunk(load_data(settings.data, "test", None, None), settings.pixels)
     spec = NetworkSpec(
         "resnet18", train_data.input_shape, len(train_data.class_names), settings.time_steps,
