@@ -57,12 +57,19 @@ wheel: .venv/.ready-supply ## the wheel in build/wheel, built twice with equal b
 audit: .venv/.ready-supply ## known vulnerabilities of what is pinned
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement pins.txt
 
-# Lava is no dependency: see above.
+# Lava and the frameworks whose networks the tests of NIR compile are no dependencies: they declare another Python, drivers
+# of chips, torchvision, older releases of nir, none of which they need here.
+UNDECLARED := \
+  lava-nc==0.10.0:d646723e888a72868dac77d31beee3eef1f540366a8c1a8578a2dc3302470926 \
+  snntorch==1.0.0:b5a85f6f44c6d27c8a1dcea16cb18a630d00b8d2f3cfec85b7e580cb177e606b \
+  sinabs==3.1.3:9ea98df42d4fb64245023a881865e25d12f79290090ca06183849b61f16aa240 \
+  spikingjelly==2.0.0:dee753bade33e8dca62e88fd4ba6e3c89e6bc56c6fdd9c8c151d5680222edac1 \
+  norse==1.1.0:3f70b8579251316761f7a950680136029fcd9d92bbcc53531366d088a8aaf0c8
 pins: .venv/.ready-supply ## pins.txt from pyproject.toml and constraints.txt
 	printf 'pip\n' | $(BIN)/uv pip compile pyproject.toml - --quiet --all-extras --group dev --group docs -c constraints.txt \
 	  --universal --python-version 3.11.7 --generate-hashes --no-annotate --no-header --output-file build/pins.txt
 	awk '/^[a-z]/{keep = !/^(torch|nvidia-.*|cuda-.*)==/} keep' build/pins.txt > pins.txt
-	printf 'lava-nc==0.10.0 --hash=sha256:d646723e888a72868dac77d31beee3eef1f540366a8c1a8578a2dc3302470926\n' >> pins.txt
+	printf '%s\n' $(UNDECLARED) | sed 's/:/ --hash=sha256:/' >> pins.txt
 
 clean: ## remove what was built, .venv included
 	rm -rf .venv build

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -27,6 +27,8 @@ from .config import Config
 from .errors import CompileError, NarrowAccumulators
 from .graph import FoldedGraph, LayerGraph, Pass
 from .integers import Registers
+from .nir import Dialect, dialect_of, is_graph
+from .nir.read import read_graph
 from .passes.absorb import absorb_multipliers
 from .passes.calibrate import affordable, calibrate
 from .passes.fold import fold
@@ -34,6 +36,9 @@ from .passes.merge_pools import merge_pools
 from .passes.quantize import quantize
 from .passes.serialize import serialize
 from .passes.trace import trace
+
+if TYPE_CHECKING:
+    from nir import NIRGraph
 
 IDENTITY = Preprocessing(1.0, (0.0,), (1.0,))
 WIDEST_ACCUMULATOR = 32
@@ -79,8 +84,8 @@ class Compilation:
 
 
 def compile(
-    module: nn.Module,
-    example_input: Tensor | tuple[Tensor, ...],
+    module: nn.Module | NIRGraph,
+    example_input: Tensor | np.ndarray | tuple[Tensor, ...],
     *,
     target: str | Target = "generic",
     chips: int = 1,
@@ -91,11 +96,15 @@ def compile(
     calibration_macs: float = inf,
     progress: Callable[[int, int], None] | None = None,
     watch: Watch | None = None,
+    dialect: str | Dialect = "nir",
+    time_step: float | None = None,
+    time_steps: int | None = None,
 ) -> Compilation:
     """Compile a trained network.
 
     Args:
-        module: made of the layers that `hmdf.export.passes.trace` lists; its forward computes one time-step.
+        module: made of the layers that `hmdf.export.passes.trace` lists; its forward computes one time-step. Or a
+            graph of the package nir, of the nodes that `hmdf.export.nir.layers` lists.
         example_input: normalised input, (N, *shape) shown at every step or (N, T, *shape) as frames; a tuple for a
             forward with several inputs.
         target: name of a chip, or a Target; gives the widths of registers and messages, and what must fit.
@@ -106,6 +115,10 @@ def compile(
         calibration_macs: calibrate on no more of the samples than this many multiply-accumulates allow.
         progress: called with (calibration samples done since the last call, their total).
         watch: called after each pass with its name and what it made; `hmdf.export.listing` has that as text.
+        dialect: of a NIR graph: "snntorch", "sinabs", "norse" or "spikingjelly", which wrote it, "nir" or a
+            `hmdf.export.nir.Dialect`: how its continuous time becomes time-steps.
+        time_step: of a NIR graph, in the unit of its time constants [default: the dialect's].
+        time_steps: T of a NIR graph whose samples are shown at every step; frames have their own.
 
     Raises:
         CompileError: with every reason why the network cannot become a program. That a target cannot hold the program
@@ -115,16 +128,20 @@ def compile(
     """
     watch, config = watch or (lambda _pass, _graph: None), config or Config()
     chip = load_target(target) if isinstance(target, str) else target
-    steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
-    one_step, stacked, framed = _example(example_input, steps)
-    layers = trace(module, one_step)
+    if is_graph(module):
+        spoken = dialect_of(dialect, time_step)
+        read = read_graph(module, example_input if calibration is None else calibration, spoken, time_steps)
+        layers, samples, framed, remarks = read
+    else:
+        layers, samples, framed = _traced(module, example_input)
+        samples, remarks = samples if calibration is None else np.asarray(calibration), ()
     watch("trace", layers)
     folded = fold(layers)
     watch("fold", folded)
     if config.merge_pools:
         folded = merge_pools(folded)
         watch("merge_pools", folded)
-    samples = _checked(stacked if calibration is None else np.asarray(calibration), folded, framed)
+    samples = _checked(samples, folded, framed)
     samples = samples[: affordable(folded, calibration_macs) if isfinite(calibration_macs) else None]
     statistics = calibrate(folded, samples, progress=progress)
     integers = partial(
@@ -159,7 +176,7 @@ def compile(
     misfits = check(program, chip, chips)
     if chip.processor is not None:
         misfits += cortex.measure(program, chip)[1]
-    return Compilation(program, folded, (*notes, *misfits))
+    return Compilation(program, folded, (*remarks, *notes, *misfits))
 
 
 def compile_network(*arguments: Any, **options: Any) -> Compilation:
@@ -183,6 +200,16 @@ def registers_of(target: Target) -> Registers:
 def _message_bits(carried: int) -> int:
     # A chip with binary messages carries no graded one at all: the fit says so, coarse spikes would hide it.
     return min(16, carried) if carried > 1 else 16
+
+
+def _traced(
+    module: nn.Module, example_input: Tensor | np.ndarray | tuple[Tensor, ...]
+) -> tuple[LayerGraph, np.ndarray, bool]:
+    """(layers, the example with channels stacked, whether it comes as frames)."""
+    steps = max((int(getattr(m, "time_steps", 1)) for m in module.modules()), default=1)
+    example = torch.from_numpy(example_input) if isinstance(example_input, np.ndarray) else example_input
+    one_step, stacked, framed = _example(example, steps)
+    return trace(module, one_step), stacked, framed
 
 
 def _example(

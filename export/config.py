@@ -22,7 +22,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         input_bits: messages of the input, 2..16.
         spike_bits: graded spikes of populations that training did not quantise, 1..8.
         gate_bits: channel gates of SECA, 2..15.
-        weight_bits: synapses that are full precision in training, 4 or 8.
+        weight_bits: synapses that are full precision in training, 2 (ternary), 4 or 8.
         merge_pools: fold average pools of spikes into the synapses that read them, where that is exact.
         serialize_spikes: send graded spikes bit by bit, for chips with binary spikes.
         absorb_multipliers: take multipliers of binary neurons into their thresholds, for chips without multipliers.
@@ -44,8 +44,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for key, (low, high) in limits.items():
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"'{key}' must be in {low}..{high} (got {getattr(self, key)})")
-        if self.weight_bits not in (4, 8):
-            raise ConfigError(f"'weight_bits' must be 4 or 8 (got {self.weight_bits})")
+        if self.weight_bits not in (2, 4, 8):
+            raise ConfigError(f"'weight_bits' must be 2, 4 or 8 (got {self.weight_bits})")
         for name, bits in self.bits.items():
             if not 1 <= bits <= 16:
                 raise ConfigError(f"'bits.{name}' must be in 1..16 (got {bits})")

@@ -8,6 +8,7 @@ from typing import Any
 INSTALL = {
     **dict.fromkeys(("torch", "lightning", "sklearn", "PIL", "kornia"), "'hmdf[train]'"),
     **dict.fromkeys(("onnx", "onnxruntime"), "'hmdf[onnx]'"),
+    **dict.fromkeys(("nir", "h5py"), "'hmdf[nir]'"),
     "aedat": "'hmdf[aedat4]'",
     "matplotlib": "'hmdf[report]'",
     "distributed": "'hmdf[explore]'",

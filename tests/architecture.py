@@ -119,7 +119,14 @@ def named_kinds(files: Sources) -> list[str]:
 
 def is_of_a_kind(path: str) -> bool:
     """Whether a file is the contract, or in a folder that has one for each kind."""
-    folders = (*LOWERINGS.values(), "sim/contract", "export/neurons", "export/c/ops", "train/neurons")
+    folders = (
+        *LOWERINGS.values(),
+        "sim/contract",
+        "export/neurons",
+        "export/nir/neurons",
+        "export/c/ops",
+        "train/neurons",
+    )
     return path.startswith(tuple(f"{folder}/" for folder in folders))
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from hmdf.export.config import Config, load_config
 from hmdf.export.graph import FoldedGraph, LayerGraph, Pass
 from hmdf.export.listing import listing
+from hmdf.export.nir import DIALECTS, Reset, dialect_of, is_graph, own_dialect
 from hmdf.hw_targets.schema import Target
 from hmdf.hw_targets.target import load_target
 from hmdf.sim.errors import HmdfError, InputError
@@ -61,11 +62,15 @@ MEASURED_SAMPLES = 64
               help="Take multipliers of binary neurons into their thresholds, for chips without.")  # fmt: skip
 @click.option("--merge-pools", is_flag=True, help="Fold average pools into the next synapses, where that is exact.")
 @click.option(
-    "--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava, c, vectors."
+    "--emit", default=DEFAULT_EMIT, show_default=True, help="What to write: any of hmdf, onnx, lava, c, vectors, nir."
 )
 @click.option("--vectors", type=click.IntRange(1), default=4, show_default=True, help="Samples of --emit vectors.")
 @click.option("--print-after", type=click.Choice(get_args(Pass)), multiple=True, help="Print what a pass made.")
 @click.option("--network", metavar="PACKAGE.MODULE:FUNCTION", help="MODEL is a state_dict of the module this builds.")
+@click.option("--dialect", default="nir", show_default=True, help="What wrote a NIR file: " + ", ".join(DIALECTS) + ".")
+@click.option("--time-step", type=float, help="Of a NIR file, in the unit of its tau [default: the dialect's].")
+@click.option("--time-steps", type=click.IntRange(1), help="T of a NIR file whose samples are no frames.")
+@click.option("--reset", type=click.Choice(get_args(Reset)), help="What a spike does in a NIR file.")
 def compile_command(
     model: Path,
     target: str,
@@ -83,14 +88,19 @@ def compile_command(
     vectors: int,
     print_after: tuple[Pass, ...],
     network: str | None,
+    dialect: str,
+    time_step: float | None,
+    time_steps: int | None,
+    reset: Reset | None,
 ) -> None:
-    """Compile a trained network (MODEL) to an integer program for a chip."""
+    """Compile a trained network (MODEL), of hmdf-train or a NIR file, to an integer program for a chip."""
     if out is None and not check:
         raise click.UsageError("give a folder with --out, or --check")
     forms = _forms(emit)
     chip = load_target(target)
     screen = console()
     trained = load_model(model, network)
+    reading = _reading(trained, dialect, time_step, time_steps, reset)
     data = _calibration_data(trained, calibration, samples, data_root)
     settings = Config() if config is None else load_config(config)
     settings = msgspec.structs.replace(
@@ -117,6 +127,7 @@ def compile_command(
         calibration=short_name(calibration or trained.data_set),
         calibration_macs=inf if samples else CALIBRATION_MACS,
         print_after=print_after,
+        **reading,
     )
     _print_findings(screen, compilation)
     if not compilation.fits:
@@ -126,6 +137,20 @@ def compile_command(
         return
     with alone_in(out):
         _write(screen, compilation, data, chip, chips, out, forms, vectors, required=emit != DEFAULT_EMIT)
+
+
+def _reading(
+    trained: TrainedModel, dialect: str, time_step: float | None, time_steps: int | None, reset: Reset | None
+) -> dict[str, Any]:
+    """How a NIR graph is read; nothing for other models, which such options are no use for."""
+    if is_graph(trained.module):
+        spoken = own_dialect(trained.module, dialect_of(dialect, time_step, reset))
+        return {"dialect": spoken, "time_steps": time_steps}
+    given = {"--dialect": dialect != "nir", "--time-step": time_step, "--time-steps": time_steps, "--reset": reset}
+    for option, value in given.items():
+        if value:
+            raise click.UsageError(f"{option} is for NIR files only.")
+    return {}
 
 
 def _forms(emit: str) -> list[str]:
@@ -162,6 +187,7 @@ def _compile(
     calibration: str,
     calibration_macs: float,
     print_after: tuple[Pass, ...],
+    **reading: Any,
 ) -> Compilation:
     """The compilation; where the target's accumulators are too narrow for any, the end with every finding about it."""
     import torch
@@ -178,7 +204,7 @@ def _compile(
         raise InputError(f"{data.name}: there are no samples to calibrate on")
     metadata = Metadata(
         tool_version=hmdf.__version__,
-        network=trained.network,
+        network=reading["dialect"].text if reading else trained.network,
         source_sha256=trained.sha256,
         data_set=trained.data_set,
         class_names=trained.class_names,
@@ -203,6 +229,7 @@ def _compile(
                 calibration_macs=calibration_macs,
                 progress=advance,
                 watch=watch,
+                **reading,
             )
     except NarrowAccumulators as error:
         refuse(screen, error.findings, target)
@@ -302,12 +329,20 @@ def _write_vectors(program: Program, out: Path, messages: NDArray[Any]) -> Path:
     return export_vectors(program, messages, out / "vectors")
 
 
+def _write_nir(program: Program, out: Path, messages: NDArray[Any]) -> Path:
+    from hmdf.export.nir.write import save_nir
+
+    save_nir(program, out / "model.nir")
+    return out / "model.nir"
+
+
 WRITERS: dict[str, Callable[[Program, Path, NDArray[Any]], Path]] = {
     "hmdf": _write_hmdf,
     "onnx": _write_onnx,
     "lava": _write_lava,
     "c": _write_c,
     "vectors": _write_vectors,
+    "nir": _write_nir,
 }
 
 

@@ -1,4 +1,4 @@
-"""Trained networks for the command lines: a model.pt of hmdf-train, or a state_dict and the factory of its module."""
+"""Trained networks for the command lines: a model.pt of hmdf-train, a state_dict and the factory of its module, NIR."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hmdf.train.errors import ModelError
 from .inputs import to_program
 
 if TYPE_CHECKING:
+    from nir import NIRGraph
     from torch import nn
 
 
@@ -25,13 +26,14 @@ class TrainedModel:
     """A network with what is known about it.
 
     Attributes:
+        module: of torch, or a graph of the package nir.
         network: name of the architecture, or of its factory.
         data_set: what it was trained on; "" when the file does not say.
         preprocessing, input_shape: None when the file does not say; (C, H, W) of one time-step.
         sha256: of the file.
     """
 
-    module: nn.Module
+    module: nn.Module | NIRGraph
     network: str
     data_set: str
     class_names: tuple[str, ...]
@@ -50,6 +52,10 @@ def load_model(path: Path, factory: str | None = None) -> TrainedModel:
         module = _build(factory)
         _load_state(path, module, factory)
         return TrainedModel(module.eval(), factory, "", (), None, None, _sha256(path))
+    if _is_nir(path):
+        from hmdf.export.nir.read import read_file
+
+        return TrainedModel(read_file(path), "nir", "", (), None, None, _sha256(path))
     from hmdf.train import checkpoint
 
     try:
@@ -67,6 +73,17 @@ def load_model(path: Path, factory: str | None = None) -> TrainedModel:
         input_shape=loaded.network.input_shape,
         sha256=_sha256(path),
     )
+
+
+def _is_nir(path: Path) -> bool:
+    """By its name, or because it is HDF5."""
+    if path.suffix == ".nir":
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError:
+        return False
 
 
 def _build(factory: str) -> nn.Module:

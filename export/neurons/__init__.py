@@ -4,15 +4,28 @@ from collections.abc import Mapping
 
 from hmdf.train.neurons import Neuron
 
+from .current_based_leaky_integrate_and_fire import FloatCurrentBasedLeakyIntegrateAndFire
 from .firing import FloatFiring
+from .hard_reset_integrate_and_fire import FloatHardResetIntegrateAndFire
 from .hybrid_firing import FloatHybridFiring
 from .leaky_integrate_and_fire import FloatLeakyIntegrateAndFire
+from .leaky_integrator import FloatLeakyIntegrator
 from .lookup_table import FloatSigmoid
 from .multi_hierarchical import FloatMultiHierarchical
 from .parallel_firing import FloatParallelFiring
 from .relay import FloatRelay
 
-__all__ = ["TRAINED", "FloatFiring", "FloatRelay", "FloatSigmoid"]
+__all__ = [
+    "TRAINED",
+    "FloatCurrentBasedLeakyIntegrateAndFire",
+    "FloatFiring",
+    "FloatHardResetIntegrateAndFire",
+    "FloatLeakyIntegrateAndFire",
+    "FloatLeakyIntegrator",
+    "FloatMultiHierarchical",
+    "FloatRelay",
+    "FloatSigmoid",
+]
 
 _KINDS = FloatHybridFiring, FloatParallelFiring, FloatLeakyIntegrateAndFire, FloatMultiHierarchical
 TRAINED: Mapping[type[Neuron], type[FloatFiring]] = {kind.module: kind for kind in _KINDS}

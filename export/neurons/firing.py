@@ -38,18 +38,8 @@ class SpikeFormat:
 
 
 @dataclass(frozen=True)
-class FloatFiring(FloatDynamics):
-    """A neuron with a threshold, (T or 1, C or 1)."""
-
-    threshold: Array
-
-    module: ClassVar[type[Neuron]]
-    """The class that it is trained as."""
-
-    @classmethod
-    @abstractmethod
-    def from_module(cls, module: Any) -> FloatFiring:
-        """The neurons of a trained layer, without its membrane normalisation."""
+class FloatMembrane(FloatDynamics):
+    """A neuron whose message is made from a membrane in steps of 1 / 2^shift."""
 
     @abstractmethod
     def message(self, name: str, settled: Settled) -> Fitted:
@@ -88,6 +78,21 @@ class FloatFiring(FloatDynamics):
             if largest_shift(values := getattr(self, leak), MOST_LEAK_SHIFT) < 0:
                 problem = f"its {leak} reaches {np.abs(values).max():g}, beyond 16 bits"
                 yield Finding(name, problem, "its membrane normalisation has a vanishing variance")
+
+
+@dataclass(frozen=True)
+class FloatFiring(FloatMembrane):
+    """A neuron with a threshold, (T or 1, C or 1)."""
+
+    threshold: Array
+
+    module: ClassVar[type[Neuron]]
+    """The class that it is trained as, if it is."""
+
+    @classmethod
+    def from_module(cls, module: Any) -> FloatFiring:
+        """The neurons of a trained layer, without its membrane normalisation."""
+        raise NotImplementedError(f"{cls.__name__} is trained as no module")
 
     def threshold_in(self, unit: float, state_bits: int) -> NDArray[np.int64]:
         """The threshold in units, within the state range."""
@@ -148,6 +153,27 @@ class FloatBinaryFiring(FloatFiring):
 
     def message(self, name: str, settled: Settled) -> Fitted:
         return settled.fit(name, lambda _: Message(1, False, self.worth), 1, 1)
+
+
+@dataclass(frozen=True)
+class FloatResetToZero(FloatFiring):
+    """A binary neuron whose membrane is 0 after a spike; `above`: it fires above its threshold, not at it."""
+
+    above: bool
+
+    def fires(self, m: Tensor, at: AtStep) -> Tensor:
+        """[m > threshold] or [m >= threshold]."""
+        threshold = at(self.threshold)
+        return ((m > threshold) if self.above else (m >= threshold)).to(m.dtype)
+
+    def message(self, name: str, settled: Settled) -> Fitted:
+        return settled.fit(name, lambda _: Message(1, False, 1.0), 1, 1)
+
+    def threshold_in(self, unit: float, state_bits: int) -> NDArray[np.int64]:
+        """The least membrane that fires, within the state range."""
+        real = self.threshold / unit
+        least = np.floor(real) + 1 if self.above else np.ceil(real)
+        return np.clip(least, *integer_range(state_bits, signed=True)).astype(np.int64)
 
 
 def per_step(values: Tensor) -> Array:

@@ -3,8 +3,8 @@
 Nodes are made in topological order, each with the interval of its registers proven at once, so that every
 choice is the finest one that is still safe:
 
-* weights: {-1, +1} and {-1, 0, +1} as they are; full precision to 8 bits, one scale per output channel (one per
-  tensor for the read-out, whose classes are compared with each other);
+* weights: {-1, +1} and {-1, 0, +1} as they are; full precision to 8 bits, or ternary, one scale per output channel
+  (one per tensor for the read-out, whose classes are compared with each other);
 * messages and neurons: as each kind's file in `neurons/` says; fewer bits where a reader's accumulator could overflow;
 * multipliers are signed 16 bit, with the largest shift for which they fit (`integers.py`).
 """
@@ -161,11 +161,28 @@ def _integer_weights(node: FoldedSynapse, graph: FoldedGraph, config: Config) ->
     if bits == 0:
         bits, top = config.weight_bits, 2 ** (config.weight_bits - 1) - 1
         per_channel = weight.ndim > 1 and node.name != graph.readout
-        largest = np.abs(weight).reshape(len(weight), -1).max(axis=1) if per_channel else np.abs(weight).max()
-        scale = np.atleast_1d(np.where(largest > 0, largest, 1.0)) / top
-        weight = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1)))
+        rows = weight.reshape(len(weight), -1) if per_channel else weight.reshape(1, -1)
+        if bits == 2:
+            ternary, scale = _ternary(rows)
+            weight = ternary.reshape(weight.shape)
+        else:
+            largest = np.abs(rows).max(axis=1)
+            scale = np.where(largest > 0, largest, 1.0) / top
+            weight = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1)))
     quantized = msgspec.structs.replace(op, weight=weight.astype(np.int8), weight_bits=bits)
     return Synapse(node.name, node.source, quantized), scale
+
+
+def _ternary(rows: Array) -> tuple[Array, Array]:
+    """{-1, 0, +1} times a scale per row with the least squared error: of the k largest weights of a row, the signs,
+    and the mean magnitude as scale, for the k with the largest (sum of magnitudes)^2 / k."""
+    magnitude = np.abs(rows)
+    order = -np.sort(-magnitude, axis=1)
+    sums = np.cumsum(order, axis=1)
+    best = np.argmax(sums**2 / np.arange(1, rows.shape[1] + 1), axis=1)[:, None]
+    kept = (magnitude >= np.take_along_axis(order, best, axis=1)) & (magnitude > 0)
+    scale = (magnitude * kept).sum(axis=1) / np.maximum(kept.sum(axis=1), 1)
+    return np.sign(rows) * kept, np.where(scale > 0, scale, 1.0)
 
 
 def _widened(graph: FoldedGraph, config: Config) -> Iterator[Finding]:

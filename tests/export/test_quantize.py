@@ -1,5 +1,7 @@
 """Choosing the integers: accuracy against the folded float network, safety of every register, and what is told."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,9 @@ from hmdf.export.errors import CompileError, NarrowAccumulators
 from hmdf.export.evaluate import evaluate
 from hmdf.export.integers import largest_shift
 from hmdf.export.passes.calibrate import best_lsb
+from hmdf.export.passes.quantize import _ternary
 from hmdf.sim import ranges, reference
-from hmdf.sim.contract import HybridFiring, LookupTable, Relay
+from hmdf.sim.contract import HybridFiring, LookupTable, Relay, WeightedOp
 from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Preprocessing
@@ -354,3 +357,21 @@ def test_the_api_compiles_and_simulates():
     program = hmdf.compile(module, torch.from_numpy(x).float(), target="loihi2").program
     result = hmdf.simulate(program, x)
     assert result.logits.shape == (16, 5)
+
+
+def test_ternary_weights_on_request_have_the_least_squared_error():
+    """Against every choice of which weights stay, for each output channel."""
+    rng = np.random.default_rng(0)
+    rows = np.vstack([rng.normal(size=(3, 7)), np.zeros((1, 7))])
+    ternary, scale = _ternary(rows)
+    assert set(np.unique(ternary)) <= {-1.0, 0.0, 1.0}
+    for row, kept, unit in zip(rows, ternary, scale, strict=True):
+        errors = []
+        for mask in product((0, 1), repeat=len(row)):
+            chosen = np.array(mask, bool)
+            mean = np.abs(row[chosen]).mean() if chosen.any() else 0.0
+            errors.append(np.square(row - np.sign(row) * chosen * mean).sum())
+        assert np.isclose(np.square(row - unit * kept).sum(), min(errors))
+    module, x = network()
+    program = compiled(module, x, config=Config(weight_bits=2)).program
+    assert {s.op.weight_bits for s in program.synapses if isinstance(s.op, WeightedOp)} <= {1, 2}

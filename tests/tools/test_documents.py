@@ -1,7 +1,8 @@
-"""The code in README.md and docs/guide.md runs as it stands."""
+"""The code in README.md, docs/guide.md and docs/nir.md runs as it stands."""
 
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,25 @@ def test_the_guide(one_thread, tmp_path, monkeypatch, call):
     outcome = call("compile", "weights.pt", *options)
     assert outcome.code == 0, outcome.err
     outcome = call("sim", "build/my_net/model.hmdf", "--data", "digits", "--samples", "40", "--verify", "reference")
+    assert outcome.code == 0, outcome.err
+    assert "bit exact: yes" in outcome.out
+
+
+def test_the_page_about_nir(one_thread, tmp_path, monkeypatch, call, capsys):
+    """A network trained in snnTorch, exported by it, compiled in Python and from its file."""
+    pytest.importorskip("snntorch", reason="snntorch is not installed: pip install --group dev")
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for block in python_blocks("docs/nir.md"):
+            exec(block, namespace)
+    assert namespace["result"].accuracy > 0.85
+    assert (namespace["result"].predictions == namespace["expected"]).mean() >= 0.98
+    command = re.search(r"^    hmdf-(compile) (model.nir .*)$", (ROOT / "docs" / "nir.md").read_text(), re.MULTILINE)
+    outcome = call(command[1], *command[2].split(), "--samples", "64", "--emit", "hmdf")
+    assert outcome.code == 0, outcome.err
+    outcome = call("sim", "build/mine/model.hmdf", "--data", "digits", "--samples", "40", "--verify", "reference")
     assert outcome.code == 0, outcome.err
     assert "bit exact: yes" in outcome.out
 

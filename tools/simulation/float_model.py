@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hmdf.export.nir import is_graph
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Result
@@ -19,6 +20,7 @@ from ..model import TrainedModel
 from .feed import Feed
 
 if TYPE_CHECKING:
+    from nir import NIRGraph
     from torch import nn
 
     from hmdf.export.graph import FoldedGraph
@@ -28,9 +30,13 @@ NOISE_SAMPLES = 128
 BATCH = 64
 
 
-def accuracies(program: Program, module: nn.Module, feed: Feed, result: Result) -> Accuracy:
+def accuracies(program: Program, module: nn.Module | NIRGraph, feed: Feed, result: Result) -> Accuracy:
     """Accuracy of both, in the program's number of time-steps, and how often they agree."""
-    expected, labels = _predictions(module, feed, program.time_steps), feed.data.labels
+    if is_graph(module):
+        expected = _folded_predictions(_folded_nir(program, module, feed.x(0, 1)), feed)
+    else:
+        expected = _predictions(module, feed, program.time_steps)
+    labels = feed.data.labels
     return Accuracy(
         floating=None if labels is None else float(np.mean(expected == labels)),
         integer=result.accuracy,
@@ -54,6 +60,30 @@ def _predictions(module: nn.Module, feed: Feed, steps: int) -> np.ndarray:
             predictions.append(run(module, part, steps).sum(0).argmax(1).numpy())
             advance(len(part))
     return np.concatenate(predictions)
+
+
+def _folded_predictions(graph: FoldedGraph, feed: Feed) -> np.ndarray:
+    """The same of a folded graph."""
+    from hmdf.export.evaluate import evaluate
+
+    predictions = []
+    with progress("float model", len(feed)) as advance:
+        for start in range(0, len(feed), BATCH):
+            x = feed.x(start, start + BATCH)
+            predictions.append(evaluate(graph, x).logits.argmax(1))
+            advance(len(x))
+    return np.concatenate(predictions)
+
+
+def _folded_nir(program: Program, graph: NIRGraph, x: np.ndarray) -> FoldedGraph:
+    """A NIR graph in floats, its steps as the program's metadata say."""
+    from hmdf.export.nir.dialect import dialect_from
+    from hmdf.export.nir.read import read_graph
+    from hmdf.export.passes.fold import fold
+
+    dialect = dialect_from(program.metadata.network)
+    framed = program.input.timing == "frames"
+    return fold(read_graph(graph, x, dialect, None if framed else program.time_steps).layers)
 
 
 def noise(program: Program, path: Path, trained: TrainedModel, feed: Feed, steps: int) -> list[NoiseRow]:
@@ -89,8 +119,11 @@ def _float_graph(program: Program, path: Path, trained: TrainedModel, x: np.ndar
 
     if trained.input_shape not in (None, program.input.shape):
         raise InputError(f"{path}: takes samples of {trained.input_shape}, the program {program.input.shape}")
-    example = torch.from_numpy(x.astype(np.float32))
-    graph = fold(trace(trained.module, example[:, 0] if program.input.timing == "frames" else example))
+    if is_graph(trained.module):
+        graph = replace(_folded_nir(program, trained.module, x), time_steps=steps)
+    else:
+        example = torch.from_numpy(x.astype(np.float32))
+        graph = fold(trace(trained.module, example[:, 0] if program.input.timing == "frames" else example))
     own = {(p.name, p.shape) for p in program.populations}
     for form in (graph, merge_pools(graph)):
         populations = {(p.name, p.shape) for p in form.populations}
