@@ -30,7 +30,7 @@ def toward_zero(x: Integers, n: int) -> Integers:
     """Divide by 2^n and drop the fraction: sign(x) * floor(|x| / 2^n).
 
     Args:
-        x: int64, any shape.
+        x: int64 but its lowest value, any shape.
         n: shift, 0..62.
     """
     return np.where(x < 0, -(-x >> n), x >> n)

@@ -1,10 +1,13 @@
 """The contract's arithmetic against Python's unbounded integers."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hmdf.sim.arithmetic import bits_needed, clamp, integer_range, rshift
+from hmdf.sim.arithmetic import bits_needed, clamp, integer_range, rshift, toward_zero
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 
@@ -17,6 +20,12 @@ INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 def test_rshift_is_floor_of_half_up(x, n):
     expected = (x + (1 << (n - 1))) >> n if n else x
     assert int(rshift(np.array([x], dtype=np.int64), n)[0]) == expected
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(st.integers(1 - (1 << 63), (1 << 63) - 1), st.integers(0, 62))
+def test_toward_zero_drops_the_fraction(x, n):
+    assert int(toward_zero(np.array([x], dtype=np.int64), n)[0]) == math.trunc(Fraction(x, 1 << n))
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)
