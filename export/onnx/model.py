@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -223,7 +223,18 @@ class _Body:
         outputs += [
             helper.make_tensor_value_info(self.values[p.name], TensorProto.INT32, [SAMPLES, *p.shape]) for p in tapped
         ]
-        return helper.make_graph(self.nodes, "time_step", inputs, outputs, self.constants)
+        named = {value.name for value in outputs}
+        between = [value for value in self._between() if value.name not in named]
+        return helper.make_graph(self.nodes, "time_step", inputs, outputs, self.constants, value_info=between)
+
+    def _between(self) -> Iterator[ValueInfoProto]:
+        """Type and shape of every accumulator and message, as viewers show them: those of the table of layers."""
+        for node in self.program.nodes:
+            wide = isinstance(node, Synapse) and isinstance(node.op, WeightedOp)
+            wide = wide and self.program.message_of(node.source).bits > 8
+            kind = TensorProto.INT64 if wide else TensorProto.INT32
+            shape = [SAMPLES, *self.program.shapes[node.name]]
+            yield helper.make_tensor_value_info(self.values[node.name], kind, shape)
 
     def _synapse(self, synapse: Synapse) -> None:
         name, op = synapse.name, synapse.op

@@ -328,6 +328,25 @@ def test_the_graph_reads_as_the_network():
         assert [d.dim_value for d in dims[1:]] == [program.time_steps, *population.shape]
 
 
+@pytest.mark.parametrize("seed", [2, 5])
+def test_viewers_find_every_layer_by_name_with_its_shape(seed):
+    """A node of the body for each node of the program, and the type and shape of what it makes, true in onnxruntime."""
+    program = random_program(seed)
+    model = export_onnx(program)
+    onnx.checker.check_model(model, full_check=True)
+    (scan,) = [node for node in model.graph.node if node.op_type == "Scan"]
+    body = next(attribute.g for attribute in scan.attribute if attribute.name == "body")
+    assert [node.name for node in body.node] == [*(node.name for node in program.nodes), "readout"]
+    shapes = {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim][1:]
+        for value in (*body.value_info, *body.output)
+    }
+    for node in program.nodes:
+        made = f"{node.name}/{'accumulator' if isinstance(node, Synapse) else 'message'}"
+        assert shapes[made] == list(program.shapes[node.name])
+    assert OnnxRuntime().run(program, random_messages(program, 1, seed)).logits.shape == (1, program.classes)
+
+
 def test_metadata_says_what_the_graph_cannot():
     program = msgspec.structs.replace(
         random_program(2), metadata=msgspec.structs.replace(random_program(2).metadata, class_names=())
