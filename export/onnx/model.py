@@ -230,10 +230,10 @@ class _Body:
     def _between(self) -> Iterator[ValueInfoProto]:
         """Type and shape of every accumulator and message, as viewers show them: those of the table of layers."""
         for node in self.program.nodes:
-            wide = isinstance(node, Synapse) and isinstance(node.op, WeightedOp)
-            wide = wide and self.program.message_of(node.source).bits > 8
-            kind = TensorProto.INT64 if wide else TensorProto.INT32
-            shape = [SAMPLES, *self.program.shapes[node.name]]
+            kind = TensorProto.INT32
+            if isinstance(node, Synapse) and isinstance(node.op, WeightedOp):
+                kind = TensorProto.INT64 if self.program.message_of(node.source).bits > 8 else kind
+            shape: list[str | int | None] = [SAMPLES, *self.program.shapes[node.name]]
             yield helper.make_tensor_value_info(self.values[node.name], kind, shape)
 
     def _synapse(self, synapse: Synapse) -> None:
