@@ -1,4 +1,4 @@
-"""From an ANN of QCFS activations to a network of LM-H neurons (LM-H, ICLR 2024, section 4.4 and algorithm 1)."""
+"""From an ANN of QCFS activations (LM-H, ICLR 2024, eq. 10) to a network of LM-H neurons (section 4.4, algorithm 1)."""
 
 import dataclasses
 
