@@ -27,7 +27,14 @@ import click
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 MORE_SEEDS = {"hmdf": TESTS / "sim/version1", "target": ROOT / "hw_targets/chips", "config": ROOT / "train/configs"}
-LIMITS = ("-timeout=300", "-rss_limit_mb=4000", "-max_len=65536", "-print_final_stats=1", "-verbosity=1")
+LIMITS = (
+    "-timeout=300",
+    "-report_slow_units=300",
+    "-rss_limit_mb=4000",
+    "-max_len=65536",
+    "-print_final_stats=1",
+    "-verbosity=1",
+)
 NOT_INSTRUMENTED = ["hmdf.sim.kernels", "hmdf.train.fused"]  # Numba compiles their byte code
 ENVIRONMENT = {"HMDF_FUZZ_CHECKED": "1", "OMP_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
 sys.path.insert(0, str(TESTS))

@@ -201,7 +201,7 @@ def _read(name_or_path: str | Path, readers: tuple[Path, ...]) -> RunConfig:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ModelError(f"{path}: not valid TOML ({error})") from None
     _check_keys(path, "", content, ("like", "data", "network", "training"))
     base = _like(path, content, readers)
@@ -222,7 +222,10 @@ def _like(path: Path, content: Mapping[str, Any], readers: tuple[Path, ...]) -> 
         return RunConfig()
     if path.resolve() in readers:
         raise ModelError(f"{path}: is like itself")
-    return _read(path.parent / like if like.endswith(".toml") else like, (*readers, path.resolve()))
+    try:
+        return _read(path.parent / like if like.endswith(".toml") else like, (*readers, path.resolve()))
+    except ModelError as error:
+        raise ModelError(f"{path}: like: {error}") from None
 
 
 def _text(path: Path, content: Mapping[str, Any], key: str, meaning: str) -> str | None:

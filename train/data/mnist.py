@@ -51,8 +51,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
                 raise DataError(f"{path}: not an idx file of unsigned bytes with {dimensions} dimensions")
             shape = struct.unpack(f">{dimensions}I", header[4:])
             size = math.prod(shape)
-            if size > MAX_BYTES:
-                raise DataError(f"{path}: its header promises {size} bytes (at most {MAX_BYTES})")
+            if not 1 <= size <= MAX_BYTES:
+                raise DataError(f"{path}: its header promises {size} bytes (1 to {MAX_BYTES})")
             data = stream.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: truncated or damaged ({error})") from None
