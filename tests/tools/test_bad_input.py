@@ -105,9 +105,9 @@ def test_an_unknown_executor(call, demo):
 
 
 def test_an_unknown_form(call, demo):
-    outcome = call("compile", demo.model, "--emit", "hmdf,nir", "--check")
+    outcome = call("compile", demo.model, "--emit", "hmdf,vhdl", "--check")
     assert outcome.code == 2
-    assert "'nir'" in outcome.err
+    assert "'vhdl'" in outcome.err
 
 
 @pytest.mark.parametrize(
