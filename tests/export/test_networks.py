@@ -130,7 +130,7 @@ def case_for_lava(name: str) -> tuple[Program, np.ndarray]:
 
 
 def test_lava_gives_the_integers_of_the_reference(tmp_path):
-    cases = {name: case_for_lava(name) for name in NETWORKS}
+    cases = {name: case_for_lava(name) for name in NETWORKS if name != "resnet19-wide"}  # resnet19 but for the width
     for name, taps in run_in_lava(cases, tmp_path).items():
         wanted = run(*cases[name])
         assert taps.messages.keys() == wanted.messages.keys()
