@@ -19,6 +19,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import codegen
+from numba.core.caching import NullCache
 
 from hmdf.sim.executor import Taps
 from hmdf.sim.kernels import engine, workspace
@@ -180,7 +181,10 @@ def _require_empty_frames(buffers: np.ndarray, populations: np.ndarray, arenas: 
 
 @contextmanager
 def checks_compiled_in() -> Iterator[None]:
-    """What Numba compiles meanwhile is checked."""
+    """What Numba compiles meanwhile is checked. From then on this process keeps no kernels on disk, nor takes them from
+    there: they would contain functions with checks, of this process's arrays.
+    """
+    engine.run._cache = NullCache()
     add = codegen.CPUCodeLibrary.add_ir_module
 
     def add_checked(library: Any, module: ir.Module) -> None:
