@@ -30,7 +30,7 @@ from hmdf.tools.documents.run import Simulated
 
 ROOT = Path(__file__).parents[2]
 ROWS = Path(__file__).parent / "rows.toml"
-FITS_NOT = 4
+DOES_NOT_FIT = 4
 """Exit code of hmdf-compile when the program is written but does not fit the chip."""
 
 
@@ -150,7 +150,7 @@ def run_row(
         accuracy = 100 * float(lines[-1]["test_accuracy"])
         return RowResult(len(lines), accuracy, None, None, None, hours, name_of(device))
     model, program, document = folder / "model.pt", folder / "model.hmdf", folder / "out.json"
-    call("compile", str(model), "--emit", "hmdf", "--out", str(folder), *shared, allowed=(0, FITS_NOT))
+    call("compile", str(model), "--emit", "hmdf", "--out", str(folder), *shared, allowed=(0, DOES_NOT_FIT))
     few = [] if samples is None else ["--samples", str(samples)]
     call("sim", str(program), "--against", str(model), "--json", str(document), "--target", "loihi2", *few, *shared)
     simulated = read(document, Simulated)

@@ -20,15 +20,6 @@ def run_cli(monkeypatch, *arguments: str) -> int:
     return 0
 
 
-@pytest.fixture
-def data(tmp_path):
-    generator = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    images = (generator.integers(0, 40, (60, 8, 8)) + 100 * (labels == 1)[:, None, None]).astype(np.uint8)
-    np.savez(tmp_path / "set.npz", images=images, labels=labels)
-    return str(tmp_path / "set.npz")
-
-
 def test_options_reach_the_checkpoint(monkeypatch, capsys, tmp_path, data):
     out = str(tmp_path / "run")
     code = run_cli(

@@ -3,7 +3,6 @@
 import dataclasses
 import sys
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -133,15 +132,6 @@ def command(monkeypatch, *arguments: str) -> int:
     except SystemExit as stop:
         return stop.code
     return 0
-
-
-@pytest.fixture
-def data(tmp_path):
-    generator = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    images = (generator.integers(0, 40, (60, 8, 8)) + 100 * (labels == 1)[:, None, None]).astype(np.uint8)
-    np.savez(tmp_path / "set.npz", images=images, labels=labels)
-    return str(tmp_path / "set.npz")
 
 
 def test_hybrid_training(monkeypatch, capsys, tmp_path, data):
