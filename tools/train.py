@@ -98,6 +98,7 @@ NETWORK_OPTIONS = _options(
     click.option("--spike-bits", type=SpikeBits(), default="4", show_default=True),
     _number("--spike-lsb", click.FLOAT, 0.25),
     click.option("--learn-lsb/--fixed-lsb", default=False, help="Learn the spike LSB of each layer."),
+    _choice("--activation", "relu clipped power-of-two", "relu", "Of graded spikes."),
     _number(
         "--threshold",
         click.FloatRange(0, min_open=True),

@@ -12,7 +12,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .attention import SECA
 from .errors import ModelError
 from .neurons import (
+    Activation,
     GradedSpike,
     HybridFiring,
     LeakyIntegrateAndFire,
@@ -41,6 +42,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "weights": ("ternary", "binary", "float"),
     "weight_scale": ("tensor", "channel", None),
     "neuron": ("plain", "mpbn", "parallel", "lif", "lm-h", "lm-h-radical", "qcfs"),
+    "activation": get_args(Activation),
     "parallel": ("none", "second", "all"),
     "mpbn_on": ("all", "membrane"),
     "seca": ("none", "I", "II", "II-gate"),
@@ -72,9 +74,10 @@ class NetworkSpec:
         parallel: which neurons have no membrane: none, the second of each block (of each pair of layers in a VGG), all.
         mpbn_on: which neurons mpbn gives a BatchNorm: all, or those with a membrane alone, as HM-DF's fig. 2(c) with
             2(a) has it.
-        spike_bits: 1..8, or None for real-valued spikes. LIF, LM-H and QCFS ignore the three spike options.
+        spike_bits: 1..8, or None for real-valued spikes. LIF, LM-H and QCFS ignore all four options of spikes.
         spike_lsb: real value of one LSB of a spike.
         learn_lsb: learn that LSB, per neuron layer.
+        activation: of quantised spikes: relu, clipped (no gradient above the largest message) or power-of-two.
         threshold: of LM-H neurons, which also is what their spike is worth; of QCFS, at the start of training. None is
             1 for LM-H and 8 for QCFS.
         initial_potential: of LM-H neurons' soma, in units of the threshold.
@@ -108,6 +111,7 @@ class NetworkSpec:
     spike_bits: int | None = 4
     spike_lsb: float = 0.25
     learn_lsb: bool = False
+    activation: Activation = "relu"
     threshold: float | None = None
     initial_potential: float = 0.5
     surrogate_width: float = 1.0
@@ -193,7 +197,7 @@ class _Parts:
         if spec.neuron in ("lm-h", "lm-h-radical"):
             known = self._threshold(), spec.initial_potential, spec.surrogate_width
             return MultiHierarchical(channels, spec.time_steps, spec.neuron == "lm-h-radical", *known)
-        spike = GradedSpike(spec.spike_bits, spec.spike_lsb, spec.learn_lsb)
+        spike = GradedSpike(spec.spike_bits, spec.spike_lsb, spec.learn_lsb, spec.activation)
         parallel = spec.neuron == "parallel" or spec.parallel == "all" or (spec.parallel == "second" and second)
         kind = ParallelFiring if parallel else HybridFiring
         mpbn = spec.neuron == "mpbn" and not (parallel and spec.mpbn_on == "membrane")

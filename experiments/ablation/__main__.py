@@ -2,7 +2,7 @@
 
     python -m experiments.ablation --jobs 2
 
-Ten rows (rows.py): those of figure 3 of arXiv 2410.07547, and each switch of the family alone. Every run is
+The rows (rows.py): those of figure 3 of arXiv 2410.07547, and each switch of the family alone. Every run is
 a process of its own on one thread. What is finished is kept in --out, one file per run; the same command goes on
 where the last one was stopped, in the middle of a training too. At the end, and with --table alone, there are tables,
 `ablation.json` beside the folder, and two plots in it.

@@ -31,6 +31,8 @@ ROWS = {
     "lif": Row("LIF neurons with binary spikes", {"neuron": "lif"}),
     "parallel": Row("the second neuron of a block without membrane", {"parallel": "second"}),
     "spikes-4bit": Row("4-bit spikes in training", {"spike_bits": 4}),
+    "clipped": Row("4-bit spikes without gradient above the largest", {"spike_bits": 4, "activation": "clipped"}),
+    "power-of-two": Row("4-bit spikes that are powers of two", {"spike_bits": 4, "activation": "power-of-two"}),
     "random": Row("gradient of one drawn step", training={"backprop": "random"}),
     "all": Row(
         "parallel, 4-bit spikes and one drawn step together",

@@ -10,7 +10,7 @@ from .hard_reset_integrate_and_fire import FloatHardResetIntegrateAndFire
 from .hybrid_firing import FloatHybridFiring
 from .leaky_integrate_and_fire import FloatLeakyIntegrateAndFire
 from .leaky_integrator import FloatLeakyIntegrator
-from .lookup_table import FloatSigmoid
+from .lookup_table import FloatPowerOfTwo, FloatSigmoid
 from .multi_hierarchical import FloatMultiHierarchical
 from .parallel_firing import FloatParallelFiring
 from .relay import FloatRelay
@@ -23,6 +23,7 @@ __all__ = [
     "FloatLeakyIntegrateAndFire",
     "FloatLeakyIntegrator",
     "FloatMultiHierarchical",
+    "FloatPowerOfTwo",
     "FloatRelay",
     "FloatSigmoid",
 ]

@@ -26,19 +26,21 @@ from ..graph import (
     PoolLayer,
     WeightLayer,
 )
-from ..neurons import TRAINED
+from ..neurons import TRAINED, FloatPowerOfTwo
+from ..neurons.firing import spike_format
 from .calls import Call, Refused, array, pair, shape_of
 
 
-def layer_of_module(call: Call, module: nn.Module) -> Layer | None:
-    """The layer that a call of `module` becomes; None where its value is its first argument's.
+def layers_of_module(call: Call, module: nn.Module) -> tuple[Layer, ...]:
+    """The layers that a call of `module` becomes, its value the last one's; none where it is its first argument's.
 
     Raises:
         Refused: there is none.
     """
     for kind, make in _LAYERS.items():
         if isinstance(module, kind):
-            return make(call, module)
+            made = make(call, module)
+            return made if isinstance(made, tuple) else () if made is None else (made,)
     raise Refused(f"{type(module).__name__} is not supported", "replace it by a supported layer")
 
 
@@ -95,7 +97,7 @@ def _norm(call: Call, module: Any) -> Layer:
     return NormLayer(call.module_name(), call.shape, call.source, gain, offset)
 
 
-def _neuron(call: Call, module: Neuron) -> Layer:
+def _neuron(call: Call, module: Neuron) -> Layer | tuple[Layer, ...]:
     if isinstance(module, QuantisedActivation):
         problem = "an ANN's QCFS activation sends no spikes"
         raise Refused(problem, "make a spiking network of the ANN: hmdf-train --from model.pt --neuron lm-h")
@@ -111,7 +113,12 @@ def _neuron(call: Call, module: Neuron) -> Layer:
     for state, values in neuron.initial_state().items():
         if not np.isfinite(values).all():
             raise Refused(f"its state {state} is {values.flat[0]:g} before the first step", "give it a finite one")
-    return FiringLayer(call.module_name(), call.shape, call.source, neuron, norm)
+    layer = FiringLayer(call.module_name(), call.shape, call.source, neuron, norm)
+    spike = spike_format(module)
+    if spike is None or module.spike.activation != "power-of-two":
+        return layer
+    steps = FloatPowerOfTwo(spike.bits, spike.lsb)
+    return layer, FiringLayer(call.function_name("powers"), call.shape, (layer.name,), steps, None)
 
 
 def _membrane_norm(module: NormalisedNeuron) -> MembraneNorm:
@@ -192,7 +199,7 @@ def _check_variance(norm: Any) -> None:
         raise Refused(problem, "give the BatchNorm a positive eps, or train its statistics again")
 
 
-_LAYERS: dict[type | tuple[type, ...], Callable[[Call, Any], Layer | None]] = {
+_LAYERS: dict[type | tuple[type, ...], Callable[[Call, Any], Layer | tuple[Layer, ...] | None]] = {
     LowBit: _low_bit,
     (nn.Conv2d, nn.Linear): _full_precision,
     (nn.BatchNorm1d, nn.BatchNorm2d): _norm,

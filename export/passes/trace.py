@@ -27,7 +27,7 @@ from hmdf.train.neurons import reset, temporal_modules
 from ..errors import CompileError
 from ..graph import InputLayer, Layer, LayerGraph, SliceLayer
 from .calls import Call, Refused, shape_of
-from .module_layers import layer_of_module
+from .module_layers import layers_of_module
 from .operation_layers import layers_of_operation
 from .symbolic import SUPPORTED, innermost_line, module_path, symbolic_graph
 
@@ -66,8 +66,7 @@ def trace(module: nn.Module, example_input: Tensor | tuple[Tensor, ...]) -> Laye
                 made = _input_part(call, inputs, placeholders)
                 placeholders += 1
             elif node.op == "call_module":
-                layer = layer_of_module(call, graph_module.get_submodule(str(node.target)))
-                made = () if layer is None else (layer,)
+                made = layers_of_module(call, graph_module.get_submodule(str(node.target)))
             else:
                 made = layers_of_operation(call)
         except Refused as refused:

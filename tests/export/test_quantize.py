@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from networks import images, settled, small
+from networks import images, module_logits, settled, small
 from torch import nn
 
 import hmdf
@@ -20,7 +20,7 @@ from hmdf.sim.contract import HybridFiring, LookupTable, Relay, WeightedOp
 from hmdf.sim.encoder import clipped_share, encode, normalise
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Preprocessing
-from hmdf.train.neurons import GradedSpike, ParallelFiring
+from hmdf.train.neurons import GradedSpike, ParallelFiring, powers_of_two
 from hmdf.train.neurons import HybridFiring as HybridFiringNeuron
 from hmdf.train.synapses import BinaryLinear, TernaryConv2d
 
@@ -79,6 +79,21 @@ def test_spikes_keep_bits_and_lsb_of_training():
     for population in compiled(module, x).program.populations:
         if isinstance(population.dynamics, HybridFiring):
             assert (population.message.bits, population.message.scale) == (3, 0.5)
+
+
+@pytest.mark.parametrize("activation", ["clipped", "power-of-two"])
+def test_other_activations_are_the_same_in_integers(activation):
+    module, x = network(neuron="mpbn", spike_bits=4, activation=activation)
+    program = compiled(module, x).program
+    taps = reference.run(program, encode(program, x))
+    expected = module_logits(module, torch.from_numpy(x).float(), program.time_steps).detach().numpy()
+    assert np.abs(taps.logits * program.readout.scale - expected).mean() < 0.2 * np.abs(expected).mean()
+    rounded = [name for name in taps.messages if name.endswith(".powers")]
+    assert len(rounded) == (4 if activation == "power-of-two" else 0)
+    for name in rounded:
+        spikes = taps.messages[name.removesuffix(".powers")]
+        assert spikes.max() > 4
+        assert np.array_equal(taps.messages[name], np.array(powers_of_two(4))[spikes])
 
 
 def test_float_spikes_are_calibrated():

@@ -8,6 +8,7 @@ from hmdf.train.neurons import (
     HybridFiring,
     LeakyIntegrateAndFire,
     ParallelFiring,
+    powers_of_two,
     reset,
     set_online,
     set_step,
@@ -176,6 +177,31 @@ def test_graded_spike_values_and_straight_through_gradient():
     assert q.tolist() == [0.0, 0.0, 0.25, 0.5, 3.75, 3.75]
     (q * torch.arange(6.0)).sum().backward()
     assert s.grad.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_clipped_spike_has_no_gradient_above_the_largest_message():
+    s = torch.tensor([0.0, 0.13, 3.75, 3.8, 9.0], requires_grad=True)
+    q = GradedSpike(bits=4, lsb=0.25, activation="clipped")(s)
+    assert q.tolist() == [0.0, 0.25, 3.75, 3.75, 3.75]
+    q.sum().backward()
+    assert s.grad.tolist() == [1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("learn_lsb", [False, True])
+def test_spikes_rounded_to_powers_of_two(learn_lsb):
+    assert powers_of_two(4) == [0, 1, 2, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]
+    s = (0.25 * torch.arange(16.0)).requires_grad_()
+    spike = GradedSpike(bits=4, lsb=0.25, learn_lsb=learn_lsb, activation="power-of-two")
+    q = spike(s)
+    assert (q / 0.25).tolist() == powers_of_two(4)
+    (q * torch.arange(16.0)).sum().backward()
+    assert s.grad.tolist() == list(range(16))
+
+
+@pytest.mark.parametrize(("bits", "activation"), [(None, "clipped"), (1, "power-of-two"), (8, "power-of-two")])
+def test_an_activation_that_has_no_meaning_is_refused(bits, activation):
+    with pytest.raises(ModelError, match="spikes that are"):
+        GradedSpike(bits, activation=activation)
 
 
 def test_learned_lsb_gradient():

@@ -14,7 +14,7 @@ neuron that is called twice within a step updates its membrane twice; share only
 """
 
 from .base import MembraneNeuron, Neuron, NormalisedNeuron, detach, set_online
-from .graded_spike import GradedSpike
+from .graded_spike import Activation, GradedSpike, powers_of_two
 from .hybrid_firing import HybridFiring
 from .leaky_integrate_and_fire import LeakyIntegrateAndFire
 from .multi_hierarchical import MultiHierarchical
@@ -23,6 +23,7 @@ from .quantised_activation import QuantisedActivation
 from .temporal import Temporal, reset, set_step, temporal_modules
 
 __all__ = [
+    "Activation",
     "GradedSpike",
     "HybridFiring",
     "LeakyIntegrateAndFire",
@@ -34,6 +35,7 @@ __all__ = [
     "QuantisedActivation",
     "Temporal",
     "detach",
+    "powers_of_two",
     "reset",
     "set_online",
     "set_step",

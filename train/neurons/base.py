@@ -132,12 +132,12 @@ class NormalisedNeuron(Neuron):
         return None
 
     def _fuses(self, current: Tensor) -> bool:
-        """Whether `fused.cpu` has this neuron: without MPBN's own norms, with a fixed LSB, on a current of its kind."""
-        return not self.mpbn and not self.spike.learn_lsb and cpu.fits(current)
+        """Whether `fused.cpu` has this neuron: without MPBN's own norms, and its spikes and current of their kind."""
+        return not self.mpbn and self.spike.is_fused and cpu.fits(current)
 
     def _fuses_on_gpu(self, current: Tensor) -> bool:
         """Whether `fused.triton` has this neuron, from its membrane on where it has MPBN."""
-        return not self.spike.learn_lsb and triton.fits(current)
+        return self.spike.is_fused and triton.fits(current)
 
     def _quantiser(self) -> tuple[float, int | None]:
         return self.spike.lsb_value(), self.spike.bits
