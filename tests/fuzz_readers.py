@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ import numpy as np
 
 from hmdf.hw_targets.target import load_target
 from hmdf.sim import reference, storage
-from hmdf.sim.errors import HmdfError
+from hmdf.sim.errors import HmdfError, InputError
 from hmdf.sim.executor import Taps
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove, unproven
@@ -88,6 +89,8 @@ def check(name: str, content: bytes, folder: Path) -> str:
 
 MOST_WORK = 200_000
 """Synaptic operations for which a program that loads is also run."""
+MOST_VALUES = 100_000
+"""Of an input for which the layers of a NIR graph are made."""
 
 
 def _program(path: Path) -> None:
@@ -104,17 +107,20 @@ def _program(path: Path) -> None:
 
 
 def _work(program: Program) -> int:
-    shapes, total = program.shapes, 0
-    for synapse in program.synapses:
-        weight = getattr(synapse.op, "weight", None)
-        taps = int(np.prod(synapse.op.kernel)) if weight is None and hasattr(synapse.op, "kernel") else 1
-        total += int(np.prod(shapes[synapse.name])) * (taps if weight is None else weight[0].size + 1)
-        total += int(np.prod(shapes[synapse.source]))
-        padding = getattr(synapse.op, "padding", 0)
-        if isinstance(padding, tuple) and len(shapes[synapse.source]) == 3:
-            channels, height, width = shapes[synapse.source]
-            total += channels * (height + 2 * padding[0]) * (width + 2 * padding[1])
-    return (total + sum(int(np.prod(p.shape)) for p in program.populations)) * program.time_steps
+    shapes = program.shapes
+    total = sum(_work_of(synapse.op, shapes[synapse.source], shapes[synapse.name]) for synapse in program.synapses)
+    return (total + sum(prod(p.shape) for p in program.populations)) * program.time_steps
+
+
+def _work_of(op: Any, source: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    weight = getattr(op, "weight", None)
+    taps = prod(op.kernel) if weight is None and hasattr(op, "kernel") else 1
+    total = prod(shape) * (taps if weight is None else weight[0].size + 1) + prod(source)
+    padding = getattr(op, "padding", 0)
+    if isinstance(padding, tuple) and len(source) == 3:
+        channels, height, width = source
+        total += channels * (height + 2 * padding[0]) * (width + 2 * padding[1])
+    return total
 
 
 @cache
@@ -141,6 +147,31 @@ def _checkpoint(path: Path) -> None:
     from hmdf.train import checkpoint
 
     checkpoint.load(path).build()
+
+
+def _nir(path: Path) -> None:
+    """A graph is compiled where that is little work, and its program read like any other."""
+    import hmdf
+    from hmdf.export.nir import Dialect
+    from hmdf.export.nir.layers import input_extents
+    from hmdf.export.nir.read import read_file, read_graph
+
+    graph, dialect = read_file(path), Dialect(1.0)
+    compiled = path.with_name("compiled.hmdf")
+    try:
+        shape = input_extents(graph)[-3:]
+        if prod(shape) > MOST_VALUES:
+            return
+        x = np.random.default_rng(0).normal(size=(2, *shape))
+        layers = read_graph(graph, x, dialect, 3).layers.layers
+        shapes = {layer.name: layer.shape for layer in layers}
+        work = sum(_work_of(getattr(i, "op", None), shapes[i.sources[0]], i.shape) for i in layers if i.sources)
+        if len(layers) > 50 or work > MOST_WORK:
+            return
+        storage.save(hmdf.compile(graph, x, dialect=dialect, time_steps=3).program, compiled)
+    except HmdfError as error:  # names the node; the command has the file
+        raise InputError(f"{path}: {error}") from error
+    _program(compiled)
 
 
 def _npz(path: Path) -> None:
@@ -442,6 +473,64 @@ def _of_checkpoint(content: bytes, rng: random.Random, raw: Raw) -> bytes:
     return result.getvalue()
 
 
+def _of_nir(content: bytes, rng: random.Random, raw: Raw) -> bytes:
+    """A group or an array of the file changed, removed, or put elsewhere; an edge changed."""
+    import h5py
+
+    file = io.BytesIO(content)
+    if rng.random() < 0.1:
+        return raw(content)
+    try:
+        with h5py.File(file, "r+") as graph:
+            names: list[str] = []
+            graph.visit(names.append)
+            for _ in range(rng.choice((1, 1, 2, 4))):
+                name, other = rng.choice(names), rng.choice(names)
+                if name not in graph:
+                    continue
+                entry = graph[name]
+                value = entry[()] if isinstance(entry, h5py.Dataset) else None
+                if rng.random() < 0.2:
+                    value = graph[other]
+                elif isinstance(value, bytes):
+                    kind = rng.choice((*NIR_KINDS, value.decode(errors="replace"), ""))
+                    value = rng.choice((kind, kind.encode(), rng.choice(CONSTANTS[:30])))
+                elif value is not None:
+                    value = _array_changed(np.asarray(value), rng)
+                del graph[name]
+                if value is not None and rng.random() < 0.95:
+                    graph[name] = value
+    except Exception:
+        return raw(content)
+    return file.getvalue()
+
+
+NIR_KINDS = (
+    "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "IF", "Input", "LI", "LIF",
+    "Linear", "NIRGraph", "Output", "Scale", "SumPool2d", "Threshold", "same", "valid",
+)  # fmt: skip
+
+
+def _array_changed(value: Any, rng: random.Random) -> Any:
+    """An array with one of its values, its shape or its type changed."""
+    match rng.randrange(6):
+        case 0 if value.dtype.kind in "if" and value.size:
+            value = value.astype(np.float64)
+            value.flat[rng.randrange(value.size)] = rng.choice(
+                (0, -1, 0.5, 1e-300, 1e9, 1e300, np.nan, np.inf, -np.inf)
+            )
+            return value
+        case 1:
+            return value.reshape(-1)[rng.randrange(value.size + 1) :]
+        case 2:
+            return np.stack([value] * rng.choice((1, 2, 3)))
+        case 3:
+            return value.astype(rng.choice(("f2", "i1", "u8", "S3", "c8", "?")))
+        case 4 if value.size > 1:
+            return np.roll(value.reshape(-1), 1).reshape(value.shape)
+    return rng.choice(tuple(c for c in CONSTANTS if isinstance(c, int | float) and abs(c) < 1 << 63))
+
+
 def _of_toml(content: bytes, rng: random.Random, raw: Raw) -> bytes:
     """A value, or a line, of the text."""
     lines = content.decode(errors="replace").split("\n")
@@ -529,6 +618,7 @@ def _options(command: str) -> list[str]:
 READERS = {
     "hmdf": Reader(".hmdf", _program, _of_hmdf),
     "checkpoint": Reader(".pt", _checkpoint, _of_checkpoint),
+    "nir": Reader(".nir", _nir, _of_nir),
     "npz": Reader(".npz", _npz, _of_zip),
     "target": Reader(".toml", _target, _of_toml),
     "config": Reader(".toml", _config, _of_toml),

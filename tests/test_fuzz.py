@@ -11,7 +11,7 @@ import pytest
 import fuzz_readers
 from fuzz_readers import CLEAR, CORPUS, READERS, Finding, check, scrambled
 
-MUTATIONS = {"commands": 6, "checkpoint": 20, "document": 20}
+MUTATIONS = {"commands": 6, "checkpoint": 20, "document": 20, "nir": 3}
 
 
 @pytest.fixture(autouse=True)

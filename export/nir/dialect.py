@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal, get_args
@@ -104,7 +105,8 @@ def own_dialect(graph: Any, dialect: Dialect) -> Dialect:
     """The dialect that a graph which hmdf wrote has in its metadata, where "hmdf" is asked for."""
     if dialect is not DIALECTS["hmdf"]:
         return dialect
-    words = str(getattr(graph, "metadata", {}).get(WRITTEN, "")).split(",")
+    metadata = getattr(graph, "metadata", None)
+    words = str(metadata.get(WRITTEN, "") if isinstance(metadata, Mapping) else "").split(",")
     if len(words) != 2 or words[0] not in get_args(Reset) or words[1] not in ("above", "at"):
         raise InputError("hmdf did not write this graph: its metadata do not say how its steps are meant")
     return replace(dialect, reset=words[0], above=words[1] == "above")  # type: ignore[arg-type]

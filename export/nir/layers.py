@@ -48,6 +48,7 @@ SUPPORTED = (
 )
 MOST_DELAY = 64
 """Time steps of a Delay, each of which is a population."""
+MOST_INTEGER = 1 << 31
 LARGEST = 1e9
 """Largest magnitude of a parameter after its scaling: far beyond what 24-bit states hold."""
 
@@ -145,7 +146,7 @@ def _make(made: _Made, unit: Unit, shape: Shape | None) -> str:
 def _extents(value: Any) -> tuple[int, ...]:
     if value is None:
         raise Unsupported("the shape of its input is not given", "write it into the Input node")
-    extents = tuple(int(v) for v in np.atleast_1d(array_of(value)))
+    extents = _integers("the shape of its input", value)
     if min(extents, default=0) < 1:
         raise Unsupported(f"its shape {extents} has no elements", "give positive extents")
     return extents
@@ -191,14 +192,41 @@ def _parameter(unit: Unit, name: str) -> Array:
     """A finite float64 array."""
     if unit.values.get(name) is None:
         raise Unsupported(f"has no {name}", "write it")
+    return _finite(f"its {name}", unit.values[name])
+
+
+def _finite(what: str, value: Any) -> Array:
     try:
-        array = array_of(unit.values[name])
+        array = array_of(value)
     except (TypeError, ValueError):
-        raise Unsupported(f"its {name} is no array of numbers", "write numbers") from None
+        raise Unsupported(f"{what} is no array of numbers", "write numbers") from None
     bad = ~np.isfinite(array)
     if bad.any():
-        raise Unsupported(f"its {name} has the value {array[bad].flat[0]}", "write finite values")
+        raise Unsupported(f"{what} has the value {array[bad].flat[0]}", "write finite values")
     return array
+
+
+def _integers(what: str, value: Any, sizes: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """Integers below 2^31, in one of these numbers, if any."""
+    values = _finite(what, value).ravel()
+    if sizes and values.size not in sizes:
+        raise Unsupported(f"{what} has {values.size} values", f"give {' or '.join(map(str, sizes))}")
+    if (bad := (np.rint(values) != values) | (np.abs(values) >= MOST_INTEGER)).any():
+        raise Unsupported(f"{what} has the value {values[bad][0]:g}", "write integers below 2^31")
+    return tuple(int(v) for v in values)
+
+
+def _positive(what: str, value: Any) -> float:
+    number = _finite(what, value)
+    if number.size != 1 or not 0 < number.flat[0] <= LARGEST:
+        raise Unsupported(f"{what} is {value}", "write one positive number")
+    return float(number.flat[0])
+
+
+def _check_size(what: str, *values: Array) -> None:
+    largest = max(float(np.abs(value).max(initial=0)) for value in values)
+    if not largest <= LARGEST:
+        raise Unsupported(f"{what} is {largest:g}, beyond what states hold", "scale it down")
 
 
 def _per_channel(unit: Unit, name: str, shape: Shape, array: Array | None = None) -> Array:
@@ -227,9 +255,7 @@ def _per_channel(unit: Unit, name: str, shape: Shape, array: Array | None = None
 
 def _weight(made: _Made, unit: Unit, source: str, op: Conv2d | Linear, bias: Array) -> str:
     weight = op.weight
-    largest = max(float(np.abs(weight).max(initial=0)), float(np.abs(bias).max(initial=0)))
-    if largest > LARGEST:
-        raise Unsupported(f"a weight or bias of {largest:g} is beyond what states hold", "scale it down")
+    _check_size("its largest weight or bias", weight, bias)
     try:
         shape = op.output_shape(made.shapes[source])
     except ProgramError as error:
@@ -276,7 +302,7 @@ def _convolution(made: _Made, unit: Unit, source: str) -> str:
         both = (pads[-2] if axes == 2 else 0, pads[-1])
     else:
         both = _pair(unit, "padding", axes, fill=0)
-    groups = int(_parameter(unit, "groups"))
+    (groups,) = _integers("its groups", unit.values.get("groups"), (1,))
     weight = weight.reshape(*weight.shape[:2], *(1,) * (2 - axes), *kernel)
     given = unit.values.get("bias")
     bias = np.zeros(len(weight)) if given is None else _parameter(unit, "bias")
@@ -286,9 +312,7 @@ def _convolution(made: _Made, unit: Unit, source: str) -> str:
 
 def _pair(unit: Unit, name: str, axes: int = 2, fill: int = 1) -> tuple[int, int]:
     """An int, or one for each axis, as (rows, columns)."""
-    values = [int(v) for v in np.atleast_1d(_parameter(unit, name)).ravel()]
-    if len(values) not in (1, axes):
-        raise Unsupported(f"its {name} has {len(values)} values", f"give one, or {axes}")
+    values = _integers(f"its {name}", unit.values.get(name), (1, axes))
     if axes == 1:
         return (fill, values[0])
     return (values[0], values[-1])
@@ -308,7 +332,7 @@ def _flatten(made: _Made, unit: Unit, source: str) -> str:
     shape = made.shapes[source]
     if len(shape) == 1:
         return source
-    start, end = (int(_parameter(unit, name)) for name in ("start_dim", "end_dim"))
+    start, end = (_integers(f"its {name}", unit.values.get(name), (1,))[0] for name in ("start_dim", "end_dim"))
     inner = shape if start in (0, -3) else shape[start:]
     if end not in (-1, 2) or prod(inner) != prod(shape):
         raise Unsupported(f"flattens axes {start}..{end} of {shape}, not all of them", "flatten from axis 0 to -1")
@@ -318,6 +342,7 @@ def _flatten(made: _Made, unit: Unit, source: str) -> str:
 def _scale(made: _Made, unit: Unit, source: str) -> str:
     shape = made.shapes[source]
     gain = _per_channel(unit, "scale", shape)
+    _check_size("its scale", gain)
     return made.add(NormLayer(made.names.of(unit), shape, (source,), gain, np.zeros(shape[0])))
 
 
@@ -336,9 +361,7 @@ def _output(made: _Made, unit: Unit, source: str) -> str:
 def _neurons(made: _Made, unit: Unit, source: str, gain: Array, offset: Array, neuron: FloatDynamics) -> str:
     """Neurons that read gain * source + offset, both (C,)."""
     shape = made.shapes[source]
-    largest = max(float(np.abs(gain).max()), float(np.abs(offset).max()))
-    if not largest <= LARGEST:
-        raise Unsupported(f"its current is scaled by {largest:g}, beyond what states hold", "check its r and threshold")
+    _check_size("the factor of its current", gain, offset)
     if not (np.all(gain == 1) and np.all(offset == 0)):
         source = made.add(NormLayer(made.names.of(unit, "_current"), shape, (source,), gain, offset))
     return made.add(FiringLayer(made.names.of(unit), shape, (source,), neuron, None))
@@ -385,11 +408,13 @@ def _integrator(made: _Made, unit: Unit, source: str) -> str:
         kept_current, taken = _synapse(made, unit, shape)
         current = FloatLeakyIntegrator(_row(kept_current))
         source = _neurons(made, replace(unit, name=f"{unit.name}.synapse"), source, taken, nothing, current)
-    lsb = unit.values.get("metadata", {}).get(MESSAGE_SCALE)
-    neuron = FloatLeakyIntegrator(_row(kept), None if lsb is None else float(lsb))
+    metadata = unit.values.get("metadata")
+    lsb = metadata.get(MESSAGE_SCALE) if isinstance(metadata, Mapping) else None
+    neuron = FloatLeakyIntegrator(_row(kept), None if lsb is None else _positive(MESSAGE_SCALE, lsb))
     name = _neurons(made, unit, source, gain, nothing, neuron)
     if not start.any():
         return name
+    _check_size("its v_leak", start)
     return made.add(NormLayer(made.names.of(unit, "_voltage"), shape, (name,), np.ones(shape[0]), start))
 
 
@@ -461,16 +486,16 @@ def _delay(made: _Made, unit: Unit, source: str) -> str:
     """A spike a step later: m = 2 v + x, a spike where m >= 2, v <- m - 2 spike, so v is always the last x."""
     shape = made.shapes[source]
     delay = _per_channel(unit, "delay", shape) / made.dialect.time_step
-    steps = int(np.rint(delay[0]))
+    steps = float(np.rint(delay[0]))
     if not np.allclose(delay, steps, atol=1e-3):
         problem = f"delays by {delay.min():g} to {delay.max():g} time steps"
         raise Unsupported(problem, "one whole number of time steps for all its values is possible")
     if not 0 <= steps <= MOST_DELAY:
-        raise Unsupported(f"delays by {steps} time steps", f"0..{MOST_DELAY} are possible")
+        raise Unsupported(f"delays by {steps:g} time steps", f"0..{MOST_DELAY} are possible")
     if steps and source not in made.binary:
         raise Unsupported("delays what are no binary spikes", "put it right behind a layer of spiking neurons")
     two = np.full((1, 1), 2.0)
-    for step in range(steps):
+    for step in range(int(steps)):
         suffix = "" if step == steps - 1 else f"_{step + 1}"
         neuron = FloatLeakyIntegrateAndFire(two, 1.0, _ZERO, two)
         source = made.add(FiringLayer(made.names.of(unit, suffix), shape, (source,), neuron, None))

@@ -143,4 +143,7 @@ class NodeNames:
 
 def array_of(value: Any) -> Any:
     """A parameter in float64; exporters put tensors where NIR has arrays."""
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=np.float64)
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"an array of {array.dtype}")
+    return array.astype(np.float64)

@@ -121,7 +121,7 @@ BAD = {
     circle_of_groups: "has too many groups",
     truncated: "model.nir: ",
     infinite_tau: "1: its tau has the value inf",
-    weight_of_1e30: "0: a weight or bias of ",
+    weight_of_1e30: "0: its largest weight or bias is ",
     cycle_without_delay: "is in a cycle: ",
     no_output: "graph: has no Output node",
 }
@@ -135,6 +135,14 @@ def test_a_bad_file_is_one_error(call, tmp_path, write):
     assert BAD[write] in outcome.err
     assert outcome.err.startswith("error: ")
     assert "Traceback" not in outcome.err
+
+
+def test_a_file_that_the_hdf5_library_does_not_come_back_from(call, tmp_path, monkeypatch):
+    nir.write(tmp_path / "model.nir", network())
+    monkeypatch.setattr("hmdf.export.nir.read.PATIENCE", 0.0)
+    outcome = call("compile", tmp_path / "model.nir", *OPTIONS, "--check")
+    assert outcome.code == 3
+    assert "model.nir: damaged: after 0 s the HDF5 library is not done with it" in outcome.err
 
 
 def test_options_of_nir_files(call, demo, tmp_path):
