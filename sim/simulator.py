@@ -113,6 +113,7 @@ class Simulator:
         self.event_share = event_share
         self.path = choose_path()
         self._prepared: tuple[Program, Plan] | None = None
+        self._workspaces: list[Workspace] = []
 
     def run(self, program: Program, messages: np.ndarray) -> Taps:
         """Every message and logit, with the number of saturations."""
@@ -134,7 +135,9 @@ class Simulator:
         began = time.perf_counter()
         if labels is not None:
             labels = _checked_labels(program, labels)
-        run = _Run(program, self._plan(program), self.path, self.counted, self.event_share, taps, progress)
+        run = _Run(
+            program, self._plan(program), self._workspaces, self.path, self.counted, self.event_share, taps, progress
+        )
         threads = self.threads
         if isinstance(x, np.ndarray):
             threads = max(1, min(threads, len(x)))
@@ -155,7 +158,7 @@ class Simulator:
 
     def _plan(self, program: Program) -> Plan:
         if self._prepared is None or self._prepared[0] is not program:
-            self._prepared = (program, build_plan(program, self.path))
+            self._prepared, self._workspaces = (program, build_plan(program, self.path)), []
         return self._prepared[1]
 
 
@@ -166,13 +169,14 @@ class _Run:
         self,
         program: Program,
         plan: Plan,
+        workspaces: list[Workspace],
         path: Path,
         counted: bool,
         event_share: float | None,
         keep_taps: bool,
         progress: Callable[[int], None] | None,
     ) -> None:
-        self.program, self.plan, self.path = program, plan, path
+        self.program, self.plan, self.workspaces, self.path = program, plan, workspaces, path
         self.counted, self.event_share, self.keep_taps, self.progress = counted, event_share, keep_taps, progress
         per_sample = sum(size * (1, 2, 4)[arena] for arena, size in enumerate(plan.arena_sizes))
         self.block = max(1, min(MAX_BLOCK, BLOCK_BYTES // max(1, per_sample)))
@@ -216,7 +220,7 @@ class _Run:
                 index += 1
 
     def _work(self, queue: Iterator[tuple[int, np.ndarray]]) -> None:
-        workspace = Workspace(self.program, self.plan, self.path, self.block, self.event_share)
+        workspace = self._workspace()
         try:
             while (taken := self._take(queue)) is not None:
                 index, samples = taken
@@ -227,6 +231,15 @@ class _Run:
         except BaseException:
             self.failed = True
             raise
+        self.workspaces.append(workspace)
+
+    def _workspace(self) -> Workspace:
+        """One that a thread of an earlier call has left, if it is large enough: its pages need not be made again."""
+        with self.lock:
+            while self.workspaces:
+                if (kept := self.workspaces.pop()).samples >= self.block:
+                    return kept
+        return Workspace(self.program, self.plan, self.path, self.block, self.event_share)
 
     def _take(self, queue: Iterator[tuple[int, np.ndarray]]) -> tuple[int, np.ndarray] | None:
         with self.lock:

@@ -332,6 +332,15 @@ def test_one_simulator_runs_several_programs():
         assert_same(reference.run(program, messages), simulator.run(program, messages))
 
 
+def test_memory_that_is_used_again_holds_nothing_of_earlier_samples():
+    program, simulator = conv_program(), Simulator(2)
+    for samples in (6, 1, 9, 2):
+        messages = random_messages(program, samples, samples)
+        assert_same(reference.run(program, messages), simulator.run(program, messages))
+        kept, fresh = (s.simulate(program, messages).counters for s in (simulator, Simulator(2)))
+        assert np.array_equal(kept.sops_per_sample(), fresh.sops_per_sample())
+
+
 def test_memory_does_not_grow_with_the_samples():
     program = conv_program(channels=32, size=32)
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, get_args
 
 from ...contract import Dynamics
-from ..compiling import kernel
+from ..compiling import inlined, kernel
 
 _KINDS = tuple(import_module(f".{kind.kind()}", __name__) for kind in get_args(Dynamics))
 NUMBERS: dict[type[Dynamics], int] = {kind: number for number, kind in enumerate(get_args(Dynamics))}
@@ -42,7 +42,7 @@ def _chain(form: str) -> Callable[..., Any]:
 
 
 def _linked(number: int, fire: Callable[..., Any], others: Callable[..., Any]) -> Callable[..., Any]:
-    @kernel
+    @inlined
     def run(population, model, tile, t, scratch):
         if population.dynamics == number:
             return fire(population, model, tile, t, scratch)
