@@ -70,7 +70,9 @@ class PoolLayer(Layer):
 
 @dataclass(frozen=True)
 class NormLayer(Layer):
-    """gain[c] * x + offset[c]: BatchNorm with its running statistics, or arithmetic with constants."""
+    """gain[c] * x + offset[c]: BatchNorm with its running statistics, or arithmetic with constants; or gain[t, c] and
+    offset[t, c].
+    """
 
     gain: Array
     offset: Array

@@ -1,6 +1,7 @@
 """From an ANN of QCFS activations (LM-H, ICLR 2024, eq. 10) to a network of LM-H neurons (section 4.4, algorithm 1)."""
 
 import dataclasses
+import re
 
 import torch
 from torch import Tensor, nn
@@ -49,4 +50,5 @@ def _value(ann: Checkpoint, name: str, wanted: Tensor) -> Tensor:
     layer, _, kind = name.rpartition(".spike.")
     if kind == "lsb":  # what a spike is worth
         return ann.state[f"{layer}.theta"].abs()
+    name = re.sub(r"\.norms\.\d+\.", ".norms.0.", name)  # the ANN has one step
     return ann.state[name].clone() if name in ann.state else torch.zeros(wanted.shape, dtype=wanted.dtype)

@@ -29,6 +29,7 @@ from .neurons import (
     ParallelFiring,
     QuantisedActivation,
 )
+from .step_norm import StepBatchNorm2d
 from .synapses import BinaryConv2d, BinaryLinear, TernaryConv2d, TernaryLinear
 
 __all__ = ["NETWORKS", "NetworkSpec", "build"]
@@ -49,7 +50,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "stem": ("cifar", "imagenet"),
     "downsample": ("current", "spikes"),
     "pool": ("average", "max"),
-    "norm": ("step", "time"),
+    "norm": ("step", "each", "time"),
     "block": ("pre", "post", None),
     "head": ("pool", "linear", None),
 }
@@ -90,8 +91,9 @@ class NetworkSpec:
         stem: of a residual network: cifar (3x3) or imagenet (7x7 stride 2, max-pool).
         downsample: the 1x1 convolution of a shortcut reads the real-valued current or the first neuron's spikes.
         pool: average or max, between the layers of small and the VGGs.
-        norm: what BatchNorm normalises over in training: the batch at each step, or time and batch together (tdBN,
-            Zheng 2021), whose gain then starts at the threshold, divided by sqrt(2) before the sum of a residual block.
+        norm: what BatchNorm normalises over in training: the batch at each step, with running statistics of all steps
+            together (step) or of each step (each); or time and batch together (time: tdBN, Zheng 2021), whose gain then
+            starts at the threshold, divided by sqrt(2) before the sum of a residual block.
         block: of a residual network: pre (neurons before the convolutions, on a real-valued stream) or post (conv, BN,
             and a neuron after the sum); None is the network's own: pre for resnet18 and resnet34, else post.
         head: of vgg13: pool (global average, one linear layer, as in HM-DF) or linear (three linear layers, as in
@@ -121,7 +123,7 @@ class NetworkSpec:
     stem: Literal["cifar", "imagenet"] = "cifar"
     downsample: Literal["current", "spikes"] = "current"
     pool: Literal["average", "max"] = "average"
-    norm: Literal["step", "time"] = "step"
+    norm: Literal["step", "each", "time"] = "step"
     block: Literal["pre", "post"] | None = None
     head: Literal["pool", "linear"] | None = None
 
@@ -224,8 +226,10 @@ class _Parts:
             return self.conv(c_in, c_out, kernel, stride)
         return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
 
-    def norm(self, channels: int, share: float = 1.0) -> nn.BatchNorm2d:
+    def norm(self, channels: int, share: float = 1.0) -> nn.Module:
         """The BatchNorm of a current; ``share`` of the threshold is where tdBN's gain starts."""
+        if self.spec.norm == "each":
+            return StepBatchNorm2d(channels, self.spec.time_steps)
         norm = nn.BatchNorm2d(channels)
         if self.spec.norm == "time":
             nn.init.constant_(norm.weight, share * self._threshold())

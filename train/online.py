@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from .errors import ModelError, TrainingError
 from .neurons import Neuron, NormalisedNeuron, detach, reset, set_online, set_step, temporal_modules
+from .step_norm import StepBatchNorm2d
 from .synapses import quantised_once
 
 __all__ = [
@@ -219,8 +220,8 @@ def find_divergence(model: nn.Module, x: Tensor, time_steps: int) -> TrainingErr
 @contextmanager
 def _shared_statistics_frozen(model: nn.Module) -> Iterator[None]:
     """BatchNorms outside the neurons keep their running statistics (they still normalise by the batch)."""
-    neurons = [module for _, module in temporal_modules(model) if isinstance(module, NormalisedNeuron)]
-    own = {id(norm) for neuron in neurons for norm in neuron.norms}
+    kinds = NormalisedNeuron, StepBatchNorm2d
+    own = {id(norm) for _, module in temporal_modules(model) if isinstance(module, kinds) for norm in module.norms}
     shared = [
         module
         for module in model.modules()

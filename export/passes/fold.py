@@ -149,7 +149,9 @@ def _message(name: str, shape: Shape) -> _Current:
 
 
 def _row(values: Array) -> Array:
-    """(C,) as (1, C), or (1, 1) when all channels agree."""
+    """(C,) as (1, C), or (1, 1) when all channels agree; (T, C) as it is."""
+    if values.ndim == 2:
+        return values
     row = values.reshape(1, -1)
     return row[:, :1].copy() if np.all(row == row[0, 0]) else row
 

@@ -13,6 +13,7 @@ from torch import nn
 from hmdf.sim.contract import Conv2d, Linear, MaxPool, SumPool
 from hmdf.train.attention import SECA
 from hmdf.train.neurons import Neuron, NormalisedNeuron, QuantisedActivation
+from hmdf.train.step_norm import StepBatchNorm2d
 from hmdf.train.synapses import LowBit
 
 from ..graph import (
@@ -84,6 +85,16 @@ def _weighted(call: Call, module: Any, weight: Array, scale: Array, weight_bits:
 
 
 def _norm(call: Call, module: Any) -> Layer:
+    return NormLayer(call.module_name(), call.shape, call.source, *_gain_and_offset(module))
+
+
+def _norm_of_steps(call: Call, module: Any) -> Layer:
+    gains, offsets = zip(*(_gain_and_offset(norm) for norm in module.norms), strict=True)
+    return NormLayer(call.module_name(), call.shape, call.source, np.stack(gains), np.stack(offsets))
+
+
+def _gain_and_offset(module: Any) -> tuple[Array, Array]:
+    """Of a BatchNorm with its running statistics, (C,)."""
     if module.running_mean is None:
         raise Refused("BatchNorm without running statistics depends on the batch", "track_running_stats=True")
     _check_finite(module)
@@ -94,7 +105,7 @@ def _norm(call: Call, module: Any) -> Layer:
     offset = -gain * array(module.running_mean)
     if module.affine:
         offset = offset + array(module.bias)
-    return NormLayer(call.module_name(), call.shape, call.source, gain, offset)
+    return gain, offset
 
 
 def _neuron(call: Call, module: Neuron) -> Layer | tuple[Layer, ...]:
@@ -203,6 +214,7 @@ _LAYERS: dict[type | tuple[type, ...], Callable[[Call, Any], Layer | tuple[Layer
     LowBit: _low_bit,
     (nn.Conv2d, nn.Linear): _full_precision,
     (nn.BatchNorm1d, nn.BatchNorm2d): _norm,
+    StepBatchNorm2d: _norm_of_steps,
     Neuron: _neuron,
     SECA: _attention,
     nn.AvgPool2d: _average_pool,

@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from hmdf.sim.finding import Finding
 from hmdf.train.attention import SECA
 from hmdf.train.neurons import Neuron, set_step
+from hmdf.train.step_norm import StepBatchNorm2d
 from hmdf.train.synapses import LowBit
 
 from ..errors import CompileError
@@ -102,7 +103,7 @@ class _Tracer(fx.Tracer):
         return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = isinstance(m, Neuron | LowBit | SECA)
+        ours = isinstance(m, Neuron | LowBit | SECA | StepBatchNorm2d)
         return ours or super().is_leaf_module(m, module_qualified_name)
 
 

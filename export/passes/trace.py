@@ -3,7 +3,7 @@
 Supported in the forward of one time-step:
 
 * our layers: HybridFiring, ParallelFiring, LeakyIntegrateAndFire, MultiHierarchical, TernaryConv2d, TernaryLinear,
-  BinaryConv2d, BinaryLinear, SECA;
+  BinaryConv2d, BinaryLinear, SECA, StepBatchNorm2d;
 * torch.nn: Conv2d, Linear, BatchNorm1d, BatchNorm2d, AvgPool2d, AdaptiveAvgPool2d (to a size that divides the input's),
   MaxPool2d, Flatten, Identity, Dropout, Sequential and any module made of supported ones (`module_layers.py`);
 * operations: a + b, x + constant, x * constant, x / constant, torch.cat along the channels, x[:, start:stop],

@@ -36,6 +36,17 @@ def test_the_folded_network_computes_what_the_module_computes(neuron, seca, pool
     assert relative(folded_logits(module, x), expected) < 1e-9
 
 
+def test_each_step_of_a_norm_keeps_its_statistics():
+    module = randomised(small(neuron="lm-h", norm="each").double(), seed=3)
+    x = torch.from_numpy(images(3))
+    with torch.no_grad():
+        expected = module_logits(module, x, T).numpy()
+        assert relative(folded_logits(module, x), expected) < 1e-9
+        for norm in module.block.layer1.norm.norms:
+            norm.running_mean.copy_(module.block.layer1.norm.norms[0].running_mean)
+        assert relative(module_logits(module, x, T).numpy(), expected) > 1e-3
+
+
 def test_frames_reach_the_step_they_belong_to():
     module = randomised(small(neuron="mpbn").double(), seed=1)
     x = torch.from_numpy(images(3 * T).reshape(3, T, 2, 8, 8))

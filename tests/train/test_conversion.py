@@ -70,10 +70,10 @@ def test_the_mean_of_the_spikes_is_the_activation(levels, theta, currents):
         assert torch.allclose(torch.stack(spikes).mean(0), act(x), atol=1e-9)
 
 
-@pytest.mark.parametrize("neuron", ["lm-h", "lm-h-radical"])
-def test_a_converted_network(neuron):
+@pytest.mark.parametrize(("neuron", "norm"), [("lm-h", "step"), ("lm-h-radical", "step"), ("lm-h", "each")])
+def test_a_converted_network(neuron, norm):
     """Weights and norms stay, thresholds are the thetas, the first neurons' mean is their activation."""
-    ann = ann_of()
+    ann = ann_of(norm=norm)
     spec, state = convert(ann, neuron)
     assert spec == dataclasses.replace(ann.network, neuron=neuron, time_steps=LEVELS, threshold=None)
     model, source = build(spec).eval(), ann.build()

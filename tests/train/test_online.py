@@ -170,6 +170,18 @@ def test_time_and_batch_are_normalised_together():
     assert torch.allclose(model.block.layer1.norm.running_mean, 0.1 * current.mean((0, 2, 3)), atol=1e-6)
 
 
+def test_each_step_has_its_own_statistics():
+    model = small(neuron="lm-h", norm="each")
+    norm, seen = model.block.layer1.norm, []
+    model.block.layer1.conv.register_forward_hook(lambda _m, _i, output: seen.append(output.detach()))
+    backward_stbp(model, X, LABELS, T, functional.cross_entropy, backward)
+    for of_step, current in zip(norm.norms, seen, strict=True):
+        assert torch.allclose(of_step.running_mean, 0.1 * current.mean((0, 2, 3)), atol=1e-6)
+    assert not torch.allclose(norm.norms[0].running_mean, norm.norms[1].running_mean)
+    assert len({id(of_step.weight) for of_step in norm.norms}) == 1
+    assert norm.norms[0].weight.grad is not None
+
+
 def test_random_backprop_statistics():
     """A step's own norms learn whenever the step runs; the shared norms see the drawn step's current alone."""
     model = small()
@@ -211,7 +223,8 @@ def test_frames_are_shown_one_per_step():
 
 @pytest.mark.parametrize("frames", [False, True])
 @pytest.mark.parametrize(
-    "options", [{"parallel": "all"}, {"parallel": "second"}, {"neuron": "lif"}, {"neuron": "lm-h"}]
+    "options",
+    [{"parallel": "all"}, {"parallel": "second"}, {"neuron": "lif"}, {"neuron": "lm-h"}, {"norm": "each"}],
 )
 def test_folded_equals_sequential(options, frames):
     model = small(**{"neuron": "mpbn", "seca": "I", **options}).eval()

@@ -32,8 +32,9 @@ class Neuron(Temporal):
     def forward(self, current: Tensor) -> Tensor:
         if self.step is not None:
             return self.fire(current, self.step)
-        steps = current.unflatten(0, (self.time_steps, -1))
-        return torch.cat([self.fire(steps[step], step) for step in range(self.time_steps)])
+        # unbind: the gradient of one index at a time would be as large as that of all steps
+        steps = current.unflatten(0, (self.time_steps, -1)).unbind(0)
+        return torch.cat([self.fire(of_step, step) for step, of_step in enumerate(steps)])
 
     def fire(self, current: Tensor, step: int) -> Tensor:
         """The spikes of one time-step, after which the state is that of the step's end."""
