@@ -17,6 +17,7 @@ Definitions (docs/counters.md):
 from __future__ import annotations
 
 from math import prod
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -114,6 +115,21 @@ class Tally(msgspec.Struct, frozen=True, eq=False):
         return cls(spikes.sum(axis=1), spikes.sum(axis=2), saturations, sops.sum(axis=1), sops.sum(axis=2))
 
 
+_known_macs: WeakKeyDictionary[Program, dict[str, int]] = WeakKeyDictionary()
+
+
+def _macs(program: Program) -> dict[str, int]:
+    """By synapse, the MACs of a sample over all steps. A Program never changes, so they are counted once."""
+    if program not in _known_macs:
+        _known_macs[program] = {
+            s.name: 0
+            if program.carries_spikes(s)
+            else int(s.op.fanout(program.shapes[s.source]).sum()) * program.time_steps
+            for s in program.synapses
+        }
+    return _known_macs[program]
+
+
 def count(program: Program, messages: np.ndarray, taps: Taps) -> Counters:
     """The definition of every counter, from the messages of all populations.
 
@@ -169,14 +185,13 @@ def _synapse_counts(
 ) -> SynapseCounts:
     spiking = program.carries_spikes(synapse)
     op = synapse.op
-    macs = 0 if spiking else int(op.fanout(program.shapes[synapse.source]).sum()) * program.time_steps
     dense = op.taps * prod(program.shapes[synapse.name])
     conventional = isinstance(op, WeightedOp) and (spiking or synapse.source != INPUT)
     return SynapseCounts(
         carries_spikes=spiking,
         sops=by_step,
         sops_per_sample=by_sample,
-        macs=macs,
+        macs=_macs(program)[synapse.name],
         dense_macs=dense,
         conventional_sops=density * dense * program.time_steps if conventional else 0.0,
         weight_bytes=packed_bytes(op.weight.size, op.weight_bits) if isinstance(op, WeightedOp) else 0,

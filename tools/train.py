@@ -93,9 +93,7 @@ NETWORK_OPTIONS = _options(
     _choice("--pool", "average max", "average"),
     _choice("--block", "pre post", None, "Residual blocks: neurons before or after  [default: the network's own]"),
     _choice("--head", "pool linear", None, "Of vgg13: one or three linear layers  [default: pool]"),
-    _choice(
-        "--norm", "step each time", "step", "BatchNorm over a step; each: with its own statistics; time: tdBN."
-    ),
+    _choice("--norm", "step each time", "step", "BatchNorm over a step; each: with its own statistics; time: tdBN."),
     _number("--time-steps", click.IntRange(1), 4),
     click.option("--spike-bits", type=SpikeBits(), default="4", show_default=True),
     _number("--spike-lsb", click.FLOAT, 0.25),
