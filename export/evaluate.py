@@ -41,18 +41,21 @@ def evaluate(
     peaks = dict.fromkeys(states, 0.0)
     logits = np.zeros((len(values), graph.readout_classes))
     weights = {s.name: torch.tensor(s.op.weight, dtype=dtype) for s in graph.synapses if isinstance(s.op, WeightedOp)}
+    before = {p.name: torch.zeros(len(values), *p.shape, dtype=dtype) for p in graph.populations}
     with torch.inference_mode():
         for t in range(graph.time_steps):
             at_step = {INPUT: values[:, t] if framed else values}
             for node in graph.nodes:
                 if isinstance(node, FoldedSynapse):
-                    at_step[node.name] = _accumulate(node.op, at_step[node.source], weights.get(node.name))
+                    read = before if node.delay else at_step
+                    at_step[node.name] = _accumulate(node.op, read[node.source], weights.get(node.name))
                     continue
                 current, fired = _update(node, t, at_step, states[node.name])
                 states[node.name] = fired.state
                 peaks[node.name] = max(peaks[node.name], *(float(x.abs().max()) for x in (current, fired.membrane)))
                 replaced = None if observe is None else observe(node.name, t, fired.message.numpy())
                 at_step[node.name] = fired.message if replaced is None else torch.from_numpy(replaced).to(dtype)
+            before = at_step
             logits = logits + at_step[graph.readout].double().numpy() * graph.readout_gain + graph.readout_bias
     return FloatRun(logits, peaks)
 

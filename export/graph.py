@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, Self,
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.contract import Conv2d, Linear, MaxPool, Op, Shape, SumPool
+from hmdf.sim.contract import Conv2d, Linear, MaxPool, Message, Op, Shape, SumPool
 from hmdf.sim.contract.dynamics import BaseDynamics
 
 if TYPE_CHECKING:
@@ -101,6 +101,11 @@ class FlattenLayer(Layer):
 
 
 @dataclass(frozen=True)
+class BeforeLayer(Layer):
+    """What its source, a layer of binary neurons anywhere in the network, gave at the step before; 0 at the first."""
+
+
+@dataclass(frozen=True)
 class MembraneNorm:
     """MPBN (eq. 5): m^_t = alpha_t m + beta_t (gamma (m - mean) / sqrt(variance + eps) + shift).
 
@@ -137,7 +142,7 @@ class AttentionLayer(Layer):
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """Layers in topological order; the last entry of the computation is `output`."""
+    """Layers in topological order, but for those that a BeforeLayer reads; `output`: the last of the computation."""
 
     time_steps: int
     layers: tuple[Layer, ...]
@@ -185,6 +190,11 @@ class FloatDynamics(ABC):
         """Bits to which training quantised its graded spikes; None where it did not, or where there are none."""
         return None
 
+    @property
+    def only_message(self) -> Message | None:
+        """What it sends whatever the calibration: spikes of a binary neuron. None for others."""
+        return None
+
     def normalised(self, a: Array) -> Self:
         """The neurons whose membrane is a (T or 1, C or 1) times as large at each step: a lambda of eq. 7."""
         return replace(self, **{leak: a * getattr(self, leak) for leak in self.integer.facts.leaks})
@@ -207,12 +217,14 @@ class FloatDynamics(ABC):
 
 @dataclass(frozen=True)
 class FoldedSynapse:
-    """sum w * message. The op's weight: integer-valued for 1 or 2 bits, real for 0 bits."""
+    """sum w * message, with a delay of 1 that of the step before. The op's weight: integer-valued for 1 or 2 bits, real
+    for 0 bits."""
 
     name: str
     shape: Shape
     source: str
     op: Op
+    delay: int = 0
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -85,10 +85,23 @@ class Settled:
         self.messages[name], self.bounds[name], self.units[name] = message, bounds, np.array([message.scale])
 
     def accumulate(self, synapse: Synapse) -> None:
-        """Settle the accumulator of a synapse, whose source is settled."""
-        source = synapse.source
-        self.bounds[synapse.name] = synapse.op.bounds(self.bounds[source], self.shapes[source])
-        self.units[synapse.name] = self.weight_scales[synapse.name] * self.messages[source].scale
+        """Settle the accumulator of a synapse, whose source is settled, or of binary neurons."""
+        source, message = synapse.source, self.message_to(synapse)
+        bounds = self.bounds.get(source)
+        if bounds is None:
+            bounds = Bounds.constant(*message.range, (self.graph.time_steps, self.shapes[source][0]))
+        bounds = bounds.a_step_later() if synapse.delay else bounds
+        self.bounds[synapse.name] = synapse.op.bounds(bounds, self.shapes[source])
+        self.units[synapse.name] = self.weight_scales[synapse.name] * message.scale
+
+    def message_to(self, synapse: Synapse) -> Message:
+        """What a synapse reads; known ahead of a later population."""
+        if synapse.source in self.messages:
+            return self.messages[synapse.source]
+        source = self.graph.by_name[synapse.source]
+        message = source.dynamics.only_message if isinstance(source, FoldedPopulation) else None
+        assert message is not None  # only binary neurons are read at the step before
+        return message
 
     def prove(self, population: Population) -> tuple[Bounds, PopulationRange]:
         """Bounds of a population's message and its registers."""

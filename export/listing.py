@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hmdf.sim import listing as programs
-from hmdf.sim.listing import array_text, by, op_text
+from hmdf.sim.listing import array_text, by, op_text, reads
 from hmdf.sim.program import Program
 
 from .graph import (
@@ -57,7 +57,7 @@ def _folded(graph: FoldedGraph, values: int) -> Iterator[str]:
     yield f"folded: {graph.time_steps} steps, input {by(graph.input_shape)}"
     for node in graph.nodes:
         if isinstance(node, FoldedSynapse):
-            yield f"{node.name} {by(node.shape)} = {op_text(node.op, node.source, values)}"
+            yield f"{node.name} {by(node.shape)} = {op_text(node.op, reads(node), values)}"
             continue
         yield f"{node.name} {by(node.shape)}:"
         yield f"    I = {_current(node, values)}"

@@ -151,8 +151,9 @@ def count(program: Program, messages: np.ndarray, taps: Taps) -> Counters:
         if program.carries_spikes(synapse):
             ones = synapse.op.counting()
             for t in range(steps):
-                operations = ones.accumulate(fired[synapse.source][:, t])
-                sops[row, :, t] = operations.reshape(samples, -1).sum(axis=1)
+                if (read := t - synapse.delay) >= 0:
+                    operations = ones.accumulate(fired[synapse.source][:, read])
+                    sops[row, :, t] = operations.reshape(samples, -1).sum(axis=1)
     return collect(program, [Tally.of(spikes, saturations, sops)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -30,13 +30,28 @@ def listing(program: Program, values: int = 4) -> str:
     lines = [head, f"input {by(program.input.shape)}, {program.input.timing}: sends {_message(program.input.message)}"]
     for node in program.nodes:
         if isinstance(node, Synapse):
-            lines += [f"{node.name} {by(program.shapes[node.name])} = {op_text(node.op, node.source, values)}"]
+            lines += [f"{node.name} {by(program.shapes[node.name])} = {op_text(node.op, reads(node), values)}"]
         else:
             lines += [f"{node.name} {by(node.shape)}: sends {_message(node.message)}"]
             lines += [f"    {line}" for line in _population(node, values)]
     bias = array_text(program.readout.bias, values)
     lines.append(f"logits = sum over t of ({program.readout.source} + {bias}), LSB {program.readout.scale:.6g}")
     return "\n".join(lines) + "\n"
+
+
+class Reads(Protocol):
+    """A synapse, in integers or not."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def delay(self) -> int: ...
+
+
+def reads(synapse: Reads) -> str:
+    """What a synapse reads: "fire", or "fire[t-1]" at the step before."""
+    return f"{synapse.source}[t-1]" if synapse.delay else synapse.source
 
 
 def by(shape: tuple[int, ...]) -> str:

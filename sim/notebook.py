@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hmdf.extras import require
 
 from .contract import Node, Synapse, WeightedOp
-from .listing import by
+from .listing import by, reads
 
 if TYPE_CHECKING:
     from .counters import Counters
@@ -78,7 +78,7 @@ def _weights(node: Node) -> str:
 
 def _sources(node: Node) -> list[str]:
     if isinstance(node, Synapse):
-        return [node.source]
+        return [reads(node)]
     return [port.source for port in node.ports] + ([f"gate {node.gate.source}"] if node.gate is not None else [])
 
 

@@ -1,7 +1,8 @@
 """The one data structure: synapses (weights, no state) and populations (neurons, state, one message per step).
 
-A `Program` is a directed acyclic graph in which the two alternate. It is everything an executor needs and
-nothing else; docs/numerics.md defines what it computes, docs/program-format.md how it is stored.
+A `Program` is a directed graph in which the two alternate, acyclic but for synapses that read the step before. It is
+everything an executor needs and nothing else; docs/numerics.md defines what it computes, docs/program-format.md how it
+is stored.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Program(Contract, dict=True, weakref=True):
         time_steps: T, the steps every sample takes.
         state_bits: S, width of membranes and currents.
         accumulator_bits: A, width within which every synapse's accumulator is proven to stay.
-        nodes: synapses and populations in topological order.
+        nodes: synapses and populations in topological order; a synapse with a delay may read a later population.
     """
 
     time_steps: int
@@ -118,11 +119,15 @@ class Program(Contract, dict=True, weakref=True):
     def _check_graph(self) -> None:
         shapes: dict[str, Shape] = {}
         seen: dict[str, Node | Input] = {INPUT: self.input}
+        anywhere: dict[str, Node | Input] = {node.name: node for node in self.nodes}
         for node in self.nodes:
             if node.name in seen:
                 raise ProgramError(f"two nodes are named '{node.name}'")
             if isinstance(node, Synapse):
-                source = _source(seen, node.name, node.source, (Population, Input), "a population or the input")
+                if node.delay:
+                    source = _source(anywhere, node.name, node.source, (Population,), "a population", "is not there")
+                else:
+                    source = _source(seen, node.name, node.source, (Population, Input), "a population or the input")
                 shapes[node.name] = node.output_shape(source.shape)  # type: ignore[union-attr]
                 if prod(shapes[node.name]) > MAX_ELEMENTS:
                     raise ProgramError(f"synapse '{node.name}': accumulator of shape {shapes[node.name]} is too large")
@@ -185,10 +190,16 @@ class Program(Contract, dict=True, weakref=True):
     @cached_property
     def shapes(self) -> dict[str, Shape]:
         """Shape of every message and accumulator, "input" included."""
+        sent = {INPUT: self.input.shape} | {population.name: population.shape for population in self.populations}
         shapes = {INPUT: self.input.shape}
         for node in self.nodes:
-            shapes[node.name] = node.shape if isinstance(node, Population) else node.output_shape(shapes[node.source])
+            shapes[node.name] = node.shape if isinstance(node, Population) else node.output_shape(sent[node.source])
         return shapes
+
+    @cached_property
+    def remembered(self) -> frozenset[str]:
+        """The populations whose last message synapses with a delay read."""
+        return frozenset(synapse.source for synapse in self.synapses if synapse.delay)
 
     @cached_property
     def classes(self) -> int:
@@ -224,11 +235,16 @@ class Program(Contract, dict=True, weakref=True):
 
 
 def _source(
-    seen: dict[str, Node | Input], name: str, source: str, kinds: tuple[type, ...], wanted: str
+    seen: dict[str, Node | Input],
+    name: str,
+    source: str,
+    kinds: tuple[type, ...],
+    wanted: str,
+    missing: str = "does not come before it",
 ) -> Node | Input:
     found = seen.get(source)
     if found is None:
-        raise ProgramError(f"'{name}' reads '{source}', which does not come before it")
+        raise ProgramError(f"'{name}' reads '{source}', which {missing}")
     if not isinstance(found, kinds):
         raise ProgramError(f"'{name}' reads '{source}', which is not {wanted}")
     return found

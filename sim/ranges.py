@@ -5,7 +5,8 @@ programs whose accumulators could overflow, to pick 32-bit arithmetic where 32 b
 can fire at all.
 
 Intervals are kept per time-step and channel, (T, C), while they travel; membranes follow the recurrence for the T
-steps of a sample. What is reported is their hull. How each kind bounds its integers is in `contract/`.
+steps of a sample. What is reported is their hull. How each kind bounds its integers is in `contract/`. A synapse that
+reads a later population at the step before is bounded by all that the population's message can hold.
 """
 
 from __future__ import annotations
@@ -74,7 +75,12 @@ def _prove(program: Program) -> Ranges:
     populations: dict[str, PopulationRange] = {}
     for node in program.nodes:
         if isinstance(node, Synapse):
-            bounds[node.name] = node.op.bounds(bounds[node.source], program.shapes[node.source])
+            source = bounds.get(node.source)
+            if source is None:  # It comes later, and sends what its message can hold.
+                limits = program.message_of(node.source).range
+                source = Bounds.constant(*limits, (steps, program.shapes[node.source][0]))
+            source = source.a_step_later() if node.delay else source
+            bounds[node.name] = node.op.bounds(source, program.shapes[node.source])
             synapses[node.name] = bounds[node.name].hull()
         else:
             bounds[node.name], populations[node.name] = population_bounds(node, bounds, program.state_bits, steps)

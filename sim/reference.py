@@ -40,16 +40,23 @@ def run(program: Program, messages: NDArray[Any]) -> Taps:
     sent = {p.name: np.zeros((samples, steps, *p.shape), dtype=np.int32) for p in program.populations}
     logits = np.zeros((samples, program.classes), dtype=np.int64)
     neurons = {p.name: neurons_of(p, program.state_bits, samples) for p in program.populations}
+    before = silence(program, samples)
     for t in range(steps):
         values: dict[str, Integers] = {INPUT: messages[:, t % program.input_steps].astype(np.int64)}
         for node in program.nodes:
             if isinstance(node, Synapse):
-                values[node.name] = node.op.accumulate(values[node.source])
+                values[node.name] = node.op.accumulate((before if node.delay else values)[node.source])
             else:
                 values[node.name] = step(node, t, values, neurons[node.name])
                 sent[node.name][:, t] = values[node.name]
         logits += values[program.readout.source] + program.readout.bias
+        before = values
     return Taps(sent, logits, {name: state.saturations for name, state in neurons.items()})
+
+
+def silence(program: Program, samples: int) -> dict[str, Integers]:
+    """What synapses with a delay read at the first step of N samples: 0 of every population, (N, *shape)."""
+    return {name: np.zeros((samples, *program.shapes[name]), np.int64) for name in program.remembered}
 
 
 def neurons_of(population: Population, state_bits: int, samples: int) -> Neurons:

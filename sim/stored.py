@@ -1,7 +1,8 @@
 """The stored form of a Program: JSON with references in the place of arrays, and the arrays as tensors.
 
 The JSON has the fields of the structs, in their order, but for two things: a synapse's weight and its bits stand beside
-its op, not in it, and are null and 0 for a pool; and version 1 knows no initial states (docs/program-format.md).
+its op, not in it, and are null and 0 for a pool; a delay of 0 is left out; and version 1 knows no initial states and no
+delays (docs/program-format.md).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _POOLS = {kind.__struct_config__.tag for kind in get_args(Op) if not issubclass(
 def version_of(program: Program) -> str:
     """The lowest version of the format that has what the program has."""
     kinds = (population.dynamics.facts.format_version for population in program.populations)
-    return "2" if any(population.initial_state for population in program.populations) else str(max(kinds, default=1))
+    newer = program.remembered or any(population.initial_state for population in program.populations)
+    return "2" if newer else str(max(kinds, default=1))
 
 
 class _ArrayReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +65,8 @@ def encode(program: Program) -> tuple[bytes, Tensors]:
     for node in document["nodes"]:
         if node["type"] == "synapse":
             node |= {field: node["op"].pop(field, absent) for field, absent in _BESIDE_THE_OP.items()}
+            if not node["delay"]:
+                del node["delay"]
         elif version_of(program) == "1":
             del node["initial_state"]
     return msgspec.json.encode(document), tensors
@@ -77,8 +81,9 @@ def decode(document: bytes, tensors: Tensors, kind: type[Program], version: str)
     fields = strict_json(document)
     listed = fields.get("nodes")
     nodes = [node for node in (listed if isinstance(listed, list) else ()) if isinstance(node, dict)]
-    if version == "1" and (newer := [node for node in nodes if "initial_state" in node]):
-        raise ProgramError(f"population '{newer[0].get('name')}': its initial_state is of version 2, the file of 1")
+    for node in nodes if version == "1" else ():
+        if newer := {"initial_state", "delay"} & set(node):
+            raise ProgramError(f"'{node.get('name')}': its {newer.pop()} is of version 2, the file of 1")
     synapses = [node for node in nodes if node.get("type") == "synapse" and isinstance(node.get("op"), dict)]
     for node in synapses:
         _move_into_op(node, node["op"])

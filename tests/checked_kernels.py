@@ -149,22 +149,29 @@ def _run(
     _memory.copy(inward=True)
     for address in (*scratch, *outcome):
         _memory.open(address)
-    for index in range(*part):
-        row = buffers[populations[index]["buffer"]]
+    index, last = part
+    while index < last:
+        stop = max(index, int(populations[index]["loop_end"])) + 1
+        rows = [buffers[populations[each]["buffer"]] for each in range(index, stop)]
         for number, address in enumerate(arenas):
-            mine, item = 0 < index < len(buffers) and row["arena"] == number, _memory.arrays[address].itemsize
-            low, size = int(row["offset"] - row["corner"]) * item, int(row["steps"] * row["plane"]) * item * mine
-            _memory.open(address, max(1, int(row["sample"]) * item), low, low + size)
+            item, mine = _memory.arrays[address].itemsize, [row for row in rows if row["arena"] == number]
+            if not 0 < index < len(populations) - 1:
+                mine = []
+            starts = [int(row["offset"] - row["corner"]) * item for row in mine]
+            ends = [at + int(row["steps"] * row["plane"]) * item for at, row in zip(starts, mine, strict=True)]
+            low, high = min(starts, default=0), max(ends, default=0)
+            _memory.open(address, max(1, int((mine or rows)[0]["sample"]) * item), low, high)
         with checks_compiled_in():
-            _compiled(path, model, arenas, scratch, outcome, samples, counted, index, index + 1)
+            _compiled(path, model, arenas, scratch, outcome, samples, counted, index, stop)
         _memory.require_none_failed()
+        index = stop
     _memory.copy(inward=False)
     _require_empty_frames(buffers, populations, [_memory.arrays[address] for address in arenas], samples)
 
 
 def _require_empty_frames(buffers: np.ndarray, populations: np.ndarray, arenas: list[np.ndarray], samples: int) -> None:
     """The zeros that convolutions pad with are still zeros."""
-    for row, population in zip(buffers, populations, strict=False):
+    for row, population in zip(buffers, populations[:-1], strict=False):
         sample, plane, first = int(row["sample"]), int(row["plane"]), int(row["offset"] - row["corner"])
         planes = arenas[row["arena"]][: samples * sample].reshape(samples, sample)
         planes = planes[:, first : first + int(row["steps"]) * plane].reshape(-1, plane // row["row"], row["row"])
@@ -174,6 +181,14 @@ def _require_empty_frames(buffers: np.ndarray, populations: np.ndarray, arenas: 
         inside[top : top + height, left : left + width] = True
         if planes[:, ~inside].any():
             raise OutOfBounds("a frame of zeros was written to")
+    for row in buffers[len(populations) - 1 :]:
+        sample, first = int(row["sample"]), int(row["offset"] - row["corner"])
+        if (
+            arenas[row["arena"]][: samples * sample]
+            .reshape(samples, sample)[:, first : first + int(row["plane"])]
+            .any()
+        ):
+            raise OutOfBounds("the step of zeros before the first was written to")
 
 
 # --------------------------------------------------------------------------------- checks

@@ -48,6 +48,59 @@ def random_program(seed: int, stages: int | None = None) -> Program:
     return msgspec.structs.replace(program, nodes=nodes)
 
 
+def recurrent_program(seed: int, own: bool = False) -> Program:
+    """A random program with up to three synapses that read what a population sent at the step before: their reader
+    itself, an earlier or a later one.
+
+    Args:
+        own: only such that a population reads itself, or an earlier one.
+    """
+    program, rng = random_program(seed), np.random.default_rng([seed, 3])
+    for index in range(int(rng.integers(1, 4))):
+        places = [place for place, node in enumerate(program.nodes) if isinstance(node, Population)]
+        place = int(rng.choice(places))
+        reader = program.nodes[place]
+        sources = [program.nodes[at] for at in places if not own or at <= place]
+        source = reader if rng.random() < 0.4 else sources[int(rng.integers(len(sources)))]
+        node = _back(f"back{index}", source, reader, rng)
+        if node is None:
+            continue
+        size = int(rng.integers(4, min(program.state_bits, 24)))
+        reach = max(1, max(source.message.range) * 2)
+        shift = int(np.clip(np.floor(np.log2(2.0**14 * reach / 2.0**size)), 0, 30))
+        multiplier = rng.integers(-(1 << 15), 1 << 15, (1, int(rng.choice([1, reader.shape[0]]))))
+        port = Port(node.name, multiplier, shift)
+        reader = msgspec.structs.replace(reader, ports=(*reader.ports, port))
+        nodes = (*program.nodes[:place], node, reader, *program.nodes[place + 1 :])
+        program = msgspec.structs.replace(program, nodes=nodes)
+    if rng.random() < 0.2:  # the read-out reads the step before
+        at = program.nodes.index(head := program.by_name[program.readout.source])
+        if isinstance(program.by_name.get(head.source), Population):
+            nodes = (*program.nodes[:at], msgspec.structs.replace(head, delay=1), *program.nodes[at + 1 :])
+            program = msgspec.structs.replace(program, nodes=nodes)
+    return program
+
+
+def _back(name: str, source: Population, reader: Population, rng: np.random.Generator) -> Synapse | None:
+    """A synapse from `source` at the step before to the shape of `reader`; None where accumulators are too large."""
+    largest, bits = max(abs(v) for v in source.message.range), int(rng.choice([1, 2, 4]))
+    low, high = WEIGHT_RANGES[bits]
+    if len(reader.shape) == 1:
+        extents: tuple[int, ...] = (reader.shape[0], int(np.prod(source.shape)))
+    elif source.shape[1:] == reader.shape[1:]:
+        extents = (reader.shape[0], source.shape[0], 3, 3)
+    else:
+        return None
+    if largest * high * int(np.prod(extents[1:])) >= 1 << (ACCUMULATOR_BITS - 1):
+        return None
+    weight = rng.integers(low, high + 1, extents)
+    if bits == 1:
+        weight = np.where(weight == 0, 1, weight)
+    weight = weight.astype(np.int8)
+    op = Linear(weight, bits) if len(extents) == 2 else Conv2d(weight, bits, padding=(1, 1))
+    return Synapse(name, source.name, op, delay=1)
+
+
 def _initial_state(population: Population, state_bits: int, rng: np.random.Generator) -> tuple[InitialState, ...]:
     """Of every third state, of a small value or any that the state holds."""
     bits = int(rng.integers(2, state_bits + 1))

@@ -9,6 +9,7 @@ import numpy as np
 
 from hmdf.sim.contract import INPUT, Population, Shape, Synapse
 from hmdf.sim.contract.intervals import Interval
+from hmdf.sim.listing import reads
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import PopulationRange, Ranges
 
@@ -57,12 +58,14 @@ class LayerCode:
 
     Fields:
         call: the statement of model_step that computes it.
+        kept: the statement of model_step that keeps its messages for the next step; "" for none.
         definitions: constants before its functions.
         functions: text.
         buffers: memory of the arena: its message and scratch.
     """
 
     call: str = ""
+    kept: str = ""
     definitions: list[str] = field(default_factory=list)
     functions: str = ""
     tables: list[ConstantArray] = field(default_factory=list)
@@ -92,7 +95,7 @@ class Layers:
             origin = node.source if isinstance(node, Synapse) else source
             if origin in last:
                 last[origin] = max(last[origin], stage)
-        return last
+        return last | dict.fromkeys(self.program.remembered, self.readout_stage)  # kept when the step is done
 
     # --------------------------------------------------------------------------- populations
 
@@ -119,6 +122,11 @@ class Layers:
             if (initial := population.initial().get(state)) is not None:
                 start = stored(parameters.value(f"initial_{state}", initial), state_code)
             layer.states.append(State(state_name, state_code, count, note, population.shape[0], start))
+        if name in self.program.remembered:
+            note = f"messages of {name} {_by(population.shape)} of the step before"
+            before = State(self.names(name, "before"), code, count, note, population.shape[0], "")
+            layer.states.append(before)
+            layer.kept = f"memcpy(state->{before.name}, state->arena.{out}.data, sizeof state->{before.name});"
         arguments = [f"const {TYPES[i.code]} *restrict in{n}" for n, i in enumerate(inputs)]
         if gate is not None:
             arguments.append(f"const {TYPES[gate.code]} *restrict gate")
@@ -196,7 +204,8 @@ class Layers:
     def _accumulation(self, layer: LayerCode, synapse: Synapse, reader: str, port: int, stage: int) -> Accumulation:
         acc = f"acc{port}"
         shape = self.program.shapes[synapse.name]
-        site = Site(synapse.name, self._message(synapse.source), shape, acc, self.names)
+        origin = self._before(synapse.source) if synapse.delay else self._message(synapse.source)
+        site = Site(synapse.name, origin, shape, acc, self.names)
         result = ACCUMULATIONS[type(synapse.op)](synapse.op, site)
         layer.tables += [table for table in result.tables if table.name not in self._weights]
         self._weights |= {table.name for table in result.tables}
@@ -226,7 +235,7 @@ class Layers:
             layer.tables.append(table)
             text = f"{table.name}[k]"
         limits, total = self.proof.synapses[synapse.name], self.proof.logits
-        source = f"{synapse.name} of {synapse.source} {_by(program.shapes[synapse.source])}"
+        source = f"{synapse.name} of {reads(synapse)} {_by(program.shapes[synapse.source])}"
         reads_input = synapse.source == INPUT
         argument = _input_argument(program) if reads_input else ""
         lines = [
@@ -261,6 +270,11 @@ class Layers:
         text = f"arena->{self.names(name, 'messages')}.data"
         return Origin(name, shape, text, message_code(message), self.proof.populations[name].message)
 
+    def _before(self, name: str) -> Origin:
+        """What a population sent at the step before, 0 at the first, as an expression."""
+        now, text = self._message(name), f"state->{self.names(name, 'before')}"
+        return now._replace(text=text, limits=now.limits.hull(Interval(0, 0)))
+
     def _port_input(self, population: Population, name: str) -> Origin:
         """What a port reads: the accumulator of one position, that of the first port that reads it; or a message."""
         if isinstance(self.program.by_name.get(name), Synapse):
@@ -284,7 +298,7 @@ class Layers:
             what = "acc" if port.source in synapses else "in"
             synapse = self.program.by_name.get(port.source)
             if isinstance(synapse, Synapse):
-                source = f"{synapse.name} of {synapse.source} {_by(self.program.shapes[synapse.source])}"
+                source = f"{synapse.name} of {reads(synapse)} {_by(self.program.shapes[synapse.source])}"
                 equation = synapses[port.source].equation
                 lines += [f"  acc{i} = {source}: {equation[0]}", *(f"    {line}" for line in equation[1:])]
                 lines.append(f"    proven {_proven(self.proof.synapses[synapse.name])}: int32_t")

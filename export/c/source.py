@@ -126,7 +126,9 @@ def write_source(program: Program, sample: NDArray[Any] | None = None) -> Source
         "KERNELS": _kernels(functions),
         "LAYERS": functions,
         "RESETS": "".join(state.reset for state in states),
-        "CALLS": "\n".join([*calls, f"    {written[-1].call}"]),
+        "CALLS": "\n".join(
+            [*calls, f"    {written[-1].call}", *(f"    {layer.kept}" for layer in written if layer.kept)]
+        ),
         "DECLARATIONS": "\n".join(f"extern {table.declaration};" for table in tables),
         "DEFINITIONS": "\n".join(table.definition for table in tables),
         "TEST_INPUT": number_lines(map(str, channels_last(sample, shape).reshape(-1).tolist())),

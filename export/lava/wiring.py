@@ -12,7 +12,7 @@ from hmdf.sim.arithmetic import integer_range
 from hmdf.sim.contract import INPUT, ChannelConv, Conv2d, Linear, MaxPool, Population, Shape, SumPool, Synapse
 from hmdf.sim.errors import ProgramError
 from hmdf.sim.program import Program
-from hmdf.sim.ranges import PopulationRange, prove
+from hmdf.sim.ranges import prove
 
 from .matrices import banded, sparse_convolution
 
@@ -55,23 +55,51 @@ def wire(program: Program) -> Wiring:
     """The Lava processes of a program.
 
     Every connection and every unit of delay adds one step, a population adds none; where a population's sources
-    are of unequal depth, delay lines make them equal.
+    are of unequal depth, delay lines make them equal. The step that a connection takes is the delay of a synapse that
+    reads the step before; what it brings at the first step of a sample, of the sample before, is taken for 0.
 
     Raises:
-        ProgramError: an accumulator may leave the 24 bits of Lava's Conv, or a population has too many ports.
+        ProgramError: an accumulator may leave the 24 bits of Lava's Conv, a population has too many ports, or a message
+            comes back over several connections within one step.
     """
     _check_accumulators(program)
-    wiring = Wiring()
+    latency, wiring = _latencies(program), Wiring()
     wiring.add(INPUT, "source", 0, shape=program.input.shape)
     for node in program.nodes:
         if isinstance(node, Synapse):
-            _add_synapse(wiring, program, node)
+            _add_synapse(wiring, program, node, latency[node.name])
         else:
-            _add_population(wiring, node, prove(program).populations[node.name])
+            _add_population(wiring, program, node, latency[node.name])
     source = program.readout.source
-    wiring.add("readout", "readout", wiring.latency[source], source=source)
+    before = _reads_the_step_before(program, source)
+    wiring.add("readout", "readout", wiring.latency[source], source=source, before=before)
     wiring.arrays["readout/bias"] = np.broadcast_to(program.readout.bias, (program.classes,))
     return wiring
+
+
+def _latencies(program: Program) -> dict[str, int]:
+    """By node, by how many steps its step t is late."""
+    latency = dict.fromkeys([INPUT, *(node.name for node in program.nodes)], 0)
+    for _ in range(len(latency)):
+        found = dict(latency)
+        for node in program.nodes:
+            if isinstance(node, Synapse):
+                found[node.name] = found[node.source] + 1 - node.delay
+            else:
+                gate = [node.gate.source] if node.gate else []
+                found[node.name] = max(found[source] for source in [*(port.source for port in node.ports), *gate])
+        if found == latency:
+            return latency
+        changed, latency = next(name for name in found if found[name] != latency[name]), found
+    raise ProgramError(
+        f"'{changed}' is in a loop of several connections that reads the step before: each takes a step in "
+        "Lava, so the message would come too late; only a population that reads its own last message can be run there"
+    )
+
+
+def _reads_the_step_before(program: Program, source: str) -> bool:
+    node = program.by_name.get(source)
+    return isinstance(node, Synapse) and bool(node.delay)
 
 
 def _check_accumulators(program: Program) -> None:
@@ -90,23 +118,23 @@ def _check_accumulators(program: Program) -> None:
 # --------------------------------------------------------------------------- synapses
 
 
-def _add_synapse(wiring: Wiring, program: Program, synapse: Synapse) -> None:
+def _add_synapse(wiring: Wiring, program: Program, synapse: Synapse, latency: int) -> None:
     source = program.shapes[synapse.source]
     match synapse.op:
         case Linear(weight=weight):
-            _add_matrix(wiring, synapse, "dense", weight=weight)
+            _add_matrix(wiring, synapse, latency, "dense", weight=weight)
         case ChannelConv(weight=weight, padding=padding):
-            _add_matrix(wiring, synapse, "dense", weight=banded(weight, padding, source[0]))
+            _add_matrix(wiring, synapse, latency, "dense", weight=banded(weight, padding, source[0]))
         case Conv2d() as op:
-            _add_convolution(wiring, synapse, op, source)
+            _add_convolution(wiring, synapse, latency, op, source)
         case SumPool(kernel=kernel, stride=stride, padding=padding):
             ones = np.ones((source[0], 1, *kernel), np.int8)
-            _add_convolution(wiring, synapse, Conv2d(ones, 1, stride, padding, groups=source[0]), source)
+            _add_convolution(wiring, synapse, latency, Conv2d(ones, 1, stride, padding, groups=source[0]), source)
         case MaxPool() as op:
             wiring.add(
                 synapse.name,
                 "max_pool",
-                wiring.latency[synapse.source] + 1,
+                latency,
                 source=synapse.source,
                 input_shape=source[::-1],
                 output_shape=program.shapes[synapse.name][::-1],
@@ -114,17 +142,17 @@ def _add_synapse(wiring: Wiring, program: Program, synapse: Synapse) -> None:
             )
 
 
-def _add_convolution(wiring: Wiring, synapse: Synapse, op: Conv2d, source: Shape) -> None:
+def _add_convolution(wiring: Wiring, synapse: Synapse, latency: int, op: Conv2d, source: Shape) -> None:
     """Lava's Conv, in (x, y) order; a Sparse matrix where a number does not fit Conv's int8."""
     if max(*op.weight.shape[2:], *op.stride, *op.padding, *op.dilation, op.groups) > CONV_LIMIT:
         matrix = sparse_convolution(op, source)
         parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
-        _add_matrix(wiring, synapse, "sparse", shape=matrix.shape, **parts)
+        _add_matrix(wiring, synapse, latency, "sparse", shape=matrix.shape, **parts)
         return
     wiring.add(
         synapse.name,
         "conv",
-        wiring.latency[synapse.source] + 1,
+        latency,
         source=synapse.source,
         input_shape=source[::-1],
         groups=op.groups,
@@ -133,23 +161,24 @@ def _add_convolution(wiring: Wiring, synapse: Synapse, op: Conv2d, source: Shape
     wiring.arrays[f"{synapse.name}/weight"] = op.weight
 
 
-def _add_matrix(wiring: Wiring, synapse: Synapse, kind: str, shape: Shape | None = None, **arrays: Any) -> None:
+def _add_matrix(
+    wiring: Wiring, synapse: Synapse, latency: int, kind: str, shape: Shape | None = None, **arrays: Any
+) -> None:
     geometry = {} if shape is None else {"shape": shape}
-    wiring.add(synapse.name, kind, wiring.latency[synapse.source] + 1, source=synapse.source, **geometry)
+    wiring.add(synapse.name, kind, latency, source=synapse.source, **geometry)
     wiring.arrays.update({f"{synapse.name}/{part}": array for part, array in arrays.items()})
 
 
 # ------------------------------------------------------------------------ populations
 
 
-def _add_population(wiring: Wiring, node: Population, proof: PopulationRange) -> None:
+def _add_population(wiring: Wiring, program: Program, node: Population, latency: int) -> None:
+    proof = prove(program).populations[node.name]
     if len(node.ports) > MAX_PORTS:
         raise ProgramError(
             f"population '{node.name}': {len(node.ports)} ports, a Lava process has at most {MAX_PORTS}; "
             "sum some of them in a relay first"
         )
-    sources = [port.source for port in node.ports] + ([node.gate.source] if node.gate else [])
-    latency = max(wiring.latency[source] for source in sources)
     ports = [{"source": wiring.delayed(port.source, latency), "shift": port.shift} for port in node.ports]
     gate = None
     if node.gate is not None:
@@ -169,6 +198,7 @@ def _add_population(wiring: Wiring, node: Population, proof: PopulationRange) ->
         message_range=node.message.range,
         message_scale=node.message.scale,
         ports=ports,
+        before=[i for i, port in enumerate(node.ports) if _reads_the_step_before(program, port.source)],
         gate=gate,
         parameters=numbers,
         parameter_arrays=list(arrays),

@@ -151,8 +151,12 @@ class FloatBinaryFiring(FloatFiring):
         s = (m >= threshold).to(m.dtype)
         return s * self.worth, m - s * threshold
 
+    @property
+    def only_message(self) -> Message:
+        return Message(1, False, self.worth)
+
     def message(self, name: str, settled: Settled) -> Fitted:
-        return settled.fit(name, lambda _: Message(1, False, self.worth), 1, 1)
+        return settled.fit(name, lambda _: self.only_message, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,12 @@ class FloatResetToZero(FloatFiring):
         threshold = at(self.threshold)
         return ((m > threshold) if self.above else (m >= threshold)).to(m.dtype)
 
+    @property
+    def only_message(self) -> Message:
+        return Message(1, False, 1.0)
+
     def message(self, name: str, settled: Settled) -> Fitted:
-        return settled.fit(name, lambda _: Message(1, False, 1.0), 1, 1)
+        return settled.fit(name, lambda _: self.only_message, 1, 1)
 
     def threshold_in(self, unit: float, state_bits: int) -> NDArray[np.int64]:
         """The least membrane that fires, within the state range."""

@@ -38,7 +38,7 @@ def _lossless(node: FoldedPopulation, settled: Settled) -> Population | None:
     source = settled.synapses.get(node.ports[0].source)
     if source is None or not isinstance(source.op, SumPool | MaxPool):
         return None
-    before, gain = settled.messages[source.source], node.ports[0].gain
+    before, gain = settled.message_to(source), node.ports[0].gain
     plain = len(node.ports) == 1 and node.gate is None and not node.bias.any() and gain.size == 1
     count = prod(source.op.kernel) if isinstance(source.op, SumPool) else 1
     bits = before.bits if count == 1 else (before.range[1] * count).bit_length()
@@ -76,7 +76,7 @@ def _never_negative(node: FoldedPopulation, settled: Settled) -> bool:
         return False
     for port in node.ports:
         synapse = settled.synapses.get(port.source)
-        if settled.messages[port.source if synapse is None else synapse.source].signed:
+        if (settled.messages[port.source] if synapse is None else settled.message_to(synapse)).signed:
             return False
         if synapse is not None and isinstance(synapse.op, WeightedOp) and (synapse.op.weight < 0).any():
             return False

@@ -21,6 +21,7 @@ from hmdf.sim.finding import Finding
 from ..errors import CompileError
 from ..graph import (
     Array,
+    BeforeLayer,
     FiringLayer,
     FlattenLayer,
     FloatDynamics,
@@ -73,10 +74,13 @@ def layers_of(graph: Any, dialect: Dialect, time_steps: int, shape: Shape | None
     Raises:
         CompileError: with a finding for every node that cannot be compiled.
     """
-    made = _Made(dialect)
+    made, units = _Made(dialect), units_of(graph)
     findings: list[Finding] = []
     failed: set[str] = set()
-    for unit in units_of(graph):
+    if any(unit.late for unit in units):
+        made.later, findings = _shapes_without_late(units, dialect, shape)
+        failed |= {unit.name for unit in units if unit.late - set(made.later)}
+    for unit in units:
         if failed & set(unit.sources):
             failed.add(unit.name)
             if unit.kind in _MAKERS:  # Its shape is unknown; whether its kind is supported is known.
@@ -87,8 +91,30 @@ def layers_of(graph: Any, dialect: Dialect, time_steps: int, shape: Shape | None
             findings.append(Finding(unit.name, error.problem, error.fix))
             failed.add(unit.name)
     if findings:
-        raise CompileError(findings, SUPPORTED)
-    return LayerGraph(time_steps, tuple(made.layers), made.output)
+        raise CompileError(list(dict.fromkeys(findings)), SUPPORTED)
+    layers = (
+        replace(layer, sources=tuple(made.current[source] for source in layer.sources))
+        if isinstance(layer, BeforeLayer)
+        else layer
+        for layer in made.layers
+    )
+    return LayerGraph(time_steps, tuple(layers), made.output)
+
+
+def _shapes_without_late(
+    units: tuple[Unit, ...], dialect: Dialect, shape: Shape | None
+) -> tuple[dict[str, Shape], list[Finding]]:
+    """The shapes of all nodes, from the network without what it reads of the step before; and what is wrong in it."""
+    made, findings = _Made(dialect), []
+    for unit in units:
+        kept = tuple(source for source in unit.sources if source in made.current and source not in unit.late)
+        if not kept and unit.kind != "Input":
+            continue
+        try:
+            made.current[unit.name] = _make(made, replace(unit, sources=kept, late=frozenset()), shape)
+        except Unsupported as error:
+            findings.append(Finding(unit.name, error.problem, error.fix))
+    return {name: made.shapes[layer] for name, layer in made.current.items()}, findings
 
 
 def input_extents(graph: Any) -> tuple[int, ...]:
@@ -106,13 +132,18 @@ def input_extents(graph: Any) -> tuple[int, ...]:
 
 @dataclass
 class _Made:
-    """The layers so far; `current` has, by node of NIR, the layer of its value."""
+    """The layers so far; `current` has, by node of NIR, the layer of its value, `later` the shapes of all in a cycle.
+
+    A BeforeLayer reads a node of NIR until all layers are made.
+    """
 
     dialect: Dialect
     layers: list[Layer] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     current: dict[str, str] = field(default_factory=dict)
+    later: dict[str, Shape] = field(default_factory=dict)
     binary: set[str] = field(default_factory=set)
+    before: set[str] = field(default_factory=set)
     names: NodeNames = field(default_factory=NodeNames)
     output: str = ""
 
@@ -130,7 +161,7 @@ def _make(made: _Made, unit: Unit, shape: Shape | None) -> str:
         raise Unsupported(f"{unit.kind} is not supported", "replace it by a supported node")
     if not unit.sources:
         raise Unsupported(f"{unit.kind} reads nothing", "connect it to the input")
-    sources = tuple(made.current[source] for source in unit.sources)
+    sources = tuple(_before(made, unit, s) if s in unit.late else made.current[s] for s in unit.sources)
     source = sources[0]
     if len(sources) > 1:
         shapes = {made.shapes[s] for s in sources}
@@ -138,6 +169,14 @@ def _make(made: _Made, unit: Unit, shape: Shape | None) -> str:
             raise Unsupported(f"it adds values of the shapes {sorted(shapes)}", "make their shapes equal")
         source = made.add(SumLayer(made.names.of(unit, "_sum"), made.shapes[source], sources))
     return _MAKERS[unit.kind](made, unit, source)
+
+
+def _before(made: _Made, unit: Unit, source: str) -> str:
+    """The spikes of `source` at the step before, for a node."""
+    name = made.add(BeforeLayer(made.names.of(unit, "_before"), made.later[source], (source,)))
+    made.binary.add(name)
+    made.before.add(name)
+    return name
 
 
 # ------------------------------------------------------------------------------------ shapes
@@ -483,7 +522,10 @@ def _threshold(made: _Made, unit: Unit, source: str) -> str:
 
 
 def _delay(made: _Made, unit: Unit, source: str) -> str:
-    """A spike a step later: m = 2 v + x, a spike where m >= 2, v <- m - 2 spike, so v is always the last x."""
+    """A spike a step later: m = 2 v + x, a spike where m >= 2, v <- m - 2 spike, so v is always the last x.
+
+    What is read of the step before has waited for one of the steps.
+    """
     shape = made.shapes[source]
     delay = _per_channel(unit, "delay", shape) / made.dialect.time_step
     steps = float(np.rint(delay[0]))
@@ -495,8 +537,9 @@ def _delay(made: _Made, unit: Unit, source: str) -> str:
     if steps and source not in made.binary:
         raise Unsupported("delays what are no binary spikes", "put it right behind a layer of spiking neurons")
     two = np.full((1, 1), 2.0)
-    for step in range(int(steps)):
-        suffix = "" if step == steps - 1 else f"_{step + 1}"
+    count = int(steps) - (steps > 0 and source in made.before)
+    for step in range(count):
+        suffix = "" if step == count - 1 else f"_{step + 1}"
         neuron = FloatLeakyIntegrateAndFire(two, 1.0, _ZERO, two)
         source = made.add(FiringLayer(made.names.of(unit, suffix), shape, (source,), neuron, None))
         made.binary.add(source)

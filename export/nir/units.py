@@ -14,6 +14,7 @@ from hmdf.sim.contract import INPUT
 from hmdf.sim.finding import Finding
 
 from ..errors import CompileError
+from .cycles import in_cycles, late_edges
 
 DEEPEST = 16
 """Graphs within graphs, at most."""
@@ -29,12 +30,14 @@ class Unit:
         kind: its class in NIR, "LIF"; "Identity" for the inputs and outputs of nested graphs.
         values: its parameters, as NIR has them.
         sources: names of the nodes that it reads, sorted.
+        late: those of them, spiking neurons, whose spikes of the step before it reads: edges that go back.
     """
 
     name: str
     kind: str
     values: Mapping[str, Any]
     sources: tuple[str, ...] = ()
+    late: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -50,10 +53,11 @@ def is_graph(value: object) -> bool:
 
 
 def units_of(graph: Any) -> tuple[Unit, ...]:
-    """The nodes of a graph in topological order.
+    """The nodes of a graph in topological order, but for what is read of the step before.
 
     Raises:
-        CompileError: an edge without a node, no or more than one input or output, or a cycle, each with its name.
+        CompileError: an edge without a node, no or more than one input or output, or a cycle that no spikes of the step
+            before break, each with its name.
     """
     opened = _Opened()
     findings = [*_open(graph, "", 0, opened)]
@@ -67,15 +71,25 @@ def units_of(graph: Any) -> tuple[Unit, ...]:
     sources: dict[str, set[str]] = {name: set() for name in opened.kinds}
     for source, target in opened.edges:
         sources[target].add(source)
+    if in_cycles(sources):
+        _pass_through(sources, {name for name, kind in opened.kinds.items() if kind == PASSED_ON})
+    late = late_edges(sources, opened.kinds, ends["Input"][0])
+    in_step = {n: sorted(source for source in sources[n] if (source, n) not in late) for n in sorted(sources)}
     try:
-        order = [*TopologicalSorter({name: sorted(sources[name]) for name in sorted(sources)}).static_order()]
+        order = [*TopologicalSorter(in_step).static_order()]
     except CycleError as error:
         path = " -> ".join(reversed(error.args[1]))
-        fix = "a program has no edges back to an earlier node; unroll it, or train it without recurrence"
+        fix = "only spiking neurons can be read at the step before, by a node that leads to earlier ones alone"
         raise CompileError([Finding(error.args[1][0], f"is in a cycle: {path}", fix)]) from None
     wanted = _ancestors(ends["Output"][0], sources)
     return tuple(
-        Unit(name, opened.kinds[name], opened.values[name], tuple(sorted(sources[name])))
+        Unit(
+            name,
+            opened.kinds[name],
+            opened.values[name],
+            tuple(sorted(sources[name])),
+            frozenset(source for source in sources[name] if (source, name) in late),
+        )
         for name in order
         if name in wanted
     )
@@ -108,6 +122,16 @@ def _open(graph: Any, prefix: str, depth: int, opened: _Opened) -> list[Finding]
             continue
         opened.edges |= {(a, b) for a in exits[edge[0]] for b in entries[edge[1]]}
     return findings
+
+
+def _pass_through(sources: dict[str, set[str]], names: set[str]) -> None:
+    """Let who reads a node of `names` read what that reads: of its readers' edges, some may go back and some not."""
+    for name in sorted(names):
+        read = sources.pop(name)
+        for other in sources.values():
+            if name in other:
+                other.remove(name)
+                other |= read - {name}
 
 
 def _ancestors(name: str, sources: Mapping[str, set[str]]) -> set[str]:

@@ -17,6 +17,7 @@ from hmdf.sim.program import Program
 from ..errors import CompileError
 from .dialect import WRITTEN
 from .neurons import WRITERS
+from .units import units_of
 from .written import Inexpressible, Written, weighted
 
 
@@ -46,11 +47,14 @@ def to_nir(program: Program) -> Any:
     above = {above for _, above in graph.resets if above is not None}
     if len(resets) > 1 or len(above) > 1:
         findings.append(Finding("program", "its neurons differ in their reset, which NIR does not say", ""))
-    if findings:
-        raise CompileError(findings)
     graph.add("readout", nir.Output(np.array([program.classes])), end)
     metadata = {WRITTEN: f"{next(iter(resets), 'value')},{'above' if above == {True} else 'at'}"}
-    return nir.NIRGraph(graph.nodes, graph.edges, metadata, type_check=False)
+    made = nir.NIRGraph(graph.nodes, graph.edges, metadata, type_check=False)
+    if not findings and graph.back != {(source, unit.name) for unit in units_of(made) for source in unit.late}:
+        findings.append(Finding("program", "NIR would not read the step before where it does", ""))
+    if findings:
+        raise CompileError(findings)
+    return made
 
 
 def save_nir(program: Program, path: Path) -> None:

@@ -22,6 +22,7 @@ class Written:
     Attributes:
         ends: by node of the program, the node of NIR whose value it is.
         resets: what spikes do, and whether neurons fire above their threshold, of all neurons.
+        back: edges that are read as spikes of the step before.
     """
 
     nir: Any
@@ -30,6 +31,7 @@ class Written:
     edges: list[tuple[str, str]] = field(default_factory=list)
     ends: dict[str, str] = field(default_factory=dict)
     resets: set[tuple[Reset, bool | None]] = field(default_factory=set)
+    back: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, name: str, node: Any, *sources: str) -> str:
         """Add a node of NIR that reads `sources`; returns its name."""
@@ -46,7 +48,19 @@ class Inexpressible(Exception):  # noqa: N818 - a finding in the making
 
 def weighted(graph: Written, synapse: Synapse, gain: Array, bias: Array) -> str:
     """gain[o] * accumulator + bias[o] of a synapse, with what its source sends as 0, 1, ... (C_out,) each."""
-    nir, op, source = graph.nir, synapse.op, graph.ends[synapse.source]
+    if not synapse.delay:
+        return _weighted(graph, synapse, graph.ends[synapse.source], gain, bias)
+    sender = graph.program.by_name[synapse.source]
+    if not isinstance(sender, Population) or sender.dynamics.facts.spikes != "binary":
+        raise Inexpressible("what no spiking neurons sent at the step before")
+    written = len(graph.edges)
+    name = _weighted(graph, synapse, synapse.source, gain, bias)  # nodes of spiking neurons have the population's name
+    graph.back |= {edge for edge in graph.edges[written:] if edge[0] == synapse.source}
+    return name
+
+
+def _weighted(graph: Written, synapse: Synapse, source: str, gain: Array, bias: Array) -> str:
+    nir, op = graph.nir, synapse.op
     if isinstance(op, SumPool):
         kernel, stride, padding = (np.array(x) for x in (op.kernel, op.stride, op.padding))
         name = graph.add(synapse.name.removesuffix(".window"), nir.SumPool2d(kernel, stride, padding), source)

@@ -192,11 +192,17 @@ class _Body:
         self.per_step: dict[str, np.ndarray] = {"step/index": np.arange(program.time_steps, dtype=np.int64)}
         self.states: dict[str, _State] = {}
         self.values = {INPUT: "input/step" if program.input.timing == "frames" else tap_name(INPUT)}
+        before = {
+            name: self._state(f"{name}/before", TensorProto.INT32, program.shapes[name])
+            for name in sorted(program.remembered)
+        }
         for node in program.nodes:
             if isinstance(node, Synapse):
-                self._synapse(node)
+                self._synapse(node, before[node.source] if node.delay else self.values[node.source])
             else:
                 self._population(node)
+        for name, state in before.items():
+            self.nodes.append(helper.make_node("Identity", [self.values[name]], [f"{state}.next"], name=f"{name}.kept"))
         readout = program.readout
         bias = self._constant("readout/bias", readout.bias)
         logits = self._state("readout/logits", TensorProto.INT64, (program.classes,))
@@ -236,9 +242,9 @@ class _Body:
             shape: list[str | int | None] = [SAMPLES, *self.program.shapes[node.name]]
             yield helper.make_tensor_value_info(self.values[node.name], kind, shape)
 
-    def _synapse(self, synapse: Synapse) -> None:
+    def _synapse(self, synapse: Synapse, source: str) -> None:
         name, op = synapse.name, synapse.op
-        inputs = [self.values[synapse.source]]
+        inputs = [source]
         attributes: dict[str, Any] = {}
         function = type(op).__name__
         if isinstance(op, WeightedOp):

@@ -26,6 +26,7 @@ from ..errors import CompileError
 from ..graph import (
     Array,
     AttentionLayer,
+    BeforeLayer,
     ConcatLayer,
     FiringLayer,
     FlattenLayer,
@@ -62,7 +63,8 @@ def fold(graph: LayerGraph) -> FoldedGraph:
     for layer in graph.layers:
         folded.currents[layer.name] = _CURRENTS[type(layer)](folded, layer)
         shared = len(graph.readers[layer.name]) + (layer.name == graph.output) > 1
-        if shared and not isinstance(layer, FlattenLayer | SliceLayer | ConcatLayer):
+        whole = bool(folded.currents[layer.name].ports) or not isinstance(layer, BeforeLayer)
+        if shared and whole and not isinstance(layer, FlattenLayer | SliceLayer | ConcatLayer):
             folded.as_message(layer.name)
     synapse, gain, bias = _readout(folded)
     shape = next(layer.shape for layer in graph.layers if isinstance(layer, InputLayer))
@@ -111,10 +113,19 @@ class _Folded:
     currents: dict[str, _Current] = field(default_factory=dict)
     populations: set[str] = field(default_factory=lambda: {INPUT})
 
-    def synapse(self, name: str, shape: Shape, source: str, op: Op) -> FoldedPort:
+    def synapse(self, name: str, shape: Shape, source: str, op: Op, delay: int = 0) -> FoldedPort:
         """Add a synapse; returns a port that takes it in as it is."""
-        self.nodes.append(FoldedSynapse(name, shape, source, op))
+        self.nodes.append(FoldedSynapse(name, shape, source, op, delay))
         return FoldedPort(name, _ONE)
+
+    def reading(self, name: str, shape: Shape, source: str, op: Op) -> FoldedPort:
+        """As `synapse`, from the value of layer `source`."""
+        layer = self.layers[source]
+        while isinstance(layer, FlattenLayer):
+            layer = self.layers[layer.sources[0]]
+        if isinstance(layer, BeforeLayer) and not self.currents[layer.name].ports:
+            return self.synapse(name, shape, layer.sources[0], op, delay=1)
+        return self.synapse(name, shape, self.as_message(source), op)
 
     def population(self, name: str, current: _Current, dynamics: FloatDynamics) -> _Current:
         """Add a population; returns its message as a current."""
@@ -169,7 +180,7 @@ def _weights(folded: _Folded, layer: WeightLayer) -> _Current:
         message = folded.as_message(source.sources[0])
         ports = [folded.synapse(layer.name, layer.shape, message, _padded(layer, source.start, whole))]
     else:
-        ports = [folded.synapse(layer.name, layer.shape, folded.as_message(source.name), layer.op)]
+        ports = [folded.reading(layer.name, layer.shape, source.name, layer.op)]
     gain, bias = _row(layer.scale), _row(layer.bias)
     return _Current(layer.shape, tuple(FoldedPort(port.source, gain) for port in ports), bias)
 
@@ -199,9 +210,22 @@ def _split(folded: _Folded, layer: WeightLayer, source: ConcatLayer) -> list[Fol
 
 
 def _pool(folded: _Folded, layer: PoolLayer) -> _Current:
-    source, name = folded.as_message(layer.sources[0]), folded.new_name(f"{layer.name}.window")
-    port = folded.synapse(name, layer.shape, source, layer.op)
+    port = folded.reading(folded.new_name(f"{layer.name}.window"), layer.shape, layer.sources[0], layer.op)
     return _Current(layer.shape, (port,)).affine(np.full((1, 1), layer.factor), _ZERO)
+
+
+def _before(folded: _Folded, layer: BeforeLayer) -> _Current:
+    """A synapse that copies what its source sent at the step before, where it is read by more than synapses."""
+    readers = [*folded.graph.readers[layer.name]]
+    readers += [inner for r in readers if isinstance(r, FlattenLayer) for inner in folded.graph.readers[r.name]]
+    if all(isinstance(reader, WeightLayer | PoolLayer | FlattenLayer) for reader in readers):
+        return _Current(layer.shape, ())
+    channels = layer.shape[0]
+    op: Op = Linear(np.eye(channels), 2)
+    if len(layer.shape) == 3:
+        op = Conv2d(np.ones((channels, 1, 1, 1)), 1, groups=channels)
+    port = folded.synapse(folded.new_name(layer.name), layer.shape, layer.sources[0], op, delay=1)
+    return _Current(layer.shape, (port,))
 
 
 def _rearranged(folded: _Folded, layer: SliceLayer | ConcatLayer) -> _Current:
@@ -293,6 +317,7 @@ _CURRENTS: Mapping[type[Layer], Callable[[_Folded, Any], _Current]] = {
     SumLayer: _sum,
     FlattenLayer: _flatten,
     FiringLayer: _firing,
+    BeforeLayer: _before,
     AttentionLayer: _attention,
     SliceLayer: _rearranged,
     ConcatLayer: _rearranged,

@@ -36,7 +36,7 @@ def _window_of(relay: FoldedPopulation, graph: FoldedGraph) -> FoldedSynapse | N
     if not plain or len(relay.ports) > 1 or relay.ports[0].gain.size > 1:
         return None
     window = graph.by_name.get(relay.ports[0].source)
-    if not (isinstance(window, FoldedSynapse) and isinstance(window.op, SumPool)):
+    if not (isinstance(window, FoldedSynapse) and isinstance(window.op, SumPool)) or window.delay:
         return None
     source = graph.by_name.get(window.source)
     if not (isinstance(source, FoldedPopulation) and source.dynamics.integer.facts.spikes):

@@ -154,7 +154,7 @@ def _integer_weights(node: FoldedSynapse, graph: FoldedGraph, config: Config) ->
     """A synapse with integer weights, and the real value of one unit of them, (1,) or (C_out,)."""
     op = node.op
     if not isinstance(op, WeightedOp):
-        return Synapse(node.name, node.source, op), np.ones(1)
+        return Synapse(node.name, node.source, op, node.delay), np.ones(1)
     weight, bits, scale = op.weight, op.weight_bits, np.ones(1)
     if node.name == graph.readout and _folds_readout_gain(graph):
         weight, bits = weight * graph.readout_gain.reshape(-1, 1), 0
@@ -170,7 +170,7 @@ def _integer_weights(node: FoldedSynapse, graph: FoldedGraph, config: Config) ->
             scale = np.where(largest > 0, largest, 1.0) / top
             weight = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1)))
     quantized = msgspec.structs.replace(op, weight=weight.astype(np.int8), weight_bits=bits)
-    return Synapse(node.name, node.source, quantized), scale
+    return Synapse(node.name, node.source, quantized, node.delay), scale
 
 
 def _ternary(rows: Array) -> tuple[Array, Array]:

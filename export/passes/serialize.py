@@ -132,7 +132,7 @@ def _shifted(synapse: Synapse, source: Population) -> Synapse:
             op = msgspec.structs.replace(synapse.op, weight=values, weight_bits=width)
         case _:
             raise AssertionError("obstacle() refuses it")
-    return Synapse(synapse.name, f"{source.name}.bits", op)
+    return Synapse(synapse.name, f"{source.name}.bits", op, synapse.delay)
 
 
 def _rejoined(source: Population, name: str) -> Synapse:

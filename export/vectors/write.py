@@ -154,12 +154,13 @@ def _walked(program: Program, messages: NDArray[Any], folder: Path) -> Iterator[
     neurons = {p.name: reference.neurons_of(p, program.state_bits, samples) for p in program.populations}
     found: dict[tuple[str, Kind, str], list[Integers]] = {}
     logits = np.zeros((samples, program.classes), np.int64)
+    before = reference.silence(program, samples)
     for t in range(steps):
         values: dict[str, Integers] = {INPUT: messages[:, t % program.input_steps].astype(np.int64)}
         found.setdefault((INPUT, "message", ""), []).append(values[INPUT])
         for node in program.nodes:
             if isinstance(node, Synapse):
-                values[node.name] = node.op.accumulate(values[node.source])
+                values[node.name] = node.op.accumulate((before if node.delay else values)[node.source])
                 found.setdefault((node.name, "accumulator", ""), []).append(values[node.name])
             else:
                 values[node.name] = reference.step(node, t, values, neurons[node.name])
@@ -167,6 +168,7 @@ def _walked(program: Program, messages: NDArray[Any], folder: Path) -> Iterator[
                 for what, state in neurons[node.name].state.items():
                     found.setdefault((node.name, "state", what), []).append(state.copy())
         logits += values[program.readout.source] + program.readout.bias
+        before = values
     for (node_name, kind, what), arrays in found.items():
         bits, signed = _width(program, node_name, kind)
         yield _write(folder, node_name, kind, what, np.stack(arrays, axis=1), bits, signed)

@@ -19,6 +19,7 @@ from hmdf.sim.finding import Finding
 from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove
 
+from ..place.layers import late_synapses
 from ..schema import Target
 from .capacity import crowding
 from .serializable import is_local, obstacle
@@ -242,6 +243,8 @@ def _per_step(population: Population, target: Target) -> Iterator[Finding]:
 
 def _connections(program: Program, target: Target) -> Iterator[Finding]:
     c = target.capabilities
+    if target.processor is None and target.limits.cores is not None:
+        yield from _loops(program, target)
     for synapse in program.synapses:
         for kind, allowed in ((SumPool, c.sum_pool), (MaxPool, c.max_pool)):
             if isinstance(synapse.op, kind) and not allowed:
@@ -250,3 +253,13 @@ def _connections(program: Program, target: Target) -> Iterator[Finding]:
                 problem = f"{target.name} has no {name.replace('_', ' ')}"
                 fix = f"train with strided convolutions or average pooling; a window has {kernel} inputs"
                 yield Finding(synapse.name, problem, fix, resource=name, needed=name, available="none")
+
+
+def _loops(program: Program, target: Target) -> Iterator[Finding]:
+    for synapse in late_synapses(program):
+        problem = (
+            f"it brings the message of the step before from '{synapse.source}' back over several layers; "
+            f"a message takes a step from layer to layer on {target.name}"
+        )
+        fix = "let a layer read itself, or run one time-step in as many steps of the chip as the loop has layers"
+        yield Finding(synapse.name, problem, fix, resource="loop", needed="more than 1 step", available=1)

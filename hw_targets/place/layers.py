@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hmdf.sim.contract import INPUT, Population, Synapse, WeightedOp
+from hmdf.sim.contract import INPUT, Node, Population, Synapse, WeightedOp
 from hmdf.sim.program import Program
 
 READOUT = "readout"
@@ -34,7 +34,7 @@ class ChipEdge(msgspec.Struct, frozen=True, eq=False):
         first, last: input channels [first, last) that each output channel reads, int64 (C,).
         rows, columns: whether an output row (column) reads an input row (column), (H, H_in) and (W, W_in).
         message_bits: of the source.
-        delay: time-steps that its messages wait for those of a longer path.
+        delay: steps that its messages wait for those of a longer path.
     """
 
     name: str
@@ -74,7 +74,8 @@ class ChipLayer(msgspec.Struct, frozen=True, eq=False):
         edges: everything it listens to.
         state_bits, accumulator_bits: per neuron.
         parameter_bits_per_channel, parameter_bits: of its tables, per channel and once per core.
-        depth: steps after the input at which its step t is computed; every edge takes one.
+        depth: steps after the input at which its step t is computed; every edge takes one, which is the delay of a
+            synapse that reads the step before.
     """
 
     name: str
@@ -103,20 +104,43 @@ def extents(shape: tuple[int, ...]) -> Extents:
     return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
 
 
+def late_synapses(program: Program) -> list[Synapse]:
+    """Synapses whose messages cannot be back in time: round their loop they pass more edges than their delay allows."""
+    depths = _depths(program)
+    read = {(port.source, p.name) for p in program.populations for port in p.ports}
+    late = {synapse for synapse, reader in read if (s := program.by_name.get(synapse)) and _is_late(s, reader, depths)}
+    return [synapse for synapse in program.synapses if synapse.name in late]
+
+
+def _is_late(node: Node, reader: str, depths: dict[str, int]) -> bool:
+    return isinstance(node, Synapse) and bool(node.delay) and depths[reader] < depths[node.source]
+
+
 def _depths(program: Program) -> dict[str, int]:
-    depths = {INPUT: 0}
-    for population in program.populations:
-        depths[population.name] = 1 + max(depths[source] for source in _sources(program, population))
-    depths[READOUT] = 1 + depths[_synapse(program, program.readout.source).source]
+    """By layer. Where no depths make every message arrive in time, those of the network without edges that go back."""
+    edges = {p.name: [*_sources(program, p)] for p in program.populations}
+    order = {name: number for number, name in enumerate([INPUT, *edges])}
+    depths = dict.fromkeys(order, 0)
+    for round_ in range(2 * len(order)):
+        if round_ == len(order):  # They would grow for ever.
+            depths = dict.fromkeys(order, 0)
+            edges = {name: [e for e in read if order[e[0]] < order[name]] for name, read in edges.items()}
+        found = {n: max(1, *(depths[source] + taken for source, taken in read)) for n, read in edges.items()}
+        if found == {name: depths[name] for name in found}:
+            break
+        depths |= found
+    last = _synapse(program, program.readout.source)
+    depths[READOUT] = depths[last.source] + 1 - last.delay
     return depths
 
 
-def _sources(program: Program, population: Population) -> Iterator[str]:
+def _sources(program: Program, population: Population) -> Iterator[tuple[str, int]]:
+    """The layers that a population reads, and the steps by which it is later than each of them."""
     for port in population.ports:
         node = program.by_name.get(port.source)
-        yield node.source if isinstance(node, Synapse) else port.source
+        yield (node.source, 1 - node.delay) if isinstance(node, Synapse) else (port.source, 1)
     if population.gate is not None:
-        yield population.gate.source
+        yield population.gate.source, 1
 
 
 def _synapse(program: Program, name: str) -> Synapse:
@@ -131,7 +155,8 @@ def _layer(program: Program, population: Population, depths: dict[str, int]) -> 
     for port in population.ports:
         node = program.by_name.get(port.source)
         if isinstance(node, Synapse):
-            edges.append(_synapse_edge(program, node, extents(population.shape), depth - 1 - depths[node.source]))
+            waits = max(0, depth - 1 + node.delay - depths[node.source])
+            edges.append(_synapse_edge(program, node, extents(population.shape), waits))
         else:
             edges.append(_direct_edge(program, port.source, population.shape, depth - 1 - depths[port.source]))
     if population.gate is not None:

@@ -64,6 +64,10 @@ class Partition(msgspec.Struct, frozen=True, eq=False):
     excesses: list[Excess]
 
 
+MOST_ROUNDS = 4
+"""Times that layers of a loop are cut again."""
+
+
 class Limit(msgspec.Struct, frozen=True):
     """What one core offers of the sum of some resources; memory in bits."""
 
@@ -94,8 +98,31 @@ def whole(program: Program, target: Target) -> list[Cut]:
 
 
 def cut_layers(layers: list[ChipLayer], target: Target, limits: list[Limit]) -> Partition:
-    """Cut layers, given in topological order, under these limits."""
-    readers: dict[str, list[tuple[ChipEdge, Cut]]] = {}
+    """Cut layers, given in topological order, under these limits.
+
+    A layer is cut after its readers. One that goes back to an earlier layer, or to itself, is cut again when that is.
+    """
+    order = {layer.name: number for number, layer in enumerate(layers)}
+    back = [(n, edge) for n, layer in enumerate(layers) for edge in layer.edges if order.get(edge.source, -1) >= n]
+    parts = _cut_once(layers, target, limits, {})
+    for _ in range(MOST_ROUNDS if back else 0):
+        readers: dict[str, list[tuple[ChipEdge, Cut]]] = {}
+        for number, edge in back:
+            readers.setdefault(edge.source, []).append((edge, parts.cuts[number]))
+        before, parts = parts, _cut_once(layers, target, limits, readers)
+        if [[b.tolist() for b in cut.bounds] for cut in before.cuts] == [
+            [b.tolist() for b in cut.bounds] for cut in parts.cuts
+        ]:
+            break
+    return parts
+
+
+def _cut_once(
+    layers: list[ChipLayer], target: Target, limits: list[Limit], back: dict[str, list[tuple[ChipEdge, Cut]]]
+) -> Partition:
+    """`back`: by layer, its readers that come no later, as they were cut before."""
+    order = {layer.name: number for number, layer in enumerate(layers)}
+    readers = {name: [*found] for name, found in back.items()}
     cuts: list[Cut] = []
     excesses: list[Excess] = []
     for layer in reversed(layers):
@@ -104,7 +131,7 @@ def cut_layers(layers: list[ChipLayer], target: Target, limits: list[Limit]) -> 
         cuts.append(cut)
         excesses = broken + excesses
         for edge in layer.edges:
-            if edge.source != INPUT:
+            if edge.source != INPUT and order[edge.source] < order[layer.name]:
                 readers.setdefault(edge.source, []).append((edge, cut))
     return Partition(cuts[::-1], excesses)
 

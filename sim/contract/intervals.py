@@ -67,6 +67,10 @@ class Bounds:
         """The hull with 0."""
         return Bounds(np.minimum(self.low, 0), np.maximum(self.high, 0))
 
+    def a_step_later(self) -> Bounds:
+        """(T, C) of what is 0 at the first step, and then as these are a step before."""
+        return Bounds(*(np.concatenate([np.zeros_like(limit[:1]), limit[:-1]]) for limit in (self.low, self.high)))
+
     def at(self, t: int) -> Bounds:
         """Step t, in Python integers: an intermediate of an unproven program may exceed 64 bits."""
         return Bounds(self.low[t].astype(object), self.high[t].astype(object))

@@ -14,14 +14,18 @@ class Synapse(Contract, tag="synapse"):
         name: unique among the nodes.
         source: a population, or "input".
         op: the connection pattern with its geometry and weights.
+        delay: 1 where it reads what a population, any one, sent at the step before, 0 at the first step: recurrence.
     """
 
     name: str
     source: str
     op: Op
+    delay: int = 0
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        if self.delay not in (0, 1):
+            raise ProgramError(f"synapse '{self.name}': its delay is {self.delay}; 0 and 1 are possible")
         if isinstance(self.op, WeightedOp):
             try:
                 self.op.check()

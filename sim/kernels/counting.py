@@ -17,8 +17,8 @@ def clear(population, samples, counts):
 
 
 @kernel
-def count_input(population, model, arenas, tile, counts):
-    """Count the non-zero messages of a tile of the input."""
+def count_again(population, model, arenas, tile, counts):
+    """Count the non-zero messages of a tile, from where they are kept."""
     buffer = buffer_row(model.buffers, population.buffer)
     for t in range(population.steps):
         for i in range(tile.pixels):
@@ -47,7 +47,8 @@ def tally(population, model, samples, outcome, spikes):
                 # Lanes past the last channel have no fan-out.
                 for k in range(population.class_count * row):
                     operations += counts[first + k] * model.fanouts[fanout + k]
-                outcome.sops[(consumer.synapse * samples + sample) * steps + t] = operations
+                if t + consumer.delay < steps:
+                    outcome.sops[(consumer.synapse * samples + sample) * steps + t + consumer.delay] = operations
 
 
 @kernel

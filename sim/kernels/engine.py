@@ -2,7 +2,7 @@
 
 A tile is a few pixels x up to LANES channels of one sample, so that its membranes stay in the cache and its weights
 are used again at every step. What a port reads is never stored as a whole: the accumulators of a tile are made,
-scaled into the tile's currents, and forgotten.
+scaled into the tile's currents, and forgotten. Populations of a loop go step by step instead, with their states kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from . import amx, counting, events, narrow, wide
 from .compiling import compile_entry, digest_of_sources, inlined, kernel
-from .memory import bind
+from .memory import bind, with_kept
 from .neurons import READOUT
 from .records import population_row
 from .tiles import LANES, WEIGHTS_IN_CACHE, Tile
@@ -25,20 +25,30 @@ def _entry(sources: int) -> Callable[..., Any]:
         """Run populations [first, last) for `samples` samples; the tuples are those of memory.py, addresses."""
         if sources >= 0:  # Always; a value that a function closes over tells apart what is kept of it on disk.
             model_, arenas_, scratch_, outcome_ = bind(model, arenas, scratch, outcome)
-            for index in range(first, last):
-                _run_population(path, model_, arenas_, scratch_, outcome_, samples, counted, index)
+            index = first
+            while index < last:
+                end = population_row(model_.populations, index).loop_end
+                looped, stop = end > 0, max(index, end) + 1
+                for t in range(model_.time_steps if looped else 1):
+                    for each in range(index, stop):
+                        _run_population(path, model_, arenas_, scratch_, outcome_, samples, counted, each, looped, t)
+                if looped and counted:
+                    _count_loop(model_, arenas_, outcome_, samples, index, stop)
+                index = stop
             amx.configure(path, 0)
 
     return compile_entry(run)
 
 
 @inlined
-def _run_population(path, model, arenas, scratch, outcome, samples, counted, index):
+def _run_population(path, model, arenas, scratch, outcome, samples, counted, index, looped, t):
+    """All steps of a population, or step t of one in a loop."""
     population = population_row(model.populations, index)
+    start, stop = (t, min(t + 1, population.steps)) if looped else (0, population.steps)
     saturations = index * 2 * model.time_steps
     if population.tile_rows > 0:
         amx.configure(path, population.tile_rows)
-    if counted:
+    if counted and not looped:
         counting.clear(population, samples, outcome.counts)
     blocks = -(-population.channels // LANES)
     # Weights that the cache cannot hold are walked through once for all samples, others once for every few pixels.
@@ -48,7 +58,7 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
         # First a round for each sample that is worth doing event by event, then rounds over what is left.
         event_port, first, last = -1, 0, samples
         if round_ < samples:
-            if population.narrow:
+            if population.narrow and not looped:
                 event_port = events.port_with_events(population, model, arenas, round_, scratch)
             if event_port < 0:
                 continue
@@ -60,21 +70,47 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
             for p0 in range(0, population.pixels, population.tile_pixels):
                 for block in range(begin, end):
                     tile = _tile(population, sample, p0, block)
+                    own = _states_of(population, scratch, tile) if looped else scratch
                     if index == 0:
                         if counted:
-                            counting.count_input(population, model, arenas, tile, outcome.counts)
+                            counting.count_again(population, model, arenas, tile, outcome.counts)
                     elif population.narrow:
                         narrow.run_tile(
-                            path, population, model, arenas, tile, scratch, outcome, saturations, counted, event_port
-                        )
+                            path, population, model, arenas, tile, own, outcome, saturations, counted, event_port,
+                            start, stop,
+                        )  # fmt: skip
                     else:
-                        wide.run_tile(population, model, arenas, tile, scratch, outcome, saturations)
+                        wide.run_tile(population, model, arenas, tile, own, outcome, saturations, start, stop)
         if event_port >= 0:
             done |= 1 << round_
             outcome.by_events[index] += 1
-    if counted and population.dynamics != READOUT:
+    if counted and not looped and population.dynamics != READOUT:
         counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
         counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, saturations)
+
+
+@kernel
+def _count_loop(model, arenas, outcome, samples, first, last):
+    """What populations [first, last) of a loop have sent, counted one after the other."""
+    for index in range(first, last):
+        population = population_row(model.populations, index)
+        counting.clear(population, samples, outcome.counts)
+        for sample in range(samples):
+            for p0 in range(0, population.pixels, population.tile_pixels):
+                for block in range(-(-population.channels // LANES)):
+                    tile = _tile(population, sample, p0, block)
+                    counting.count_again(population, model, arenas, tile, outcome.counts)
+        counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
+        counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, index * 2 * model.time_steps)
+
+
+@kernel
+def _states_of(population, scratch, tile):
+    """Scratch in which the states are where a population of a loop keeps them for a tile."""
+    size = min(population.pixels, population.tile_pixels) * LANES
+    number = tile.pixel // population.tile_pixels * -(-population.channels // LANES) + tile.channel // LANES
+    at = population.kept + tile.sample * population.kept_sample + 2 * size * number
+    return with_kept(scratch, at, at + size)
 
 
 @kernel

@@ -27,6 +27,7 @@ class Layout(NamedTuple):
     Attributes:
         shapes: (C, H, W) by name of a node, features as (F, 1, 1).
         buffers: rows of records.BUFFER by name of a source: the input, then the populations in order.
+        before: rows of the same messages read a step later, of the populations that are read so; they come after.
         numbers: of a source's row.
         largest: message that a source can send.
         arena_sizes: elements per sample of the three arenas.
@@ -34,9 +35,16 @@ class Layout(NamedTuple):
 
     shapes: dict[str, Shape]
     buffers: dict[str, Row]
+    before: dict[str, Row]
     numbers: dict[str, int]
     largest: dict[str, int]
     arena_sizes: tuple[int, int, int]
+
+    def read_by(self, synapse: Synapse) -> int:
+        """The number of the row that a synapse reads."""
+        if synapse.delay:
+            return len(self.buffers) + list(self.before).index(synapse.source)
+        return self.numbers[synapse.source]
 
 
 class Concatenated:
@@ -90,9 +98,10 @@ def lay_out(program: Program) -> Layout:
         row = (width + left + right) * pixel
         plane, corner = (height + top + bottom) * row, top * row + left * pixel
         steps, arena = 1 if steady[name] else program.time_steps, _arena(program.message_of(name))
+        silent = plane if name in program.remembered else 0  # a step of zeros before the first
         buffers[name] = {
             "arena": arena,
-            "offset": sizes[arena] + corner,
+            "offset": sizes[arena] + silent + corner,
             "step": plane if steps > 1 else 0,
             "steps": steps,
             "row": row,
@@ -102,12 +111,14 @@ def lay_out(program: Program) -> Layout:
             "plane": plane,
             "corner": corner,
         }
-        sizes[arena] += steps * plane
+        sizes[arena] += silent + steps * plane
     for buffer in buffers.values():
         buffer["sample"] = sizes[buffer["arena"]]
     numbers = {name: i for i, name in enumerate(buffers)}
     largest = {name: program.message_of(name).range[1] for name in buffers}
-    return Layout(shapes, buffers, numbers, largest, (sizes[0], sizes[1], sizes[2]))
+    delayed = (name for name in buffers if name in program.remembered)
+    before = {name: buffers[name] | {"offset": buffers[name]["offset"] - buffers[name]["plane"]} for name in delayed}
+    return Layout(shapes, buffers, before, numbers, largest, (sizes[0], sizes[1], sizes[2]))
 
 
 def _steady(program: Program) -> dict[str, bool]:
@@ -115,10 +126,11 @@ def _steady(program: Program) -> dict[str, bool]:
     steady = {INPUT: program.input.timing == "constant"}
     for node in program.nodes:
         if isinstance(node, Synapse):
-            steady[node.name] = steady[node.source]
+            steady[node.name] = not node.delay and steady[node.source]
         else:
             read = [port.source for port in node.ports] + ([node.gate.source] if node.gate else [])
-            same = not node.dynamics.facts.states and all(len(entry.array) == 1 for entry in node.parameters())
+            same = not node.dynamics.facts.states and node.name not in program.remembered
+            same = same and all(len(entry.array) == 1 for entry in node.parameters())
             steady[node.name] = same and all(steady[name] for name in read)
     return steady
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .compiling import kernel
+from .lanes import address
 from .pointers import int8s, int16s, int32s, int64s, uint8s
 
 
@@ -41,7 +42,7 @@ class Arenas(NamedTuple):
 class Scratch(NamedTuple):
     """What a tile needs while it is computed: PIXELS * LANES integers each, in 64 and in 32 bits, and one patch.
 
-    `events`, `firsts`: the list of a source's non-zero messages, see events.py.
+    `events`, `firsts`: the list of a source's non-zero messages, see events.py. `kept`: states of populations in loops.
     """
 
     accumulator: Any
@@ -55,6 +56,7 @@ class Scratch(NamedTuple):
     patch: Any
     events: Any
     firsts: Any
+    kept: Any
 
 
 class Outcome(NamedTuple):
@@ -75,6 +77,26 @@ class Outcome(NamedTuple):
     sops: Any
     by_events: Any
     counts: Any
+
+
+@kernel
+def with_kept(scratch, first, second):
+    """The same scratch with the states v and d at two places of `kept`."""
+    v, d = address(scratch.kept, first), address(scratch.kept, second)
+    return Scratch(
+        scratch.accumulator,
+        scratch.current,
+        int64s(v),
+        int64s(d),
+        scratch.accumulator32,
+        scratch.current32,
+        int32s(v),
+        int32s(d),
+        scratch.patch,
+        scratch.events,
+        scratch.firsts,
+        scratch.kept,
+    )
 
 
 @kernel
@@ -110,6 +132,7 @@ def bind(model, arenas, scratch, outcome):
             int32s(scratch.patch),
             int64s(scratch.events),
             int32s(scratch.firsts),
+            int64s(scratch.kept),
         ),
         Outcome(
             int64s(outcome.logits),

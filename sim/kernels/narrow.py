@@ -18,12 +18,12 @@ from .tiles import LANES
 
 
 @inlined
-def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting, event_port):
-    """All steps of a tile; as wide.run_tile; the convolution of `event_port` from its list of events."""
-    if population.states > 0:
+def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting, event_port, begin, end):
+    """Steps [begin, end) of a tile; as wide.run_tile; the convolution of `event_port` from its list of events."""
+    if begin == 0 and population.states > 0:
         _begin(population.initial_v, model, tile, scratch.v32)
         _begin(population.initial_d, model, tile, scratch.d32)
-    for t in range(population.steps):
+    for t in range(begin, end):
         for index in range(population.first_port, population.first_port + population.ports):
             port = port_row(model.ports, index)
             first = index == population.first_port

@@ -38,7 +38,7 @@ class Pools:
 
 def synapse_fields(synapse: Synapse, layout: Layout, pools: Pools, narrow: bool) -> Row:
     """Fields of records.PORT for a port that reads a synapse."""
-    row: Row = {"source": layout.numbers[synapse.source]}
+    row: Row = {"source": layout.read_by(synapse)}
     op: Op = synapse.op
     if isinstance(op, Conv2d):
         return row | _convolution(synapse, op, layout, pools, narrow)

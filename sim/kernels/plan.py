@@ -20,7 +20,7 @@ from .neurons import NUMBERS, READOUT
 from .patches import Pools, pixel_offsets, synapse_fields
 from .paths import QUADS_IN_TILES, Path
 from .records import BUFFER, CONSUMER, MESSAGE, POPULATION, PORT, records
-from .tiles import PIXELS
+from .tiles import LANES, PIXELS
 from .widths import Narrow, narrow_readout, narrow_widths
 
 _ZERO = np.zeros((1, 1), np.int32)
@@ -56,6 +56,7 @@ class Plan(NamedTuple):
         patch_size: elements of the largest convolution's patch.
         events_size, firsts_size: elements of the longest list of events.
         counts_size: elements per sample that count the messages of the largest population.
+        kept_size: elements per sample that keep states between the steps of a loop.
     """
 
     tables: Tables
@@ -65,6 +66,7 @@ class Plan(NamedTuple):
     events_size: int
     firsts_size: int
     counts_size: int
+    kept_size: int
 
 
 def build_plan(program: Program, path: Path) -> Plan:
@@ -84,10 +86,11 @@ def build_plan(program: Program, path: Path) -> Plan:
         row["weight_bytes"] = pools.weights.size - weights_before
         consumers += _consumers(program, layout, pools, population.name, row)
         rows.append(row | _neuron_fields(population, layout, pools, proof, narrow))
+    kept_size = _keep(program, rows)
     rows.append(_readout_row(program, pools, proof) | {"first_port": len(ports), "ports": 1})
     ports.append(_readout_port(program, layout, pools, narrow=bool(rows[-1]["narrow"])))
     tables = Tables(
-        buffers=records(BUFFER, list(layout.buffers.values())),
+        buffers=records(BUFFER, [*layout.buffers.values(), *layout.before.values()]),
         populations=records(POPULATION, rows),
         ports=records(PORT, ports),
         consumers=records(CONSUMER, consumers),
@@ -107,6 +110,7 @@ def build_plan(program: Program, path: Path) -> Plan:
         events_size=1 + max((b["steps"] * b["plane"] // 4 for b in of_bytes), default=0),
         firsts_size=max((b["steps"] * (b["plane"] // b["pixel"] + 1) for b in of_bytes), default=0),
         counts_size=max(program.time_steps * r.get("class_count", 0) * r.get("count_row", 0) for r in rows),
+        kept_size=kept_size,
     )
 
 
@@ -141,11 +145,51 @@ def _tiles(width: int, ports: list[Row]) -> Row:
     return {"tile_rows": rows, "tile_pixels": PIXELS // rows * rows}
 
 
+def _keep(program: Program, rows: list[Row]) -> int:
+    """Mark the loops, and place the states of their populations; returns the elements that these take per sample."""
+    size, loops = 0, _loops(program)
+    for first, last in loops:
+        rows[first]["loop_end"] = last
+        for row in rows[first : last + 1]:
+            tiles = -(-row["pixels"] // row["tile_pixels"]) * -(-row["channels"] // LANES)
+            row["kept"], states = size, tiles * min(row["pixels"], row["tile_pixels"]) * LANES
+            size += 2 * states
+    for first, last in loops:
+        for row in rows[first : last + 1]:
+            row["kept_sample"] = size
+    return size
+
+
+def _loops(program: Program) -> list[tuple[int, int]]:
+    """Rows of populations, first and last, that must be computed step by step: a message goes back from one to another.
+
+    Rows count the input as 0. Loops that overlap are one.
+    """
+    number = {population.name: row for row, population in enumerate(program.populations, start=1)}
+    back = []
+    for population in program.populations:
+        for port in population.ports:
+            synapse = program.by_name.get(port.source)
+            if isinstance(synapse, Synapse) and synapse.delay:
+                back.append((number[population.name], number[synapse.source]))
+    loops: list[tuple[int, int]] = []
+    for first, last in sorted((first, last) for first, last in back if first <= last):
+        if loops and first <= loops[-1][1]:
+            loops[-1] = loops[-1][0], max(last, loops[-1][1])
+        else:
+            loops.append((first, last))
+    return loops
+
+
 def _consumers(program: Program, layout: Layout, pools: Pools, name: str, row: Row) -> list[Row]:
     """The synapses counted on the messages of `name`; the row says how many."""
     classes, _ = pixel_classes(program, layout, name)
     found = [
-        {"synapse": index, "fanout": pools.fanouts.add(fanout_by_class(program, layout, synapse, classes))}
+        {
+            "synapse": index,
+            "delay": synapse.delay,
+            "fanout": pools.fanouts.add(fanout_by_class(program, layout, synapse, classes)),
+        }
         for index, synapse in enumerate(program.synapses)
         if synapse.source == name and program.carries_spikes(synapse)
     ]

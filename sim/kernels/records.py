@@ -39,7 +39,7 @@ def _fields_of_dynamics() -> list[tuple[str, Any]]:
 
 BUFFER = _record("""
     arena: which of ARENAS
-    offset: of the first message
+    offset: of the first message that is read at step 0
     sample: elements from one sample to the next
     step: elements from one time-step to the next; 0 if all steps are equal, and stored once
     steps: time-steps stored, 1 or T
@@ -100,6 +100,9 @@ POPULATION = _record(
     count_row: elements from one class's counts to the next
     first_consumer: the first synapse counted on its messages
     consumers: how many there are
+    loop_end: the last population of those, from this one on, that feed each other over time-steps; 0 for none
+    kept: where the states of its tiles are kept from step to step; only in a loop
+    kept_sample: elements from one sample's states to the next's
     gate: the buffer that gates it, or -1
     gate_shift: of the product with the gate
     gate_split: as a port's split
@@ -113,6 +116,7 @@ POPULATION = _record(
 )
 CONSUMER = _record("""
     synapse: index of the synapse
+    delay: steps from a message to what it causes
     fanout: operations that a message causes, by class and channel
 """)
 

@@ -16,13 +16,13 @@ from .tiles import LANES, count_offset, message_at, message_offset
 
 
 @inlined
-def run_tile(population, model, arenas, tile, scratch, outcome, saturations):
-    """All steps of a tile; counts limited integers from `saturations` on."""
+def run_tile(population, model, arenas, tile, scratch, outcome, saturations, begin, end):
+    """Steps [begin, end) of a tile; counts limited integers from `saturations` on."""
     saturated = outcome.saturations
-    if population.states > 0:
+    if begin == 0 and population.states > 0:
         _begin(population.initial_v, model, tile, scratch.v)
         _begin(population.initial_d, model, tile, scratch.d)
-    for t in range(population.steps):
+    for t in range(begin, end):
         _start(population, model, tile, t, scratch.current)
         for index in range(population.first_port, population.first_port + population.ports):
             port = port_row(model.ports, index)

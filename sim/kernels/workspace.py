@@ -46,6 +46,7 @@ class Workspace:
             patch=aligned_zeros(plan.patch_size, np.int32),
             events=aligned_zeros(plan.events_size, np.int64),
             firsts=aligned_zeros(plan.firsts_size, np.int32),
+            kept=aligned_zeros(plan.kept_size * samples, np.int64),
         )
         self.by_events = np.zeros(len(program.populations) + 2, dtype=np.int64)
         self.counts = aligned_zeros(plan.counts_size * samples, np.int32)

@@ -12,7 +12,7 @@ import pytest
 
 from hmdf.sim import storage
 from hmdf.sim.packing import pack
-from programs import random_program
+from programs import random_program, recurrent_program
 
 # ---------------------------------------------------------------- the reader: nothing of hmdf is used here
 
@@ -91,7 +91,7 @@ def weight_of(digit: int, packing: str) -> int:
 
 def with_the_weight_in_its_op(node: dict) -> dict:
     """A synapse as the Program has it: the file has the weight beside the op, null and 0 for a pool."""
-    node, weight = dict(node), {"weight": node["weight"], "weight_bits": node["weight_bits"]}
+    node, weight = {"delay": 0} | node, {"weight": node["weight"], "weight_bits": node["weight_bits"]}
     del node["weight"], node["weight_bits"]
     if node["op"]["type"] in ("sum_pool", "max_pool"):
         assert weight == {"weight": None, "weight_bits": 0}
@@ -123,7 +123,7 @@ def assert_equal(read_value, struct_value, where: str) -> None:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_a_second_reader_finds_every_field_and_array(seed, tmp_path):
-    program = random_program(seed)
+    program = recurrent_program(seed) if seed % 5 == 4 else random_program(seed)
     path = tmp_path / "model.hmdf"
     storage.save(program, path)
     assert_equal(read(path.read_bytes()), program, "program")

@@ -33,20 +33,27 @@ def network(numbers: Numbers) -> Markup:
 
 
 def _lanes(edges: list[ReadBy], order: dict[str, int]) -> dict[str, int]:
-    """The lane of every source that some node beyond the next row reads; lanes of one row differ."""
-    ends: dict[str, int] = {}
+    """The lane of every source that some node beyond the next row reads, and of every edge back; no two meet."""
+    spans: dict[str, tuple[int, int]] = {}
     for edge in edges:
         start, end = order[edge.source], order[edge.reader]
         if end > start + 1:
-            ends[edge.source] = max(end, ends.get(edge.source, 0))
+            spans[_lane_of(edge, order)] = start, max(end, spans.get(edge.source, (0, 0))[1])
+        elif end < start:
+            spans[_lane_of(edge, order)] = end, start
     lanes: dict[str, int] = {}
     busy_until: list[int] = []
-    for source in sorted(ends, key=order.__getitem__):
-        free = next((i for i, end in enumerate(busy_until) if end <= order[source]), len(busy_until))
+    for key, (start, end) in sorted(spans.items(), key=lambda span: span[1][0]):
+        free = next((i for i, until in enumerate(busy_until) if until <= start), len(busy_until))
         if free == len(busy_until):
             busy_until.append(0)
-        busy_until[free], lanes[source] = ends[source], free
+        busy_until[free], lanes[key] = end, free
     return lanes
+
+
+def _lane_of(edge: ReadBy, order: dict[str, int]) -> str:
+    """Who has the lane: the source, for all its readers; an edge back has its own."""
+    return edge.source if order[edge.reader] > order[edge.source] else f"{edge.source} {edge.reader}"
 
 
 def _edge(edge: ReadBy, order: dict[str, int], lanes: dict[str, int], spine: int) -> Markup:
@@ -55,8 +62,8 @@ def _edge(edge: ReadBy, order: dict[str, int], lanes: dict[str, int], spine: int
     kind = "edge gate" if edge.role == "gate" else "edge"
     if end == start + 1:
         return el("path", d=f"M{spine} {above}V{below}", cls=kind)
-    x = spine - LANE * (min(lanes[edge.source], MOST_LANES - 1) + 1)
-    bend = ROW // 2
+    x = spine - LANE * (min(lanes[_lane_of(edge, order)], MOST_LANES - 1) + 1)
+    bend = ROW // 2 if end > start else -ROW // 2
     path = (
         f"M{spine} {above}C{spine} {above + bend} {x} {above} {x} {above + bend}V{below - bend}"
         f"C{x} {below} {spine} {below - bend} {spine} {below}"

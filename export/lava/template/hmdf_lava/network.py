@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lava.magma.core.process.ports.ports import OutPort
+from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.proc.conv.process import Conv
 from lava.proc.dense.process import Dense
@@ -48,10 +48,13 @@ class Network:
         self.graph = json.loads((folder / "graph.json").read_text())
         self.messages, self.logits, self.taps = messages, logits, taps
         self.processes: dict[str, AbstractProcess] = {}
+        self._later: list[tuple[str, str, InPort]] = []
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             self.arrays = dict(arrays)
         for entry in self.graph["processes"]:
             self.processes[entry["name"]] = getattr(self, f"_{entry['kind']}")(entry)
+        for name, port, target in self._later:
+            getattr(self.processes[name], port).connect(target)
 
     @property
     def base(self) -> AbstractProcess:
@@ -70,6 +73,7 @@ class Network:
             bias=self._array(entry, "bias"),
             period=self.graph["time_steps"],
             latency=entry["latency"],
+            before=entry["before"],
             logits=str(self.logits),
         )
         self._output(entry["source"]).connect(process.a_in)
@@ -90,13 +94,13 @@ class Network:
             groups=entry["groups"],
             num_message_bits=GRADED,
         )
-        self.processes[entry["source"]].s_out.connect(process.s_in)
+        self._later.append((entry["source"], "s_out", process.s_in))
         return process
 
     def _max_pool(self, entry: dict[str, Any]) -> MaxPool:
         geometry = {key: tuple(entry[key]) for key in ("input_shape", "output_shape", "kernel", "stride", "padding")}
         process = MaxPool(name=entry["name"], **geometry)
-        self.processes[entry["source"]].s_out.connect(process.s_in)
+        self._later.append((entry["source"], "s_out", process.s_in))
         return process
 
     def _dense(self, entry: dict[str, Any]) -> Dense:
@@ -118,7 +122,7 @@ class Network:
             sign_mode=SignMode.MIXED,
             num_message_bits=GRADED,
         )
-        self._output(entry["source"]).connect(process.s_in)
+        self._later.append((entry["source"], "flat_out", process.s_in))
         return process
 
     def _delay(self, entry: dict[str, Any]) -> Delay:
@@ -146,6 +150,7 @@ class Network:
             message_range=tuple(entry["message_range"]),
             ports=[(m, port["shift"]) for m, port in zip(multipliers, entry["ports"], strict=True)],
             port_shapes=shapes,
+            before=entry["before"],
             bias=self._array(entry, "bias"),
             gate=gate and (gate["shift"], self._array(entry, "gate_bias")),
             tap=str(self.taps.get(entry["name"], "")),
@@ -176,6 +181,7 @@ class Network:
             message_range=tuple(entry["message_range"]),
             ports=[(one, 0)],
             port_shapes=[neurons.s_out.shape],
+            before=[],
             bias=zero,
             gate=None,
             initial={},

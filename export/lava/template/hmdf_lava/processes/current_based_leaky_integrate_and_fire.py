@@ -51,12 +51,12 @@ def _numbers(
 ) -> dict[str, Any] | None:
     """Lava's du, dv, vth and bias, or None where it cannot have what the population has.
 
-    Lava's inputs are summed and shifted by 6 bits; its decays and its threshold are one number each, v is reset to 0; u
-    and v provably never reach the limits, at which Lava and the contract differ.
+    Lava's inputs are summed and shifted by 6 bits, none is left out; its decays and its threshold are one number each,
+    v is reset to 0; u and v provably never reach the limits, at which Lava and the contract differ.
     """
     ports, (low, high) = entry["ports"], entry["proven"]["membrane"]
     scaled = [arrays[f"multiplier_{i}"] == UNIT << port["shift"] for i, port in enumerate(ports)]
-    if entry["gate"] or not all(s.all() for s in scaled) or arrays["bias"].any():
+    if entry["gate"] or entry["before"] or not all(s.all() for s in scaled) or arrays["bias"].any():
         return None
     if len(set(shapes)) > 1 or len({port["source"] for port in ports}) < len(ports):  # one connection between two ports
         return None

@@ -35,6 +35,7 @@ class Population(AbstractProcess):
         state_range, message_range: smallest and largest integer of membrane and current, and of the message.
         ports: (multiplier, shift) by port; the port i is `in_{i}`. A multiplier is int64 (T or 1, C or 1).
         port_shapes: what each port takes in: (W, H, C), or (size,) in C order of `shape`.
+        before: numbers of the ports that bring what was sent at the step before; at t = 0 they are taken for 0.
         bias: int64 (T or 1, C or 1).
         gate: (shift, bias), or None; the gate's message (C,) comes in at `gate_in`.
         initial: int64 (1, C or 1) by state, its value before the first step of a sample; 0 where it has none.
@@ -69,6 +70,7 @@ class Population(AbstractProcess):
         message_range: tuple[int, int],
         ports: list[tuple[np.ndarray, int]],
         port_shapes: list[tuple[int, ...]],
+        before: list[int],
         bias: np.ndarray,
         gate: tuple[int, np.ndarray] | None,
         tap: str,
@@ -83,6 +85,7 @@ class Population(AbstractProcess):
             state_range=state_range,
             message_range=message_range,
             ports=ports,
+            before=before,
             gate=gate,
             tap=tap,
             initial={state: initial.get(state, np.zeros((1, 1), np.int64)) for state in self.STATES},
@@ -117,6 +120,7 @@ class PyPopulationModel(PyLoihiProcessModel):
         self.state_range: tuple[int, int] = proc_params["state_range"]
         self.message_range: tuple[int, int] = proc_params["message_range"]
         self.ports: list[tuple[np.ndarray, int]] = proc_params["ports"]
+        self.before: list[int] = proc_params["before"]
         self.gate: tuple[int, np.ndarray] | None = proc_params["gate"]
         path = proc_params["tap"]
         self.tap = np.load(path, mmap_mode="r+", allow_pickle=False) if path else None
@@ -155,7 +159,9 @@ class PyPopulationModel(PyLoihiProcessModel):
 
     def _current(self, t: int, inputs: list[np.ndarray], gate: np.ndarray | None) -> np.ndarray:
         current = np.zeros(self.shape, np.int64) + self.at(t, self.bias)
-        for array, (multiplier, shift) in zip(inputs, self.ports, strict=True):
+        for index, (array, (multiplier, shift)) in enumerate(zip(inputs, self.ports, strict=True)):
+            if t == 0 and index in self.before:
+                continue
             current += rshift(self.at(t, multiplier) * array, shift)
         if self.gate is not None and gate is not None:
             shift, bias = self.gate

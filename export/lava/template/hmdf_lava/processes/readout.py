@@ -22,11 +22,12 @@ class Readout(AbstractProcess):
         bias: int64 (classes,).
         period: T, steps of a sample.
         latency: steps by which the first sample's first accumulator is late.
+        before: whether a_in brings what was sent at the step before; at the first step of a sample it is taken for 0.
         logits: path of an .npy file, int64 (N, classes), that the model fills.
     """
 
-    def __init__(self, *, name: str, bias: np.ndarray, period: int, latency: int, logits: str) -> None:
-        super().__init__(name=name, period=period, latency=latency, logits=logits)
+    def __init__(self, *, name: str, bias: np.ndarray, period: int, latency: int, before: bool, logits: str) -> None:
+        super().__init__(name=name, period=period, latency=latency, before=before, logits=logits)
         self.a_in = InPort(shape=bias.shape)
         self.bias = Var(shape=bias.shape, init=bias)
 
@@ -43,6 +44,8 @@ class PyReadoutModel(PyLoihiProcessModel):
     def run_spk(self) -> None:
         accumulator = self.a_in.recv()
         step = self.time_step - 1 - self.proc_params["latency"]
-        sample = step // self.proc_params["period"]
+        sample, t = divmod(step, self.proc_params["period"])
+        if t == 0 and self.proc_params["before"]:
+            accumulator = np.zeros_like(accumulator)
         if 0 <= sample < len(self.logits):
             self.logits[sample] += accumulator + self.bias
