@@ -7,7 +7,7 @@
 
 With --networks the programs are compiled from random networks with extreme parameters; with --edges they are those of
 tests/edge_programs.py. The executor `checked` is the simulator with every load and store of its kernels checked. Exit
-status 0 when all agree, 5 at a mismatch; the report names the seeds, from which `random_program(seed)` of
+status 0 when all agree, 5 at a mismatch; the report names the seeds, from which `program_of(seed)` of
 tests/programs.py, or `hostile(seed)` of tests/networks.py, builds the same again.
 """
 
@@ -43,7 +43,7 @@ from hmdf.sim.executor import Executor
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import compare
-from programs import random_messages, random_program
+from programs import program_of, random_messages
 
 SHOWN_FAILURES = 20
 SANITIZED = (
@@ -136,7 +136,7 @@ def check(seed: int, samples: int, executors: tuple[str, ...], networks: bool, e
         if networks:
             program, messages = compiled_hostile(seed)
         else:
-            program = list(EDGES.values())[seed]() if edges else random_program(seed)
+            program = list(EDGES.values())[seed]() if edges else program_of(seed)
             messages = random_messages(program, samples, seed)
         kinds = tuple(kinds_of(program))
         verdicts = compare(program, messages, [EXECUTORS[name]() for name in executors])

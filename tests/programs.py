@@ -48,6 +48,11 @@ def random_program(seed: int, stages: int | None = None) -> Program:
     return msgspec.structs.replace(program, nodes=nodes)
 
 
+def program_of(seed: int) -> Program:
+    """A random program; each third is recurrent, such that Lava has it too."""
+    return recurrent_program(seed, own=True) if seed % 3 == 2 else random_program(seed)
+
+
 def recurrent_program(seed: int, own: bool = False) -> Program:
     """A random program with up to three synapses that read what a population sent at the step before: their reader
     itself, an earlier or a later one.

@@ -81,7 +81,7 @@ def layers_of(graph: Any, dialect: Dialect, time_steps: int, shape: Shape | None
         made.later, findings = _shapes_without_late(units, dialect, shape)
         failed |= {unit.name for unit in units if unit.late - set(made.later)}
     for unit in units:
-        if failed & set(unit.sources):
+        if unit.name in failed or failed & set(unit.sources):
             failed.add(unit.name)
             if unit.kind in _MAKERS:  # Its shape is unknown; whether its kind is supported is known.
                 continue

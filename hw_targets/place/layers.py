@@ -125,7 +125,7 @@ def _depths(program: Program) -> dict[str, int]:
         if round_ == len(order):  # They would grow for ever.
             depths = dict.fromkeys(order, 0)
             edges = {name: [e for e in read if order[e[0]] < order[name]] for name, read in edges.items()}
-        found = {n: max(1, *(depths[source] + taken for source, taken in read)) for n, read in edges.items()}
+        found = {n: max([1, *(depths[source] + taken for source, taken in read)]) for n, read in edges.items()}
         if found == {name: depths[name] for name in found}:
             break
         depths |= found

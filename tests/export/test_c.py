@@ -19,7 +19,7 @@ from hmdf.sim.contract.intervals import Interval
 from hmdf.sim.errors import ProgramError
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.verify import compare
-from programs import random_messages, random_program
+from programs import random_messages, random_program, recurrent_program
 
 STRICT = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 SANITIZED = (*STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -61,6 +61,13 @@ def kinds_of(program):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_programs_are_bit_exact_under_sanitizers(seed):
     program = random_program(seed)
+    assert_exact(program, random_messages(program, 4, seed), CompiledC(compiler("gcc"), SANITIZED))
+
+
+@pytest.mark.parametrize("seed", [5, 17])
+def test_recurrent_programs_are_bit_exact_under_sanitizers(seed):
+    program = recurrent_program(seed)
+    assert program.remembered
     assert_exact(program, random_messages(program, 4, seed), CompiledC(compiler("gcc"), SANITIZED))
 
 

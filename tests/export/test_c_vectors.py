@@ -13,7 +13,7 @@ from hmdf.sim import reference
 from hmdf.sim.contract import Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
 from hmdf.sim.errors import InputError, ProgramError
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
-from programs import random_messages, random_program
+from programs import random_messages, random_program, recurrent_program
 
 MANY = 1000
 
@@ -35,9 +35,9 @@ def read_hex(folder, vectors):
     return values.astype(np.int64).reshape(vectors.shape)
 
 
-@pytest.mark.parametrize("seed", [0, 3])
-def test_both_forms_hold_what_the_reference_gives(tmp_path, seed):
-    program = random_program(seed)
+@pytest.mark.parametrize(("made", "seed"), [(random_program, 0), (random_program, 3), (recurrent_program, 5)])
+def test_both_forms_hold_what_the_reference_gives(tmp_path, made, seed):
+    program = made(seed)
     messages = random_messages(program, 2, seed)
     folder = export_vectors(program, messages, tmp_path / "vectors")
     manifest, taps = manifest_of(folder), reference.run(program, messages)

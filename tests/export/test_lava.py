@@ -29,16 +29,25 @@ from hmdf.sim.contract import (
     SumPool,
     Synapse,
 )
+from hmdf.sim.errors import ProgramError
 from hmdf.sim.executor import Taps
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.reference import run
 from lava_batch import run_in_lava
-from programs import random_messages, random_program
+from programs import random_messages, random_program, recurrent_program
 
 SEEDS = range(16)  # more of them: make soak
 SAMPLES = 4
+SEED_OF_A_LOOP = 10
 
 Case = tuple[Program, np.ndarray]
+
+
+def recurrent_case(seed: int) -> Case:
+    """Several samples in a row: none may read the last message of the one before."""
+    program = recurrent_program(seed, own=True)
+    assert program.remembered
+    return program, random_messages(program, SAMPLES, seed)
 
 
 def random_case(seed: int) -> Case:
@@ -214,6 +223,7 @@ def loihi_neurons() -> Case:
 
 
 CASES: dict[str, Case] = {f"random-{seed}": random_case(seed) for seed in SEEDS} | {
+    **{f"recurrent-{seed}": recurrent_case(seed) for seed in (0, 2, 4)},
     "wide": wide_probes(),
     "many-channels": many_channel_probes(),
     "unequal-depths": unequal_depths(),
@@ -267,6 +277,11 @@ def test_loihis_own_neuron_is_lavas_lif_where_lava_has_its_numbers(results: dict
     assert done.stdout.split() == ["first.lif", "reads.lif", "second.lif"], done.stderr[-2000:]
     messages = results["loihi"].messages
     assert all(0.02 < messages[name].mean() < 0.98 for name in ("first", "reads", "second", "reset"))
+
+
+def test_a_loop_of_several_connections_is_refused() -> None:
+    with pytest.raises(ProgramError, match="only a population that reads its own last message"):
+        wire(recurrent_program(SEED_OF_A_LOOP))
 
 
 def test_samples_do_not_touch_each_other(results: dict[str, Taps]) -> None:

@@ -38,7 +38,7 @@ from hmdf.sim.encoder import encode
 from hmdf.sim.errors import InputError, ProgramError
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
 from hmdf.sim.verify import compare
-from programs import random_messages, random_program
+from programs import random_messages, random_program, recurrent_program
 
 SEEDS = 160  # more of them: make soak
 ONE = np.ones((1, 1), np.int32)
@@ -72,6 +72,13 @@ def test_random_programs_agree_with_the_reference(start):
         verdict = compare(program, messages, [OnnxRuntime(threads=1)])[0]
         assert verdict.bit_exact, f"random_program({seed}): {verdict.first_mismatch}"
         assert verdict.compared > 0
+
+
+def test_recurrent_programs_agree_with_the_reference():
+    for seed in range(12):
+        program = recurrent_program(seed)
+        verdict = compare(program, random_messages(program, 3, seed), [OnnxRuntime(threads=1)])[0]
+        assert verdict.bit_exact, f"recurrent_program({seed}): {verdict.first_mismatch}"
 
 
 def test_the_random_programs_use_every_node_kind_and_every_function():
