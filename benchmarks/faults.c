@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { NONE, KILLED, FULL, READ_ONLY };
+enum { NONE, KILLED, FULL, READ_ONLY, CLOCK };
 static char folder[4096];
 static int kind;
 static long at, count;
@@ -24,7 +25,7 @@ long fault_count(void) { return count; }
 /* Whether an operation on `path` meets the fault; it never comes back from being killed. */
 static int meets(const char *path) {
     if (!folder[0] || strncmp(path, folder, strlen(folder))) return 0;
-    if (++count < at || kind == NONE) return 0;
+    if (++count < at || kind == NONE || kind == CLOCK) return 0;
     if (kind == KILLED) {
         if (count == at) kill(getpid(), SIGKILL);
         return 0;
@@ -78,4 +79,13 @@ int mkdir(const char *path, mode_t mode) {
 int chmod(const char *path, mode_t mode) {
     NEXT(chmod);
     return meets(path) ? -1 : next(path, mode);
+}
+
+/* A day forth and back at every look at it. */
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int looks;
+    NEXT(clock_gettime);
+    int result = next(clock, now);
+    if (kind == CLOCK && clock == CLOCK_REALTIME && !result) now->tv_sec += ++looks % 2 ? 86400 : -86400;
+    return result;
 }

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from hmdf.extras import explained
 from hmdf.sim.errors import HmdfError, InputError
-from hmdf.train.errors import DataError, ModelError, TrainingError
+from hmdf.train.errors import DataError, ModelError, TrainingError, lost
 
 
 def run_cli(command: click.Command) -> NoReturn:
@@ -40,9 +40,6 @@ def run_cli(command: click.Command) -> NoReturn:
     except (HmdfError, DataError, ModelError, TrainingError) as error:
         _complain(f"error: {error}")
         code = getattr(error, "exit_code", 3)
-    except MemoryError:
-        _complain("error: out of memory; nothing that was complete is lost")
-        code = 1
     except ModuleNotFoundError as error:
         if (missing := explained(error)) is None:
             raise
@@ -54,13 +51,12 @@ def run_cli(command: click.Command) -> NoReturn:
     except OSError as error:
         _complain(f"error: {error.filename or ''}: {error.strerror or error}")
         code = 3
-    except Exception as error:  # A fault of ours: still one message, with the way to the traceback.
+    except Exception as error:  # A fault of ours, if it is no other: still one message, with the way to the traceback.
         if os.environ.get("HMDF_TRACEBACK"):
             raise
-        _complain(
-            f"error: a fault in hmdf ({type(error).__name__}: {error}); nothing that was complete is lost. "
-            "Please report it with what HMDF_TRACEBACK=1 shows"
-        )
+        fault = f"a fault in hmdf ({type(error).__name__}: {error})"
+        advice = "" if lost(error) else ". Please report it with what HMDF_TRACEBACK=1 shows"
+        _complain(f"error: {lost(error) or fault}; nothing that was complete is lost{advice}")
         code = 1
     sys.exit(code)
 

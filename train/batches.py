@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from .augment import Augmentation
 from .config import TrainingConfig
 from .data import Dataset
-from .errors import DataError, TrainingError
+from .errors import DataError, TrainingError, lost
 
 __all__ = ["MiniBatch", "MiniBatches", "Part"]
 
@@ -110,7 +110,7 @@ class MiniBatches:
         self.own = slice(rank * config.accumulate, (rank + 1) * config.accumulate)
         self.known_order: tuple[int, NDArray[np.int64]] = -1, np.empty(0, np.int64)
         self.queue: list[tuple[int, int]] = []
-        self.loader: DataLoader[MiniBatch | DataError] | None = None
+        self.loader: DataLoader[MiniBatch | DataError | TrainingError] | None = None
 
     def of_epoch(self, epoch: int, first: int = 0) -> Iterator[MiniBatch]:
         """The mini-batches of an epoch from number ``first`` on; raises DataError for samples that cannot be read."""
@@ -172,7 +172,7 @@ class MiniBatches:
             results = iter(self.loader)
         try:
             for result in results:
-                if isinstance(result, DataError):
+                if isinstance(result, DataError | TrainingError):
                     raise result
                 yield result
         except RuntimeError as error:
@@ -183,17 +183,21 @@ class MiniBatches:
             ) from None
 
 
-class _ReadyMiniBatches(torch.utils.data.Dataset[MiniBatch | DataError]):
+class _ReadyMiniBatches(torch.utils.data.Dataset[MiniBatch | DataError | TrainingError]):
     """What the worker processes do: (epoch, number) -> mini-batch, augmented and normalised, or what was wrong."""
 
     def __init__(self, batches: MiniBatches) -> None:
         self.batches = batches
 
-    def __getitem__(self, at: tuple[int, int]) -> MiniBatch | DataError:
+    def __getitem__(self, at: tuple[int, int]) -> MiniBatch | DataError | TrainingError:
         try:
             return self.batches.read(*at).ready(self.batches.prepare)
         except DataError as error:  # raised, it would come with the worker's traceback as its message
             return error
+        except (RuntimeError, MemoryError) as error:
+            if (reason := lost(error)) is None:
+                raise
+            return TrainingError(f"a worker process: {reason}; --resume with fewer --workers goes on")
 
 
 def _as_it_is(result: Any) -> Any:

@@ -25,7 +25,7 @@ from .batches import MiniBatch, MiniBatches
 from .config import AUGMENTATION, TrainingConfig
 from .data import Dataset, normalise
 from .distributed import join_batch_norms, leave_at_exit, separate_batches, total_of
-from .errors import DataError, ModelError, TrainingError
+from .errors import DataError, ModelError, TrainingError, lost
 from .gradients import Gradients
 from .graphs import Graphs
 from .networks import NetworkSpec, build
@@ -219,6 +219,12 @@ class TrainingRun:
                     self.started = time.perf_counter()
                     self._rest_of_epoch()
                     self._end_epoch()
+        except (RuntimeError, MemoryError) as error:
+            if (reason := lost(error)) is None:
+                raise
+            self._save_pending()
+            saved = f"; last good checkpoint: {self.saved}; --resume goes on from there"
+            raise TrainingError(f"{reason}{'' if self.out is None else saved}") from None
         finally:
             self._save_pending()
         return self._result(self._checkpoint())
