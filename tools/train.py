@@ -171,11 +171,13 @@ CONVERTED = ("neuron", "time_steps", "initial_potential", "surrogate_width")
 @click.option("--from", "ann", metavar="model.pt", type=click.Path(path_type=Path), help=FROM_HELP)
 @click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
 @click.option("--resume", is_flag=True, help="Go on from OUT/resume.pt; epochs, rates and augmentation may change.")
+@click.option("--dry-run", is_flag=True, help="Only say which process of how many this is, and its samples.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.pass_context
 def train_command(
     ctx: click.Context, /, data: str | None, data_root: Path | None, fold: Fold | None, config: str | None,
-    threads: int | None, ann: Path | None, tensorboard: bool, resume: bool, out: Path, **options: Any,
+    threads: int | None, ann: Path | None, tensorboard: bool, resume: bool, dry_run: bool, out: Path,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Train a network and write OUT/model.pt, OUT/resume.pt and OUT/metrics.csv."""
     if out.is_file():
@@ -194,7 +196,7 @@ def train_command(
     import torch
 
     from hmdf.train.networks import NetworkSpec
-    from hmdf.train.trainer import train
+    from hmdf.train.trainer import layout, train
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its notes would break up the table
     if threads is not None:
@@ -205,7 +207,11 @@ def train_command(
     else:
         start.check(splits[0])
         spec, state = start.spec, start.state
-    display = _Display(make_console(), training.epochs) if _is_first_process() else None
+    if dry_run:
+        make_console().print(layout(spec, training, *splits), soft_wrap=True)
+        return
+    first = training.devices * training.nodes == 1 or _is_first_process()
+    display = _Display(make_console(), training.epochs) if first else None
     reporting = display or Reporting()
     if tensorboard and display is not None:
         reporting = TensorBoardLog(out / "tensorboard", reporting)
@@ -346,7 +352,10 @@ def _spec(kind: type[NetworkSpec], splits: tuple[Dataset, Dataset], options: Map
 
 
 def _is_first_process() -> bool:
-    """Whether this process is the one that talks: the launchers number the others in their environment."""
+    """Whether this process is the one that talks: torchrun, Slurm and Fabric's launcher number them."""
+    for rank in ("RANK", "SLURM_PROCID"):
+        if rank in os.environ:
+            return os.environ[rank] == "0"
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 

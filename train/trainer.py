@@ -14,8 +14,10 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,7 +47,7 @@ from .progress import EpochMetrics, Progress, write_metrics
 from .sparsity import Sparsifier, zeros_of
 from .synapses import LowBit, quantised_once
 
-__all__ = ["RESUME_FILE", "EpochMetrics", "Progress", "TrainingConfig", "TrainingRun", "evaluate", "train"]
+__all__ = ["RESUME_FILE", "EpochMetrics", "Progress", "TrainingConfig", "TrainingRun", "evaluate", "layout", "train"]
 
 RESUME_FILE = "resume.pt"
 # Seconds between two saves within an epoch.
@@ -94,19 +96,8 @@ def train(
     and DataError when the data do not fit the network.
     """
     check_fit(spec, config, train_data, test_data)
-    parallel = config.devices * config.nodes > 1
-    try:
-        fabric = Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.nodes,
-            precision=config.precision,
-            strategy="ddp" if parallel else "auto",
-        )
-    except Exception as error:  # Fabric has kinds of its own for what this machine lacks.
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"accelerator '{config.accelerator}' with {config.devices} devices: {reason}") from error
-    if parallel:
+    fabric = _fabric(config)
+    if config.devices * config.nodes > 1:
         fabric.launch()
         leave_at_exit()
     known = fabric, spec, config, train_data, test_data, out, progress or Progress(), save_interval, start
@@ -114,6 +105,49 @@ def train(
     if resume:
         this_run.restore()
     return this_run.to_the_end()
+
+
+def layout(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, test_data: Dataset) -> str:
+    """Which process of a run this one is, by what started it, in a line; nothing is started or written.
+
+    Raises what `train` does before it begins.
+    """
+    check_fit(spec, config, train_data, test_data)
+    environment: Any = getattr(_fabric(config).strategy, "cluster_environment", None)
+    processes = config.devices * config.nodes
+    node, local = (environment.node_rank(), environment.local_rank()) if environment else (0, 0)
+    rank = node * config.devices + local
+    part = np.array_split(np.arange(config.batch_size), processes)[rank]
+    text = f"process {rank} of {processes} (node {node}, device {local}): {len(part)} of {config.batch_size} samples"
+    if environment is None:
+        return text
+    where = f"{environment.main_address}:{environment.main_port}"
+    return f"{text}; all meet at {where}, started by {_name(environment)}"
+
+
+def _fabric(config: TrainingConfig) -> Fabric:
+    wanted = config.devices * config.nodes
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            precision=config.precision,
+            strategy="ddp" if wanted > 1 else "auto",
+        )
+    except Exception as error:  # Fabric has kinds of its own for what this machine lacks.
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"accelerator '{config.accelerator}' with {config.devices} devices: {reason}") from error
+    environment: Any = getattr(fabric.strategy, "cluster_environment", None)
+    if environment and not isinstance(environment, LightningEnvironment) and environment.world_size() != wanted:
+        raise ModelError(
+            f"{_name(environment)} started {environment.world_size()} processes, but devices x nodes are {wanted}"
+        )
+    return fabric
+
+
+def _name(environment: Any) -> str:
+    return type(environment).__name__.removesuffix("Environment")
 
 
 def evaluate(model: nn.Module, data: Dataset, time_steps: int, batch_size: int = TEST_BATCH) -> tuple[float, float]:
