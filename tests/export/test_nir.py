@@ -205,7 +205,7 @@ BAD = {
     "tau is short": (nir.LIF(*full(3, 1e-4, 1, 0, 1, 0)), "is shorter than a time step of 0.001"),
     "threshold below reset": (nir.LIF(*full(3, 1, 1, 0, 1, 2)), "its threshold is -1 above its v_reset"),
     "weight is nan": (nir.Linear(np.full((3, 3), np.nan)), "its weight has the value nan"),
-    "weight is huge": (nir.Linear(np.full((3, 3), 1e30)), "a weight or bias of 1e+30 is beyond"),
+    "weight is huge": (nir.Linear(np.full((3, 3), 1e30)), "its largest weight or bias is 1e+30, beyond"),
     "weight does not fit": (nir.Linear(np.ones((3, 4))), "4 input features, but its source has 3"),
     "resistance is huge": (nir.IF(*full(3, 1e30, 1, 0)), "its current is scaled by 1e+27"),
     "many parameters": (nir.LIF(*full(5, 1, 1, 0, 1, 0)), "its v_reset has the shape (5,), its neurons (3,)"),

@@ -77,7 +77,7 @@ def stepwise(step: Callable[[Tensor], list[Tensor]], x: Tensor) -> list[Tensor]:
     return [torch.stack(parts) for parts in zip(*(step(x) for _ in range(STEPS)), strict=True)]
 
 
-@pytest.mark.parametrize("neuron", ["Leaky", "Synaptic"])
+@pytest.mark.parametrize("neuron", ["Leaky", "Synaptic", "RLeaky", "RSynaptic"])
 def test_snntorch(digits, neuron):
     snn = framework("snntorch")
     from snntorch import utils
@@ -87,21 +87,26 @@ def test_snntorch(digits, neuron):
 
     def layer(size: int) -> nn.Module:
         options = {"beta": torch.full((size,), 0.8), "threshold": torch.ones(size), "init_hidden": True}
-        return getattr(snn, neuron)(**options | ({"alpha": torch.full((size,), 0.5)} if neuron == "Synaptic" else {}))
+        options |= {"alpha": torch.full((size,), 0.5)} if "Synaptic" in neuron else {}
+        options |= {"linear_features": size} if neuron[0] == "R" else {}
+        return getattr(snn, neuron)(**options)
 
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 40), layer(40), nn.Linear(40, 10), layer(10))
 
     def run(x: Tensor) -> list[Tensor]:
         utils.reset(net)
+        for layer in (net[2], net[4]) if neuron == "RSynaptic" else ():
+            layer.reset_mem()  # which `utils.reset` leaves as they are
         return stepwise(lambda x: [hidden := net[:3](x), net[3:](hidden)], x)
 
-    trained(net, run, digits[0])
+    trained(net, run, digits[0], epochs=8 if neuron == "RSynaptic" else 4)
     utils.reset(net)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = export_to_nir(net, digits[0][0][:1], ignore_dims=[0])
-    kind = "lif" if neuron == "Leaky" else "cubalif"
-    compared(graph, run, digits[1], {f"{kind}_2": 0, f"{kind}_4": 1}, "snntorch")
+    kind = "cubalif" if "Synaptic" in neuron else "lif"
+    inner = ".lif" if neuron[0] == "R" else ""  # a graph for each layer, in which its spikes go back
+    compared(graph, run, digits[1], {f"{kind}_2{inner}": 0, f"{kind}_4{inner}": 1}, "snntorch")
 
 
 @pytest.mark.parametrize("neuron", ["LIF", "IAF"])
