@@ -89,6 +89,7 @@ class MiniBatches:
     Args:
         prepare: makes raw samples ready; where there are workers they call it, on the CPU.
         pin_memory: whether mini-batches of workers come in memory that a GPU copies from without a wait.
+        parts_of: (size in pixels, whether half are mirrored): take random parts of images that are decoded here.
 
     Attributes:
         parts: of each joint mini-batch, over all processes; own: which of them this process has.
@@ -104,8 +105,10 @@ class MiniBatches:
         rank: int = 0,
         processes: int = 1,
         pin_memory: bool = False,
+        parts_of: tuple[int, bool] | None = None,
     ) -> None:
         self.data, self.config, self.prepare, self.pin_memory = data, config, prepare, pin_memory
+        self.parts_of = parts_of
         self.parts = processes * config.accumulate
         self.own = slice(rank * config.accumulate, (rank + 1) * config.accumulate)
         self.known_order: tuple[int, NDArray[np.int64]] = -1, np.empty(0, np.int64)
@@ -128,13 +131,18 @@ class MiniBatches:
         seeds = np.random.default_rng([self.config.seed, epoch, number]).integers(2**63, size=self.parts + 1)
         parts = [
             Part(
-                torch.from_numpy(np.asarray(self.data.inputs[part])),
+                torch.from_numpy(self._inputs(part, int(seed))),
                 torch.from_numpy(self.data.labels[part]),
                 int(seed),
             )
             for part, seed in zip(np.array_split(indices, self.parts)[self.own], seeds[1:][self.own], strict=True)
         ]
         return MiniBatch(number, number * self.config.batch_size, len(indices), tuple(parts), int(seeds[0]))
+
+    def _inputs(self, part: NDArray[np.int64], seed: int) -> NDArray[Any]:
+        if self.parts_of is None:
+            return np.asarray(self.data.inputs[part])
+        return self.data.inputs.parts(part, *self.parts_of, seed)
 
     def _samples(self, epoch: int, number: int) -> NDArray[np.int64]:
         if self.known_order[0] != epoch:
@@ -191,7 +199,12 @@ class _ReadyMiniBatches(torch.utils.data.Dataset[MiniBatch | DataError | Trainin
 
     def __getitem__(self, at: tuple[int, int]) -> MiniBatch | DataError | TrainingError:
         try:
-            return self.batches.read(*at).ready(self.batches.prepare)
+            batch = self.batches.read(*at)  # of whole bytes, as long as there is no more to do than to normalise them
+            return (
+                batch
+                if self.batches.parts_of and not self.batches.config.augments
+                else batch.ready(self.batches.prepare)
+            )
         except DataError as error:  # raised, it would come with the worker's traceback as its message
             return error
         except (RuntimeError, MemoryError) as error:

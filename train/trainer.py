@@ -26,6 +26,7 @@ from .augment import preparation
 from .batches import MiniBatch, MiniBatches
 from .config import AUGMENTATION, TrainingConfig
 from .data import Dataset, normalise
+from .data.lazy_images import LazyImages
 from .distributed import join_batch_norms, leave_at_exit, separate_batches, total_of
 from .errors import DataError, ModelError, TrainingError, lost
 from .gradients import Gradients
@@ -218,11 +219,15 @@ class TrainingRun:
         self.optimiser = Optimiser(self.model, config)
         self.gradients = Gradients([*self.optimiser.weights, *self.optimiser.scalars])
         self.sparsifier = Sparsifier(self.model, config.sparsify)
+        # image files are cut and mirrored as they are decoded, in bytes
+        decoded = config.resized_crop and isinstance(train_data.inputs, LazyImages)
+        parts_of = (spec.input_shape[-1], config.flip) if decoded else None
+        left = dataclasses.replace(config, resized_crop=False, flip=False) if decoded else config
         # worker processes leave the GPU to this one
-        where = torch.device("cpu") if config.workers else fabric.device
-        prepare = preparation(spec, config, train_data.preprocessing, where)
-        on_gpu = fabric.device.type == "cuda"
-        self.batches = MiniBatches(train_data, config, prepare, fabric.global_rank, fabric.world_size, on_gpu)
+        where = torch.device("cpu") if config.workers and not (decoded and not left.augments) else fabric.device
+        prepare = preparation(spec, left, train_data.preprocessing, where)
+        ranks, on_gpu = (fabric.global_rank, fabric.world_size), fabric.device.type == "cuda"
+        self.batches = MiniBatches(train_data, left, prepare, *ranks, on_gpu, parts_of)
         # slices change the weights within what would be recorded
         recorded = config.cuda_graphs and fabric.world_size == 1 and config.backprop != "slices"
         self.graphs = Graphs(fabric.device, recorded)

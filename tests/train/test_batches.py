@@ -7,13 +7,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning_fabric import Fabric
+from PIL import Image
 
 from hmdf.train.augment import preparation
 from hmdf.train.batches import MiniBatches
 from hmdf.train.config import TrainingConfig
-from hmdf.train.data import load
+from hmdf.train.data import load, normalise
 from hmdf.train.errors import DataError, TrainingError
 from hmdf.train.networks import NetworkSpec
+from hmdf.train.progress import Progress
+from hmdf.train.trainer import TrainingRun
 
 DIGITS = load("digits", "test")
 SPEC = NetworkSpec("small", (1, 8, 8), 10)
@@ -120,3 +124,24 @@ def test_a_killed_worker_is_one_message():
     batches = MiniBatches(data, config, preparation(SPEC, config, data.preprocessing))
     with pytest.raises(TrainingError, match=r"^a worker process was killed"):
         list(batches.of_epoch(1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_image_files_are_cut_and_mirrored_in_bytes(tmp_path, workers):
+    """A run of ImageNet's form, in which nothing but the normalisation is left to do where the network is."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 300, 260, 3), np.uint8)
+    for index, image in enumerate(pixels):
+        for split in ("train", "val"):
+            path = tmp_path / "imagenet" / split / f"class{index % 2}" / f"{index}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    data = load("imagenet", "train", tmp_path), load("imagenet", "test", tmp_path)
+    spec = NetworkSpec("resnet18", (3, 224, 224), 2, width=1, time_steps=1, stem="imagenet")
+    config = TrainingConfig(batch_size=4, resized_crop=True, flip=True, workers=workers)
+    run = TrainingRun(Fabric(accelerator="cpu", devices=1), spec, config, *data, None, Progress(), 300.0)
+    batch, *_ = run.batches.of_epoch(1)
+    (part,) = batch.parts
+    assert (part.inputs.dtype, part.inputs.shape) == (torch.uint8, (4, 3, 224, 224))
+    ((x, _),) = batch.prepared(run.batches.prepare, torch.device("cpu"))
+    assert torch.equal(x, torch.from_numpy(normalise(part.inputs.numpy(), data[0].preprocessing)))
+    run.batches.close()

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from hmdf.train.data import cifar, constants, load
-from hmdf.train.data.lazy_images import LazyImages, decode
+from hmdf.train.data.constants import IMAGENET
+from hmdf.train.data.dataset import Preprocessing, normalise
+from hmdf.train.data.lazy_images import LazyImages, _part_of, decode
 from hmdf.train.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -285,3 +287,40 @@ def test_jpeg_npz(tmp_path):
     np.savez(tmp_path / "tiny_imagenet_2c.npz", **{**arrays, "y_val": [0, 1]})
     with pytest.raises(DataError, match="val_jpeg has 3 samples but y_val has 2"):
         load("tiny-imagenet", "test", tmp_path)
+
+
+def test_parts_of_images_are_cut_as_they_are_decoded(tmp_path):
+    """Red is left, green right; the part is random but follows from the seed, and large files are decoded smaller."""
+    wide, high = np.zeros((300, 400, 3), np.uint8), np.zeros((2000, 900, 3), np.uint8)
+    for image in (wide, high):
+        image[:, : image.shape[1] // 2, 0] = image[:, image.shape[1] // 2 :, 1] = 200
+    paths = [tmp_path / "wide.jpg", tmp_path / "high.jpg"]
+    for path, image in zip(paths, (wide, high), strict=True):
+        Image.fromarray(image).save(path, quality=95)
+    images = LazyImages(paths, 256, 256)
+    which = np.array([0, 1] * 40)
+    parts = images.parts(which, 64, True, 3)
+    assert (parts.shape, parts.dtype) == ((80, 3, 64, 64), np.uint8)
+    assert np.array_equal(parts, images.parts(which, 64, True, 3))
+    assert not np.array_equal(parts, images.parts(which, 64, True, 4))
+    means = parts.reshape(80, 3, -1).mean(-1)
+    assert np.abs(means.sum(1) - 200).max() < 8  # nothing but the image's colours
+    red_left = parts[:, 0, :, :8].mean((1, 2)) > parts[:, 0, :, -8:].mean((1, 2))
+    assert 10 < red_left.sum() < 60
+    for split in (which == 0, which == 1):
+        assert means[split, 0].min() < 60 < 140 < means[split, 0].max()
+    assert (images.parts(which, 64, False, 3)[:, 1, :, :8].mean((1, 2)) <= 205).all()
+
+
+def test_the_largest_part_of_an_odd_shape_is_central():
+    class Never:
+        def uniform(self, low, high):
+            return high
+
+    assert _part_of((30, 3000), Never()) == (0.0, 1480.0, 30.0, 1520.0)
+
+
+def test_bytes_are_normalised_by_a_table_to_the_same_values():
+    raw = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), np.uint8)
+    for how in (IMAGENET, Preprocessing(255.0, (0.3,), (0.7,))):
+        assert np.array_equal(normalise(raw, how), normalise(raw.astype(np.float64), how))
