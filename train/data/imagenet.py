@@ -15,7 +15,8 @@ from .search import data_root, first_existing, not_found
 IMAGENET_FORMS = ("imagenet", "ImageNet", "imagenet-1k", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")
 TINY_FORMS = ("tiny-imagenet-200", "tiny-imagenet", "tiny_imagenet_*.npz")
 TINY_SIZE = 64
-# Shorter side, then the central square: the test protocol of ImageNet. Training crops of 224 are cut out of 256.
+# Shorter side, then the central square: the test protocol of ImageNet. With resized_crop, training takes parts of the
+# whole image.
 RESIZE = 256
 CROP = {"train": 256, "test": 224, "all": 224}
 

@@ -3,9 +3,10 @@
 import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,7 @@ class LazyImages:
         if len(chosen) * math.prod(self.shape[1:]) > MAX_DECODED_BYTES:
             what = f"{len(chosen)} images of {self.shape[-1]} pixels"
             raise DataError(f"{what} do not fit into memory; take fewer at a time")
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            images = list(pool.map(self._one, [self.paths[i] for i in chosen]))
+        images = _at_once(self._one, [self.paths[i] for i in chosen])
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
 
     def parts(self, indices: NDArray[np.int64], size: int, flip: bool, seed: int) -> NDArray[np.uint8]:
@@ -127,9 +127,8 @@ class LazyImages:
 
         Of JPEG files no more is decoded than the part needs; with ``flip`` half of them are mirrored.
         """
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = (pool.submit(_part, self.paths[i], size, flip, [seed, n]) for n, i in enumerate(indices))
-            return np.stack([job.result() for job in [*jobs]]).transpose(0, 3, 1, 2)
+        chosen = [(self.paths[i], size, flip, [seed, number]) for number, i in enumerate(indices)]
+        return np.stack(_at_once(lambda part: _part(*part), chosen)).transpose(0, 3, 1, 2)
 
     def astype(self, dtype: DTypeLike) -> NDArray[Any]:
         """All images, decoded."""
@@ -142,6 +141,14 @@ class LazyImages:
             raise DataError(f"{path}: {width} x {height} pixels, the data set has {self.size} x {self.size}")
         top, left = (height - self.size) // 2, (width - self.size) // 2
         return pixels[:, top : top + self.size, left : left + self.size]
+
+
+def _at_once(work: Callable[[Any], NDArray[np.uint8]], items: Sequence[Any]) -> list[NDArray[np.uint8]]:
+    """In as many threads as there are processors; in one, in a process that is one of several."""
+    if parent_process() is not None:
+        return [*map(work, items)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [*pool.map(work, items)]
 
 
 def _part(path: Path, size: int, flip: bool, seed: list[int]) -> NDArray[np.uint8]:
