@@ -137,6 +137,16 @@ def test_the_folder_builds_and_its_test_vector_passes(tmp_path):
     assert f"arena {write_source(program).arena.size} bytes" in said
 
 
+def test_cmake_builds_the_library_and_the_command(tmp_path):
+    compiler("cmake")
+    source, built = export_c(random_program(2), tmp_path / "c"), tmp_path / "built"
+    flags = f"-DCMAKE_C_COMPILER={compiler('gcc')}", "-DCMAKE_C_FLAGS=-Wall -Wextra -Wpedantic -Werror"
+    execute(["cmake", "-S", str(source), "-B", str(built), *flags], 60)
+    execute(["cmake", "--build", str(built)], 60)
+    assert (built / "libhmdf_model.a").exists()
+    assert "100% tests passed" in execute(["ctest", "--test-dir", str(built)], 60)
+
+
 def test_a_wrong_weight_fails_the_test_vector(tmp_path):
     program = wide_program(4, False, 2)
     folder = export_c(program, tmp_path / "c", np.full((2, 5, 6, 6), 15))
