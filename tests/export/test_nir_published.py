@@ -34,7 +34,7 @@ class Neurons:
 
     def __init__(self, node, dialect: Dialect) -> None:
         self.node, self.dialect = node, dialect
-        self.v = self.i = self.fired = np.zeros(1)
+        self.v = self.i = self.fired = np.zeros((1, *node.v_threshold.shape))
 
     def step(self, x):
         node, dialect = self.node, self.dialect
@@ -65,7 +65,7 @@ class FloatGraph:
         self.values: dict[str, np.ndarray] = {}
 
     def step(self, x):
-        self.before = {name: np.zeros((len(x), 1)) + neurons.fired for name, neurons in self.neurons.items()}
+        self.before = {name: neurons.fired for name, neurons in self.neurons.items()}
         self.values = {"input": x}
         return self.value("output")
 
@@ -81,13 +81,13 @@ class FloatGraph:
         if name in self.neurons:
             return self.neurons[name].step(x)
         if isinstance(node, nir.Affine | nir.Linear):
-            return np.broadcast_to(x, (len(x), node.weight.shape[1])) @ node.weight.T + getattr(node, "bias", 0.0)
+            return x @ node.weight.T + getattr(node, "bias", 0.0)
         if isinstance(node, nir.Conv2d):
-            tensors = (torch.from_numpy(np.asarray(a, np.float32)) for a in (x, node.weight, node.bias))
+            tensors = (torch.from_numpy(np.array(a, np.float32)) for a in (x, node.weight, node.bias))
             geometry = ([int(v) for v in getattr(node, field)] for field in ("stride", "padding", "dilation"))
             return torch.nn.functional.conv2d(*tensors, *geometry, int(node.groups)).numpy()
         if isinstance(node, nir.SumPool2d):
-            window = torch.from_numpy(np.asarray(x, np.float32)), int(node.kernel_size[0])
+            window = torch.from_numpy(np.array(x, np.float32)), int(node.kernel_size[0])
             return torch.nn.functional.avg_pool2d(*window, divisor_override=1).numpy()
         return x.reshape(len(x), -1) if isinstance(node, nir.Flatten) else x
 
