@@ -55,7 +55,7 @@ wheel: .venv/.ready-supply ## the wheel in build/wheel, built twice with equal b
 	$(BIN)/python .ci/wheel.py
 
 audit: .venv/.ready-supply ## known vulnerabilities of what is pinned
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement pins.txt
+	$(BIN)/python .ci/audit.py
 
 # Lava and the frameworks whose networks the tests of NIR compile are no dependencies: they declare another Python, drivers
 # of chips, torchvision, older releases of nir, none of which they need here.
