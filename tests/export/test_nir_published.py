@@ -120,7 +120,7 @@ def compare(graph, x, dialect: Dialect, least_fired: int = 100) -> float:
 
 
 def test_lif():
-    """The input that the platforms were given, read off lif_norse.csv, which fires four times."""
+    """The input that the platforms were given but for one step, read off lif_norse.csv, which fires four times."""
     at = [60, 220, 270, 310, 320, 350, 370, *range(400, 531, 10), *range(670, 781, 10), 840, 850]
     x = np.zeros((1, 1000, 1))
     x[0, [step for step in at if step != 420]] = 1
