@@ -159,26 +159,40 @@ def count(program: Program, messages: np.ndarray, taps: Taps) -> Counters:
 
 def collect(program: Program, tallies: list[Tally]) -> Counters:
     """Counters of a run from the raw counts of its blocks, in order."""
+    return counters_of(program, joined(program, tallies))
+
+
+def joined(program: Program, tallies: list[Tally]) -> Tally:
+    """The raw counts of blocks, in order, as those of one."""
     rows, steps, synapses = 1 + len(program.populations), program.time_steps, len(program.synapses)
     empty = ((rows, 0, steps), (rows, steps, 2), (synapses, 0, steps))
     nothing = Tally.of(*(np.zeros(shape, dtype=np.int64) for shape in empty))
     tallies = [nothing, *tallies]
-    spikes = np.concatenate([t.spikes_by_sample for t in tallies], axis=1)
-    spikes_by_step = np.sum([t.spikes_by_step for t in tallies], axis=0)
-    saturations = np.sum([t.saturations for t in tallies], axis=0)
-    sops = np.concatenate([t.sops_by_sample for t in tallies], axis=1)
-    sops_by_step = np.sum([t.sops_by_step for t in tallies], axis=0)
+    return Tally(
+        spikes_by_step=np.sum([t.spikes_by_step for t in tallies], axis=0),
+        spikes_by_sample=np.concatenate([t.spikes_by_sample for t in tallies], axis=1),
+        saturations=np.sum([t.saturations for t in tallies], axis=0),
+        sops_by_step=np.sum([t.sops_by_step for t in tallies], axis=0),
+        sops_by_sample=np.concatenate([t.sops_by_sample for t in tallies], axis=1),
+    )
+
+
+def counters_of(program: Program, tally: Tally) -> Counters:
+    """Counters of a run from the raw counts of all its samples."""
+    spikes, saturations = tally.spikes_by_sample, tally.saturations
     populations = {
         name: PopulationCounts(
-            prod(program.shapes[name]), spikes_by_step[i], saturations[i, :, 0], saturations[i, :, 1], spikes[i]
+            prod(program.shapes[name]), tally.spikes_by_step[i], saturations[i, :, 0], saturations[i, :, 1], spikes[i]
         )
         for i, name in enumerate([INPUT, *(p.name for p in program.populations)])
     }
     operations = {
-        s.name: _synapse_counts(program, s, sops_by_step[i], sops[i], populations[s.source].density())
+        s.name: _synapse_counts(
+            program, s, tally.sops_by_step[i], tally.sops_by_sample[i], populations[s.source].density()
+        )
         for i, s in enumerate(program.synapses)
     }
-    return Counters(spikes.shape[1], steps, populations, operations)
+    return Counters(spikes.shape[1], program.time_steps, populations, operations)
 
 
 def _synapse_counts(

@@ -57,9 +57,14 @@ def encode(program: Program, x: np.ndarray) -> NDArray[np.int32]:
 
 def clipped_share(program: Program, x: np.ndarray) -> float:
     """Share of the values of `x` (normalised) that lie beyond the input's message range, where `encode` limits them."""
+    return clipped_values(program, x) / x.size if x.size else 0.0
+
+
+def clipped_values(program: Program, x: np.ndarray) -> int:
+    """How many of the values of `x` (normalised) these are."""
     low, high = program.input.message.range
     units = np.asarray(x) / program.input.message.scale
-    return float(np.mean((units < low - 0.5) | (units > high + 0.5))) if units.size else 0.0
+    return int(np.count_nonzero((units < low - 0.5) | (units > high + 0.5)))
 
 
 def _with_steps(program: Program, x: np.ndarray) -> np.ndarray:

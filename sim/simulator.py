@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from .arithmetic import Integers
-from .counters import Counters, Tally, collect
+from .counters import Counters, Tally, collect, joined
 from .encoder import blocks, encode
 from .errors import InputError
 from .executor import Taps, check_messages
@@ -155,6 +155,14 @@ class Simulator:
             taps=run.taps() if taps else None,
             program=program,
         )
+
+    def count(
+        self, program: Program, x: Iterable[np.ndarray], progress: Callable[[int], None] | None = None
+    ) -> tuple[Integers, Tally]:
+        """Logits and raw counts of a part of a run's samples, for `counters.counters_of` of the whole."""
+        run = _Run(program, self._plan(program), self.path, True, self.event_share, False, progress)
+        run.work_on(x, self.threads)
+        return run.logits(), joined(program, run.tallies())
 
     def _plan(self, program: Program) -> Plan:
         if self._prepared is None or self._prepared[0] is not program:

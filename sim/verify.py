@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -61,40 +61,47 @@ class Comparison(msgspec.Struct, frozen=True):
 
 def compare(
     program: Program,
-    messages: np.ndarray,
+    messages: np.ndarray | Iterable[np.ndarray],
     executors: Sequence[Executor],
     against: Executor | None = None,
     block: int = 16,
     progress: Callable[[int], None] | None = None,
+    start: int = 0,
 ) -> list[Comparison]:
     """Run all executors on the same samples, `block` at a time, and compare them.
 
     Args:
-        messages: the input's, integers (N, 1 or T, *input shape).
+        messages: the input's, integers (N, 1 or T, *input shape), or an iterable of such blocks.
         against: the executor that is right; the NumPy reference unless another is given.
         progress: called with the number of samples done since the last call.
+        start: number of the first sample.
 
     Raises:
         HmdfError: an executor leaves out a population, or gives it another shape.
     """
     against = against or Reference()
-    first: list[Difference | None] = [None] * len(executors)
-    compared = [0] * len(executors)
-    start = 0
-    for part in blocks(messages, block):
+    populations = len(program.populations)
+    compared = [Comparison(executor.name, True, 0, 0, populations, None) for executor in executors]
+    for part in (p for array in ([messages] if isinstance(messages, np.ndarray) else messages)
+                 for p in blocks(array, block)):  # fmt: skip
         expected = against.run(program, part)
         for i, executor in enumerate(executors):
             got = executor.run(program, part)
             pairs = list(_pairs(program, executor.name, expected, got))
-            compared[i] += sum(a.size for _, a, _ in pairs)
-            first[i] = _earlier(program, first[i], _first_mismatch(program, pairs, start))
+            found = _first_mismatch(program, pairs, start)
+            size = sum(a.size for _, a, _ in pairs)
+            one = Comparison(executor.name, found is None, size, len(part), populations, found)
+            compared[i] = joined(program, compared[i], one)
         start += len(part)
         if progress is not None:
             progress(len(part))
-    return [
-        Comparison(executor.name, first[i] is None, compared[i], len(messages), len(program.populations), first[i])
-        for i, executor in enumerate(executors)
-    ]
+    return compared
+
+
+def joined(program: Program, a: Comparison, b: Comparison) -> Comparison:
+    """Two comparisons of the same executor, on different samples, as one."""
+    first = _earlier(program, a.first_mismatch, b.first_mismatch)
+    return Comparison(a.executor, first is None, a.compared + b.compared, a.samples + b.samples, a.populations, first)
 
 
 def _pairs(program: Program, name: str, expected: Taps, got: Taps) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

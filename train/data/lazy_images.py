@@ -98,6 +98,7 @@ class LazyImages:
 
     dtype = np.dtype(np.uint8)
     ndim = 4
+    threads = os.cpu_count()
 
     def __init__(self, paths: Sequence[Path], size: int, resize: int | None = None) -> None:
         self.paths = list(paths)
@@ -119,7 +120,7 @@ class LazyImages:
         if len(chosen) * math.prod(self.shape[1:]) > MAX_DECODED_BYTES:
             what = f"{len(chosen)} images of {self.shape[-1]} pixels"
             raise DataError(f"{what} do not fit into memory; take fewer at a time")
-        images = _at_once(self._one, [self.paths[i] for i in chosen])
+        images = _at_once(self._one, [self.paths[i] for i in chosen], self.threads)
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
 
     def parts(self, indices: NDArray[np.int64], size: int, flip: bool, seed: int) -> NDArray[np.uint8]:
@@ -143,11 +144,13 @@ class LazyImages:
         return pixels[:, top : top + self.size, left : left + self.size]
 
 
-def _at_once(work: Callable[[Any], NDArray[np.uint8]], items: Sequence[Any]) -> list[NDArray[np.uint8]]:
+def _at_once(
+    work: Callable[[Any], NDArray[np.uint8]], items: Sequence[Any], threads: int | None = None
+) -> list[NDArray[np.uint8]]:
     """In as many threads as there are processors; in one, in a process that is one of several."""
     if parent_process() is not None:
         return [*map(work, items)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         return [*pool.map(work, items)]
 
 
