@@ -160,7 +160,7 @@ class Simulator:
         self, program: Program, x: Iterable[np.ndarray], progress: Callable[[int], None] | None = None
     ) -> tuple[Integers, Tally]:
         """Logits and raw counts of a part of a run's samples, for `counters.counters_of` of the whole."""
-        run = _Run(program, self._plan(program), self.path, True, self.event_share, False, progress)
+        run = _Run(program, self._plan(program), self._workspaces, self.path, True, self.event_share, False, progress)
         run.work_on(x, self.threads)
         return run.logits(), joined(program, run.tallies())
 

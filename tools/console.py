@@ -62,7 +62,7 @@ def run_cli(command: click.Command) -> NoReturn:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, option: str = "--out") -> Iterator[None]:
     """Makes the folder; no two commands write to it at a time.
 
     Raises:
@@ -74,7 +74,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{folder}: another command is writing to it; wait, or give another --out") from None
+            raise InputError(f"{folder}: another command is writing to it; wait, or give another {option}") from None
         except OSError:
             pass  # a file system without locks
         yield
@@ -84,6 +84,11 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 def _complain(message: str) -> None:
     print(message, file=sys.stderr)
+
+
+def tell(message: str) -> None:
+    """Say on standard error what happens meanwhile; a progress bar stays below it."""
+    print(message, file=sys.stderr, flush=True)
 
 
 class _Screen(Console):

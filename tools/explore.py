@@ -116,7 +116,7 @@ def _distinct(targets: list[Target]) -> list[Target]:
 def _cluster(address: str | None) -> Any:
     if address is None:
         return nullcontext()
-    from .exploration.runners import connected
+    from .cluster import connected
 
     return connected(address)
 

@@ -19,7 +19,7 @@ from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
 from hmdf.train.data.picture_files import Pictures
 
-from .console import console, progress, run_cli
+from .console import console, run_cli
 from .documents.files import read, write
 from .documents.run import Accuracy, Simulated
 from .inputs import check_labels, own_target, targets_of
@@ -27,11 +27,13 @@ from .model import load_model
 from .simulation import float_model, tables
 from .simulation.baseline import baseline, check_same_data, run_data
 from .simulation.counts import counted
-from .simulation.executors import EXECUTORS, require_equal, verify
+from .simulation.executors import EXECUTORS, Checks, require_equal
 from .simulation.feed import Feed
 from .simulation.microcontrollers import microcontrollers
 from .simulation.one_sample import one_sample
 from .simulation.own_images import load_samples, predictions
+from .simulation.remote import LOCAL, DataReference
+from .simulation.running import run_samples
 
 
 @click.command()
@@ -62,6 +64,11 @@ from .simulation.own_images import load_samples, predictions
 @click.option(
     "--baseline", "beside", type=click.Path(path_type=Path), metavar="OUT.JSON", help="A run to compare with."
 )
+@click.option(
+    "--cluster", metavar="local:N | ADDRESS", help="Run on N processes, or on the workers of a Dask scheduler."
+)
+@click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Keep finished blocks of samples there, and go on from those that it has.")  # fmt: skip
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers to this file.")
 def sim_command(
     model: Path,
@@ -79,10 +86,13 @@ def sim_command(
     target: str | None,
     chips: int,
     beside: Path | None,
+    cluster: str | None,
+    resume: Path | None,
     json_path: Path | None,
 ) -> None:
     """Run the program MODEL (.hmdf) on a data set; report accuracy, operations and saturations."""
     wanted = _executors(executors)
+    _check_cluster(cluster, threads)
     stored = storage.load(model)
     program = with_steps(stored, time_steps or stored.time_steps)
     if findings := unproven(program, prove(program)):
@@ -90,37 +100,40 @@ def sim_command(
         raise ProgramError(f"{model}: not proven safe: {reasons}; compile the network with hmdf-compile")
     targets = targets_of(target or own_target(program))
     other = None if beside is None else read(beside, Simulated, "--baseline")
-    if not (data or program.metadata.data_set):
+    name = data or program.metadata.data_set
+    if not name:
         raise click.UsageError("the program does not say what it was trained on: give --data")
-    dataset = load_samples(program, data or program.metadata.data_set, split, data_root, samples)
+    dataset = load_samples(program, name, split, data_root, samples)
     check_labels(dataset, program.classes)
     screen = console()
     _note_about_data(screen, program, dataset)
-    feed, simulator = Feed(program, dataset), Simulator(threads)
+    feed, simulator = Feed.of(program, dataset), Simulator(threads)
     if other is not None and beside is not None:
         check_same_data(other, beside, len(feed), run_data(dataset))
-    with progress("simulating", len(feed)) as advance:
-        result = simulator.simulate(program, feed.blocks(), labels=dataset.labels, progress=advance)
-    if feed.clipped:
-        _note(screen, f"{feed.clipped:.2%} of the input values are beyond the range of the input's messages: clipped")
-    events = measured(result.counters)
+    first = one_sample(program, simulator, dataset, feed.messages(1))  # compiles the kernels for whoever comes next
+    checks = Checks(wanted, min(verify_samples or len(feed), len(feed)), lava_python)
+    reference = DataReference(name, dataset.split, data_root, samples)
+    totals, seconds = run_samples(model, feed, dataset, reference, simulator, checks, cluster, resume)
+    counters, accuracy = totals.counters(), totals.accuracy(dataset.labels)
+    clipped = totals.clipped / (feed.values * len(feed))
+    if clipped:
+        _note(screen, f"{clipped:.2%} of the input values are beyond the range of the input's messages: clipped")
+    events = measured(counters)
     on = on_targets(program, targets, events, chips, microcontrollers(program, feed.messages))
-    document = counted(Simulated, program, result.counters, result.seconds, events, on)
-    document.input.clipped_share = feed.clipped
-    document.accuracy = Accuracy(integer=result.accuracy)
+    document = counted(Simulated, program, counters, seconds, events, on)
+    document.input.clipped_share = clipped
+    document.accuracy = Accuracy(integer=accuracy)
     document.data = run_data(dataset)
-    document.sample = one_sample(program, simulator, dataset, feed.messages(1))
+    document.sample = first
+    document.verify = totals.compared
     if against is not None:
         trained = load_model(against, network)
         document.fidelity = float_model.noise(program, against, trained, feed, stored.time_steps)
         if program.metadata.source_sha256 not in ("", trained.sha256):
             _note(screen, f"{against} is not the file that the program was compiled from")
-        document.accuracy = float_model.accuracies(program, trained.module, feed, result)
-    if wanted:
-        messages = feed.messages(verify_samples or len(feed))
-        document.verify = verify(program, messages, simulator, wanted, lava_python)
+        document.accuracy = float_model.accuracies(program, trained.module, feed, dataset.labels, totals)
     if isinstance(dataset, Pictures):
-        document.predictions = predictions(program, dataset, result)
+        document.predictions = predictions(program, dataset, totals)
     if other is not None and beside is not None:
         document.baseline = baseline(other, beside)
     if json_path is not None:
@@ -164,6 +177,18 @@ def _executors(text: str) -> list[str]:
                 f"'{name}' is not an executor; there are {', '.join(EXECUTORS)}", param_hint="--verify"
             )
     return names
+
+
+def _check_cluster(cluster: str | None, threads: int | None) -> None:
+    if cluster is None:
+        return
+    number = cluster.removeprefix(LOCAL)
+    if not (number.isdigit() and int(number) if cluster.startswith(LOCAL) else "://" in cluster):
+        raise click.BadParameter("give local:N, or the address of a Dask scheduler", param_hint="--cluster")
+    if threads is not None:
+        raise click.UsageError(
+            "--threads is of this process; each worker of --cluster runs one block per thread it has"
+        )
 
 
 def main() -> None:

@@ -12,29 +12,19 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.connection import wait
 from threading import Thread
 from typing import TYPE_CHECKING
 
 import msgspec
 
-import hmdf
-from hmdf.extras import require
-from hmdf.sim.errors import HmdfError
-
+from ..cluster import WorkerError
 from ..documents.exploration import Point, Setting
 from .measure import measure
 from .workload import Workload
 
 if TYPE_CHECKING:
     from distributed import Client
-
-CONNECT_SECONDS = 15.0
-
-
-class WorkerError(HmdfError):
-    """Workers are missing, differ from this process, or died."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -120,29 +110,6 @@ def _measure(job: Job) -> list[Point]:
 # ------------------------------------------------------------------------------ Dask
 
 
-@contextmanager
-def connected(address: str) -> Iterator[Client]:
-    """A client of a Dask scheduler that has workers with this version of hmdf.
-
-    Raises:
-        WorkerError: nobody answers at the address, it has no workers, or they cannot run this version's jobs.
-    """
-    distributed = require("distributed", "--scheduler")
-    try:
-        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise WorkerError(f"no Dask scheduler answers at '{address}': {error}") from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        except TimeoutError:
-            raise WorkerError(
-                f"the Dask scheduler at '{address}' has no workers: start them with dask worker"
-            ) from None
-        _check_versions(client)
-        yield client
-
-
 def run_cluster(workload: Workload, jobs: list[Job], client: Client) -> Iterator[list[Point]]:
     """Jobs wherever the scheduler sends them; the workload travels to each worker once.
 
@@ -161,17 +128,3 @@ def run_cluster(workload: Workload, jobs: list[Job], client: Client) -> Iterator
         raise WorkerError(f"a Dask worker was killed over and over (out of memory?): {error}") from None
     finally:
         client.cancel([*futures, shared])
-
-
-def _check_versions(client: Client) -> None:
-    try:
-        found: dict[str, str] = client.run(_version)
-    except ModuleNotFoundError as error:
-        raise WorkerError(f"a Dask worker cannot import {error.name}: install hmdf[train] there too") from None
-    for worker, version in found.items():
-        if version != hmdf.__version__:
-            raise WorkerError(f"the Dask worker {worker} has hmdf {version}, this is {hmdf.__version__}")
-
-
-def _version() -> str:
-    return hmdf.__version__

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import msgspec
 import numpy as np
 
 from hmdf.sim.errors import Mismatch
@@ -10,32 +13,41 @@ from hmdf.sim.program import Program
 from hmdf.sim.simulator import Simulator
 from hmdf.sim.verify import Comparison, compare
 
-from ..console import progress
-
 EXECUTORS = ("reference", "onnx", "lava", "c")
 BLOCK, LAVA_BLOCK = 16, 64
 """Samples compared at a time; each block starts Lava anew, which takes seconds."""
 
 
-def verify(
-    program: Program, messages: np.ndarray, simulator: Simulator, names: list[str], lava_python: str | None = None
-) -> dict[str, Comparison]:
-    """Compare the simulator with the reference, and every other executor with the reference (or else the simulator).
+class Checks(msgspec.Struct, frozen=True):
+    """What is compared: these of EXECUTORS, on the first `samples` samples, Lava with that interpreter."""
 
-    Args:
-        names: of EXECUTORS; the result has an entry for each, that of "reference" is the simulator's.
-        lava_python: an interpreter that has Lava.
+    names: list[str]
+    samples: int
+    lava_python: str | None = None
+
+
+class Verifier:
+    """Compares the simulator with the reference, and every other executor with the reference (or else the simulator).
+
+    A comparison has an entry for each name; that of "reference" is the simulator's.
     """
-    with_reference = "reference" in names
-    others = [name for name in names if name != "reference"]
-    executors: list[Executor] = [_executor(name, lava_python) for name in others]
-    if with_reference:
-        executors.insert(0, simulator)
-    with progress("verifying", len(messages)) as advance:
-        block = LAVA_BLOCK if "lava" in names else BLOCK
-        against = None if with_reference else simulator
-        compared = compare(program, messages, executors, against, block, progress=advance)
-    return dict(zip(["reference"] * with_reference + others, compared, strict=True))
+
+    def __init__(self, checks: Checks, simulator: Simulator) -> None:
+        names = checks.names
+        others = [name for name in names if name != "reference"]
+        self.names = [*(["reference"] if "reference" in names else []), *others]
+        self.executors: list[Executor] = [_executor(name, checks.lava_python) for name in others]
+        self.against: Executor | None = simulator
+        if "reference" in names:
+            self.executors.insert(0, simulator)
+            self.against = None
+        self.samples = checks.samples if names else 0
+        self.block = LAVA_BLOCK if "lava" in names else BLOCK
+
+    def compare(self, program: Program, messages: Iterable[np.ndarray], start: int) -> dict[str, Comparison]:
+        """On some samples, of which the first is number `start`."""
+        compared = compare(program, messages, self.executors, self.against, self.block, start=start)
+        return dict(zip(self.names, compared, strict=True))
 
 
 def _executor(name: str, lava_python: str | None) -> Executor:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hmdf.export.nir import is_graph
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
-from hmdf.sim.simulator import Result
 
 from ..console import progress
 from ..documents.run import Accuracy, NoiseRow
 from ..model import TrainedModel
+from .blocks import Totals
 from .feed import Feed
 
 if TYPE_CHECKING:
@@ -30,17 +31,18 @@ NOISE_SAMPLES = 128
 BATCH = 64
 
 
-def accuracies(program: Program, module: nn.Module | NIRGraph, feed: Feed, result: Result) -> Accuracy:
+def accuracies(
+    program: Program, module: nn.Module | NIRGraph, feed: Feed, labels: NDArray[np.int64] | None, totals: Totals
+) -> Accuracy:
     """Accuracy of both, in the program's number of time-steps, and how often they agree."""
     if is_graph(module):
         expected = _folded_predictions(_folded_nir(program, module, feed.x(0, 1)), feed)
     else:
         expected = _predictions(module, feed, program.time_steps)
-    labels = feed.data.labels
     return Accuracy(
         floating=None if labels is None else float(np.mean(expected == labels)),
-        integer=result.accuracy,
-        agreement=float(np.mean(expected == result.predictions)),
+        integer=totals.accuracy(labels),
+        agreement=float(np.mean(expected == totals.predictions)),
     )
 
 

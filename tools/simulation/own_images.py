@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from hmdf.sim.errors import InputError
 from hmdf.sim.program import Program
-from hmdf.sim.simulator import Result
 from hmdf.train.data import Dataset
 from hmdf.train.data.folds import split_fold
 from hmdf.train.data.picture_files import Pictures, is_picture, load_pictures
@@ -17,6 +14,7 @@ from hmdf.train.data.registry import is_named
 from ..console import progress
 from ..documents.run import PredictionRow
 from ..inputs import load_data
+from .blocks import Totals
 
 
 def load_samples(
@@ -41,19 +39,18 @@ def load_samples(
         return load_pictures(path, program.input.shape, program.metadata.class_names, split, samples, advance)
 
 
-def predictions(program: Program, data: Pictures, result: Result) -> list[PredictionRow]:
+def predictions(program: Program, data: Pictures, totals: Totals) -> list[PredictionRow]:
     """What the program says of each image."""
     names = program.metadata.class_names or tuple(str(number) for number in range(program.classes))
-    logits = np.sort(result.logits, axis=1) * program.readout.scale
-    second = logits[:, -2] if program.classes > 1 else logits[:, -1]
+    scale = program.readout.scale
     return [
         PredictionRow(
             file=str(file),
             label=None if data.labels is None else int(data.labels[index]),
-            predicted=int(result.predictions[index]),
-            class_name=names[result.predictions[index]],
-            score=float(logits[index, -1]),
-            margin=float(logits[index, -1] - second[index]),
+            predicted=int(totals.predictions[index]),
+            class_name=names[totals.predictions[index]],
+            score=float(best * scale),
+            margin=float(best * scale - second * scale),
         )
-        for index, file in enumerate(data.files)
+        for index, (file, (best, second)) in enumerate(zip(data.files, totals.largest.T, strict=True))
     ]

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -134,6 +135,12 @@ class LazyImages:
     def astype(self, dtype: DTypeLike) -> NDArray[Any]:
         """All images, decoded."""
         return self[:].astype(dtype)
+
+    def part(self, start: int, stop: int) -> Self:
+        """Images start..stop under their absolute paths, to be decoded one after the other: by another process."""
+        result = copy(self)
+        result.paths, result.threads = [path.absolute() for path in self.paths[start:stop]], 1
+        return result
 
     def _one(self, path: Path) -> NDArray[np.uint8]:
         pixels = decode(path, str(path), resize=self.resize)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from hmdf.tools.exploration import runners
+from hmdf.tools import cluster as dask_cluster
 from hmdf.tools.exploration.runners import run_cluster, run_processes
 
 from .conftest import EVERY, timeless
@@ -22,7 +22,7 @@ def test_two_dask_workers_give_the_same_points(demo, workload, measured, call, t
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
     ) as cluster:
-        with runners.connected(cluster.scheduler_address) as client:
+        with dask_cluster.connected(cluster.scheduler_address) as client:
             assert len(client.scheduler_info()["workers"]) == 2
             found = [point for part in run_cluster(workload, EVERY, client) for point in part]
         assert timeless(found) == timeless(measured)
@@ -34,7 +34,7 @@ def test_two_dask_workers_give_the_same_points(demo, workload, measured, call, t
 
 def test_no_scheduler_answers(demo, call, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(runners, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
     outcome = call("explore", demo.model, "--data", "digits", "--scheduler", "tcp://127.0.0.1:9", "--out", tmp_path)
     assert outcome.code == 3
     assert "error: no Dask scheduler answers at 'tcp://127.0.0.1:9'" in outcome.err
