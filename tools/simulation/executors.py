@@ -25,6 +25,9 @@ class Checks(msgspec.Struct, frozen=True):
     samples: int
     lava_python: str | None = None
 
+    def __str__(self) -> str:
+        return f"{','.join(self.names)} on {self.samples} samples" if self.names else "nothing"
+
 
 class Verifier:
     """Compares the simulator with the reference, and every other executor with the reference (or else the simulator).

@@ -16,7 +16,6 @@ from hmdf.train.data.lazy_images import LazyImages
 from hmdf.train.data.picture_files import Pictures
 
 from .blocks import Block, BlockResult, blocks_of, unpack
-from .executors import Checks
 
 
 class RunFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +26,7 @@ class RunFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         program: sha256, with the number of time-steps that it is run for.
         content: of the data, see `content_digest`.
         block: samples of a block.
-        checks: what it is compared with.
+        verify: executors that it is compared with, and on how many samples.
     """
 
     hmdf: str
@@ -37,12 +36,17 @@ class RunFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: int
     content: str
     block: int
-    checks: Checks
+    verify: str
 
     @property
     def key(self) -> str:
         """Identifies a run."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:32]
+
+
+def _short(facts: RunFacts, name: str) -> str:
+    text = str(getattr(facts, name))
+    return text[:12] if name in ("program", "content") else text
 
 
 class KeptBlocks:
@@ -61,7 +65,7 @@ class KeptBlocks:
             raise InputError(f"--resume {path}: damaged ({error}); remove the folder, or give another one") from None
         changed = [name for name in facts.__struct_fields__ if getattr(before, name) != getattr(facts, name)]
         if changed:
-            reasons = "; ".join(f"{name} was {getattr(before, name)}, is {getattr(facts, name)}" for name in changed)
+            reasons = "; ".join(f"{name} was {_short(before, name)}, is {_short(facts, name)}" for name in changed)
             raise InputError(
                 f"--resume {folder}: holds blocks of another run ({reasons}); give the same program, data and options, "
                 "or another folder"

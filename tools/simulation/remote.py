@@ -35,6 +35,7 @@ from hmdf.train.errors import DataError
 
 from ..cluster import NoCluster, WorkerError, connected, identity
 from ..inputs import load_data
+from . import local_worker
 from .blocks import Block, BlockResult, pack, run_block, unpack
 from .executors import Checks, Verifier
 from .feed import Feed
@@ -189,20 +190,28 @@ def _compile_kernels(program: Program) -> None:
 # ------------------------------------------------------------------------ in the command
 
 
+def _silence_dask() -> None:
+    """What it has to say, the run is told as events."""
+    require("distributed", "--cluster")
+    for handler in logging.getLogger("distributed").handlers:
+        handler.setLevel(SILENT)
+
+
 @contextmanager
 def address_of(cluster: str) -> Iterator[str]:
     """The address of a scheduler as it is, or that of a cluster of processes here for `local:N`."""
     if not cluster.startswith(LOCAL):
         yield cluster
         return
-    distributed = require("distributed", "--cluster")
-    with distributed.LocalCluster(
+    _silence_dask()
+    with require("distributed", "--cluster").LocalCluster(
         n_workers=int(cluster.removeprefix(LOCAL)),
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         silence_logs=SILENT,
+        preload=[local_worker.__name__],
     ) as started:
         yield started.scheduler_address
 
@@ -220,7 +229,7 @@ def run_cluster(
         InputError: samples are damaged; the other blocks have come by then.
         WorkerError: workers cannot be used, or none came back.
     """
-    logging.getLogger("distributed").setLevel(SILENT)
+    _silence_dask()
     missing, lost, session = dict.fromkeys(work), 0.0, _Session(shipment, images, tell)
     while missing:
         try:
@@ -234,10 +243,9 @@ def run_cluster(
             if not lost or time.monotonic() > lost + RECONNECT_SECONDS:
                 raise
             time.sleep(1)
-        except (CancelledError, OSError) as error:
+        except (CancelledError, OSError):
             lost = lost or time.monotonic()
-            tell(f"the connection to {address} is lost ({error or type(error).__name__}); {len(missing)} blocks are "
-                 "not finished: connecting again")  # fmt: skip
+            tell(f"the connection to {address} is lost, {len(missing)} blocks are not finished: connecting again")
     session.require_all()
 
 
@@ -270,7 +278,7 @@ class _Session:
         for block in work:
             if block not in self.refused:
                 submit(block)
-        while running:
+        while running or not queue.empty():
             item = queue.get()
             if isinstance(item, dict):
                 self._about_worker(item, workers, {key: block for key, (block, _) in running.items()})

@@ -56,7 +56,7 @@ def run_samples(
             work = blocks_of(samples)
             facts = RunFacts(
                 hmdf.__version__, program.sha256, data.name, data.split, samples, content_digest(data),
-                work[0].stop, checks,
+                work[0].stop, str(checks),
             )  # fmt: skip
             kept, run = None, facts.key
             if resume is not None:
