@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=list(parts))
     parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--kernels", default="", help="HMDF_KERNELS of the efficiency")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hmdf-cluster-") as folder:
         os.chdir(folder)
@@ -92,13 +93,32 @@ def restart(given: argparse.Namespace) -> Rows:
 
 
 def efficiency(given: argparse.Namespace) -> Rows:
-    """Two workers with one thread each against one process with one thread."""
-    options = ("--samples", str(given.samples))
-    one = sim(PROGRAM, *options, "--threads", "1")["timing"]["seconds"]
-    two = sim(PROGRAM, *options, "--cluster", "local:2")["timing"]["seconds"]
-    yield f"{given.samples} samples, one process with one thread", f"{one:.1f} s, {given.samples / one:.0f} samples/s"
-    yield "local:2, from the first block sent to the last received", f"{two:.1f} s, {given.samples / two:.0f} samples/s"
-    yield "efficiency", f"{one / (2 * two):.3f}"
+    """Two workers with one thread each, one process with one thread, and two such processes that know nothing of each
+    other, which is what the machine can do; of two lengths, to tell the start apart."""
+    few, many = given.samples // 5, given.samples
+    one = [seconds(given.kernels, 1, n, "--threads", "1") for n in (few, many)]
+    both = [seconds(given.kernels, 2, n // 2, "--threads", "1") for n in (few, many)]
+    two = [seconds(given.kernels, 1, n, "--cluster", "local:2") for n in (few, many)]
+    rates = [(many - few) / (more - less) for less, more in (one, both, two)]
+    for way, times, rate in zip(("one process", "two processes", "local:2"), (one, both, two), rates, strict=True):
+        yield f"{way}, one thread each: {few} and {many} samples", f"{times[0]:.2f} and {times[1]:.2f} s: {rate:.0f}/s"
+    yield "efficiency of two unconnected processes", f"{rates[1] / (2 * rates[0]):.3f}"
+    yield (
+        "efficiency of local:2",
+        f"{rates[2] / (2 * rates[0]):.3f}, {rates[2] / rates[1]:.3f} of what the machine can do",
+    )
+    yield "start of local:2", f"{two[1] - many / rates[2]:.1f} s"
+
+
+def seconds(kernels: str, processes: int, samples: int, *options: str) -> float:
+    """Of the simulation, in as many processes at the same time; of the slowest."""
+    environment = os.environ | ({"HMDF_KERNELS": kernels} if kernels else {})
+    running = []
+    for index in range(processes):
+        command = [BIN / "hmdf-sim", PROGRAM, "--json", f"{index}.json", "--samples", str(samples), *options]
+        running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment))
+    assert not any([one.wait() for one in running])
+    return max(read(f"{index}.json")["timing"]["seconds"] for index in range(processes))
 
 
 def memory(given: argparse.Namespace) -> Rows:
@@ -124,8 +144,10 @@ def wire(given: argparse.Namespace) -> Rows:
     from hmdf.tools.simulation.blocks import MOST, Block, Totals, pack, run_block, unpack
     from hmdf.tools.simulation.executors import Checks, Verifier
     from hmdf.tools.simulation.feed import Feed
+    from hmdf.tools.simulation.kept import content_digest
     from hmdf.train.data import load
     from hmdf.train.data.lazy_images import FittedImages
+    from hmdf.train.data.picture_files import load_pictures
 
     program, data = storage.load(PROGRAM), load("cifar10", "test")
     simulator, block = Simulator(), Block(0, MOST)
@@ -143,15 +165,26 @@ def wire(given: argparse.Namespace) -> Rows:
     for i in range(blocks):
         totals.add(Block(i * MOST, (i + 1) * MOST), unpack(packed, "0" * 32)[1])
     yield "putting a block into the whole", f"{(time.process_time() - began) / blocks * 1e3:.2f} ms of the command"
-    began = time.process_time()
-    totals.counters()
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
-        with Client(cluster) as client:
-            client.gather(client.map(_echo, range(100), [packed] * 100, pure=False))
-            tasks = 2000
-            began = time.process_time()
-            client.gather(client.map(_echo, range(tasks), [packed] * tasks, pure=False))
-            spent = (time.process_time() - began) / tasks
+    folder = class_folders(Path("headers"), 10_000)
+    began = time.perf_counter()
+    pictures = load_pictures(folder, (1, 8, 8), ())
+    yield (
+        "reading the header of an image file",
+        f"{(time.perf_counter() - began) / 10_000 * 1e6:.0f} us, in the command",
+    )
+    began = time.perf_counter()
+    content_digest(pictures)
+    yield (
+        "asking for the size and time of a file",
+        f"{(time.perf_counter() - began) / 10_000 * 1e6:.0f} us, in the command",
+    )
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
+    with cluster, Client(cluster) as client:
+        client.gather(client.map(_echo, range(100), [packed] * 100, pure=False))
+        tasks = 2000
+        began = time.process_time()
+        client.gather(client.map(_echo, range(tasks), [packed] * tasks, pure=False))
+        spent = (time.process_time() - began) / tasks
     yield (
         "scheduler and client, with a packed block each way",
         f"{spent * 1e3:.2f} ms per task, {1 / spent:.0f} tasks/s",

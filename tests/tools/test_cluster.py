@@ -134,7 +134,7 @@ def test_a_killed_worker_and_a_cut_connection(call, demo, cluster, monkeypatch):
     from distributed import Client
 
     expected = sim(call, demo.program, demo.data)
-    clients = []
+    clients, gone = [], []
     run, before = remote._Session.run, []
 
     def disturbed(self, client: Client, work):
@@ -144,6 +144,7 @@ def test_a_killed_worker_and_a_cut_connection(call, demo, cluster, monkeypatch):
             yield found
             if number == 2 and len(clients) == 1:
                 worker, pid = next(iter(client.run(os.getpid).items()))
+                gone.append(worker)
                 os.kill(pid, signal.SIGKILL)
                 while worker in client.scheduler_info(n_workers=-1)["workers"]:
                     time.sleep(0.02)
@@ -154,7 +155,7 @@ def test_a_killed_worker_and_a_cut_connection(call, demo, cluster, monkeypatch):
     outcome = call("sim", demo.program, "--data", demo.data, "--json", "out.json", "--cluster", cluster,
                    "--resume", "kept")  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert " is gone" in outcome.err
+    assert f"worker {gone[0]} is gone" in outcome.err
     assert "the connection to tcp://127.0.0.1" in outcome.err
     assert before == [15, 4]
     found = {key: value for key, value in json.loads(Path("out.json").read_text()).items() if key not in TIMING}

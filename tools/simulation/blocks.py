@@ -22,7 +22,7 @@ from hmdf.sim.verify import Comparison, joined
 from .executors import Verifier
 from .feed import Feed
 
-FEWEST, MOST, BLOCKS = 32, 256, 64
+FEWEST, MOST, BLOCKS = 32, 256, 16
 """Samples of a block, at least and at most; a small run has about so many blocks. It depends on nothing else, so that
 a run goes on with other workers than it was begun with."""
 

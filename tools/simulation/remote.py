@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,7 +204,9 @@ def address_of(cluster: str) -> Iterator[str]:
         yield cluster
         return
     _silence_dask()
-    with require("distributed", "--cluster").LocalCluster(
+    distributed, config = require("distributed", "--cluster"), require("dask.config", "--cluster")
+    # Nobody looks at the profile, which Dask takes a hundred times a second.
+    with config.set({"distributed.worker.profile.enabled": False}), distributed.LocalCluster(
         n_workers=int(cluster.removeprefix(LOCAL)),
         threads_per_worker=1,
         processes=True,
@@ -212,13 +214,13 @@ def address_of(cluster: str) -> Iterator[str]:
         dashboard_address="127.0.0.1:0",
         silence_logs=SILENT,
         preload=[local_worker.__name__],
-    ) as started:
+    ) as started:  # fmt: skip
         yield started.scheduler_address
 
 
 def run_cluster(
     address: str, shipment: Shipment, work: Iterable[Block], images: LazyImages | None, tell: Callable[[str], None]
-) -> Iterator[tuple[Block, BlockResult, bytes]]:
+) -> Generator[tuple[Block, BlockResult, bytes], None, None]:
     """Every block once, as soon as it is known, with its packed form.
 
     Args:
@@ -275,30 +277,35 @@ class _Session:
             running[future.key] = block, future
             future.add_done_callback(queue.put)
 
-        for block in work:
-            if block not in self.refused:
-                submit(block)
-        while running or not queue.empty():
-            item = queue.get()
-            if isinstance(item, dict):
-                self._about_worker(item, workers, {key: block for key, (block, _) in running.items()})
-                continue
-            block, future = running.pop(item.key)
-            try:
-                answer = future.result()
-            except KilledWorker:
-                self._again(block, "killed their workers (out of memory?)")
-                submit(block)
-                continue
-            if isinstance(answer, Refusal):
-                self._refuse(block, answer)
-                continue
-            found = unpack(answer, self.shipment.run)
-            if found is None or found[0] != block:
-                self._again(block, "came back damaged")
-                submit(block)
-                continue
-            yield block, found[1], answer
+        try:
+            for block in work:
+                if block not in self.refused:
+                    submit(block)
+            while running:
+                item = queue.get()
+                if isinstance(item, dict):
+                    self._about_worker(item, workers, {key: block for key, (block, _) in running.items()})
+                    continue
+                block, future = running.pop(item.key)
+                try:
+                    answer = future.result()
+                except KilledWorker:
+                    self._again(block, "killed their workers (out of memory?)")
+                    submit(block)
+                    continue
+                if isinstance(answer, Refusal):
+                    self._refuse(block, answer)
+                    continue
+                found = unpack(answer, self.shipment.run)
+                if found is None or found[0] != block:
+                    self._again(block, "came back damaged")
+                    submit(block)
+                    continue
+                yield block, found[1], answer
+        finally:  # what was heard of workers meanwhile is said too
+            while not queue.empty():
+                if isinstance(item := queue.get(), dict):
+                    self._about_worker(item, workers, {})
 
     def require_all(self) -> None:
         """Raise InputError when samples were refused."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from .feed import Feed
 from .kept import KeptBlocks, RunFacts, content_digest
 from .remote import DataReference, Shipment, address_of, run_cluster
 
-Results = Iterator[tuple[Block, BlockResult, bytes]]
+Results = Generator[tuple[Block, BlockResult, bytes], None, None]
 
 
 def run_samples(
@@ -88,7 +88,8 @@ def run_samples(
             address = stack.enter_context(address_of(cluster))
             results = _shown(run_cluster(address, shipment, work, data.inputs if lazy else None, tell), advance)
         else:
-            results = iter(())
+            results = (nothing for nothing in ())
+        stack.enter_context(closing(results))
         began = time.perf_counter()
         for block, result, content in results:
             totals.add(block, result)

@@ -23,6 +23,8 @@ from .lazy_images import MODES, SUFFIXES, FittedImages, open_image
 
 # Names in a message; more would not be read.
 MOST_NAMES = 12
+# Headers that are read at a time.
+AT_A_TIME = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,10 +181,11 @@ def _changes(files: list[Path], shape: tuple[int, int, int], progress: Callable[
     sizes: Counter[tuple[int, int]] = Counter()
     modes: Counter[str] = Counter()
     with ThreadPoolExecutor() as pool:
-        for size, mode in pool.map(_header, files):
-            sizes[size] += 1
-            modes[mode] += 1
-            progress(1, len(files))
+        for start in range(0, len(files), AT_A_TIME):  # the pool keeps more of each than its header is long
+            for size, mode in pool.map(_header, files[start : start + AT_A_TIME]):
+                sizes[size] += 1
+                modes[mode] += 1
+                progress(1, len(files))
     notes = []
     others = len(files) - sizes.pop((width, height), 0)
     if others:
