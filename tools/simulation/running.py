@@ -69,9 +69,9 @@ def run_samples(
         if kept is not None and totals.done:
             tell(f"{len(totals.done)} of {len(work)} blocks were finished before")
         work = [block for block in work if block.start not in totals.done]
-        if cluster is None:
+        if cluster is None or not work:
             results = _run_here(feed, work, simulator, checks, run if kept else None, advance)
-        elif work:
+        else:
             lazy = isinstance(data.inputs, LazyImages)
             shipment = Shipment(
                 identity=identity(),
@@ -87,8 +87,6 @@ def run_samples(
             )
             address = stack.enter_context(address_of(cluster))
             results = _shown(run_cluster(address, shipment, work, data.inputs if lazy else None, tell), advance)
-        else:
-            results = (nothing for nothing in ())
         stack.enter_context(closing(results))
         began = time.perf_counter()
         for block, result, content in results:
