@@ -116,7 +116,9 @@ class ProgramOrigin(msgspec.Struct, frozen=True):
 class Elapsed(msgspec.Struct, frozen=True):
     """Time of the simulation."""
 
-    seconds: Annotated[Amount, "of the simulation; on a cluster, until the last block came; the first run compiles kernels"]
+    seconds: Annotated[
+        Amount, "of the simulation, on a cluster until the last block came; the first run compiles kernels"
+    ]
 
 
 class Invocation(msgspec.Struct, frozen=True):
