@@ -57,7 +57,7 @@ def identity() -> str:
     """The version of hmdf that runs here, with a digest of its sources: what a worker must share with a command."""
     digest = hashlib.sha256()
     folder = Path(hmdf.__file__).parent
-    for part in ("sim", "tools", "train"):
+    for part in ("export", "hw_targets", "sim", "tools", "train"):
         for file in sorted((folder / part).resolve().rglob("*.py")):
             digest.update(file.read_bytes())
     return f"{hmdf.__version__} (sources {digest.hexdigest()[:12]})"

@@ -215,7 +215,19 @@ def address_of(cluster: str) -> Iterator[str]:
         silence_logs=SILENT,
         preload=[local_worker.__name__],
     ) as started:  # fmt: skip
+        started.loop.add_callback(_replace_dead, started)
         yield started.scheduler_address
+
+
+def _replace_dead(cluster: Any) -> None:
+    """Dask starts a killed worker again, but not one that is killed while it starts."""
+    if cluster.status.name != "running":
+        return
+    if dead := [name for name, nanny in cluster.workers.items() if nanny.status.name in ("closed", "failed")]:
+        for name in dead:
+            del cluster.workers[name]
+        cluster.scale(len(cluster.worker_spec))
+    cluster.loop.call_later(1, _replace_dead, cluster)
 
 
 def run_cluster(
