@@ -220,12 +220,12 @@ def address_of(cluster: str) -> Iterator[str]:
 
 
 def _replace_dead(cluster: Any) -> None:
-    """Dask starts a killed worker again, but not one that is killed while it starts."""
+    """Dask starts a killed worker again, but not one that is killed while it starts, or takes long to start."""
     if cluster.status.name != "running":
         return
-    if dead := [name for name, nanny in cluster.workers.items() if nanny.status.name in ("closed", "failed")]:
-        for name in dead:
-            del cluster.workers[name]
+    for name in [name for name, nanny in cluster.workers.items() if nanny.status.name in ("closed", "failed")]:
+        del cluster.workers[name]
+    if len(cluster.workers) < len(cluster.worker_spec):
         cluster.scale(len(cluster.worker_spec))
     cluster.loop.call_later(1, _replace_dead, cluster)
 
