@@ -169,7 +169,7 @@ def test_damaged_or_no_images(call, demo, tmp_path, digits):
     write(broken, noise, 64).write_bytes(broken.read_bytes()[:900])
     outcome = call("sim", demo.program, "--data", tmp_path / "flat")
     assert outcome.code == 3
-    assert outcome.err.startswith(f"error: {broken}: not a readable image (")
+    assert outcome.err.startswith(f"error: sample 1: {broken}: not a readable image (")
     write(tmp_path / "wrong" / "cat" / "a.png", digits[0][0])
     outcome = call("sim", demo.program, "--data", tmp_path / "wrong")
     assert outcome.code == 3
