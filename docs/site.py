@@ -1,8 +1,9 @@
-"""What `make docs` adds to the guides: pages from files beside docs/, the API by module, and equations as MathML."""
+"""What `make docs` adds to the guides: pages from files beside docs/ and from notebooks, the API, and equations."""
 
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are not in docs/, and one by module."""
     for source, place in (PAGES | {name: name for name in COPIED}).items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=_notebook(path)))
     package = find_spec("ziamath")
     assert package is not None
     assert package.origin is not None
@@ -77,6 +80,13 @@ def on_page_content(html: str, **_: Any) -> str:
 
 def _block(source: str, *_: Any, **__: Any) -> str:
     return convert(source, display="block")
+
+
+def _notebook(path: Path) -> str:
+    """The cells of a notebook as Markdown; what they show is made when they are run."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(path.read_text("utf-8"))["cells"]]
+    text = [f"```python\n{source}\n```" if kind == "code" else source for kind, source in cells]
+    return "\n\n".join([*text, f"[{path.name}]({path.name}), to be run in Jupyter."])
 
 
 def _public_names() -> str:
