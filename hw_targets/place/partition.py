@@ -131,7 +131,7 @@ def _cut_once(
         cuts.append(cut)
         excesses = broken + excesses
         for edge in layer.edges:
-            if edge.source != INPUT and order[edge.source] < order[layer.name]:
+            if edge.source != INPUT and order.get(edge.source, -1) < order[layer.name]:
                 readers.setdefault(edge.source, []).append((edge, cut))
     return Partition(cuts[::-1], excesses)
 

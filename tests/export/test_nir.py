@@ -207,7 +207,7 @@ BAD = {
     "weight is nan": (nir.Linear(np.full((3, 3), np.nan)), "its weight has the value nan"),
     "weight is huge": (nir.Linear(np.full((3, 3), 1e30)), "its largest weight or bias is 1e+30, beyond"),
     "weight does not fit": (nir.Linear(np.ones((3, 4))), "4 input features, but its source has 3"),
-    "resistance is huge": (nir.IF(*full(3, 1e30, 1, 0)), "its current is scaled by 1e+27"),
+    "resistance is huge": (nir.IF(*full(3, 1e30, 1, 0)), "the factor of its current is 1e+27, beyond"),
     "many parameters": (nir.LIF(*full(5, 1, 1, 0, 1, 0)), "its v_reset has the shape (5,), its neurons (3,)"),
     "delay of a half step": (nir.Delay(np.full(3, STEP / 2)), "delays by 0.5 to 0.5 time steps"),
     "delay of currents": (nir.Delay(np.full(3, STEP)), "delays what are no binary spikes"),

@@ -149,7 +149,7 @@ def test_wrong_image_size(call, demo, tmp_path):
     data = digits(tmp_path / "large.npz", x_train=images(10), x_test=images(10))
     outcome = call("sim", demo.program, "--data", data)
     assert outcome.code == 3
-    assert "samples of shape (N, 1, 8, 8); got (60, 1, 10, 10)" in outcome.err
+    assert "samples of shape (N, 1, 8, 8); got (1, 1, 10, 10)" in outcome.err
     outcome = call("compile", demo.model, "--calibration", data, "--check")
     assert outcome.code == 3
     assert "its samples are (1, 10, 10), the network takes (1, 8, 8)" in outcome.err

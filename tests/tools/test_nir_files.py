@@ -101,7 +101,8 @@ def weight_of_1e30(path):
 
 def cycle_without_delay(path):
     graph = network()
-    graph.edges.append(("1", "0"))
+    graph.nodes |= {"2": nir.Scale(np.ones(10)), "3": nir.Scale(np.ones(10))}
+    graph.edges += [("0", "2"), ("2", "3"), ("3", "2"), ("2", "1")]
     nir.write(path, graph)
 
 
