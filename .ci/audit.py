@@ -11,8 +11,10 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from pip._internal.models.index import PyPI
+
 ROOT = Path(__file__).parents[1]
-ADVISORIES = "https://pypi.org/pypi/pip/20.0/json"  # of a release that has some
+ADVISORIES = f"{PyPI.pypi_url}/pip/20.0/json"  # of a release that has some
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Lock
 
 import msgspec
@@ -243,10 +244,10 @@ class _Run:
 
     def _workspace(self) -> Workspace:
         """One that a thread of an earlier call has left, if it is large enough: its pages need not be made again."""
-        with self.lock:
-            while self.workspaces:
-                if (kept := self.workspaces.pop()).samples >= self.block:
-                    return kept
+        with suppress(IndexError):  # there is none; not asked before, since calls in other threads take them too
+            while (kept := self.workspaces.pop()).samples < self.block:
+                pass
+            return kept
         return Workspace(self.program, self.plan, self.path, self.block, self.event_share)
 
     def _take(self, queue: Iterator[tuple[int, np.ndarray]]) -> tuple[int, np.ndarray] | None:

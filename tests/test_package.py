@@ -132,4 +132,4 @@ def test_without_advisories_the_audit_says_that_nothing_was_audited():
     nowhere = {**os.environ, "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     done = subprocess.run([sys.executable, ROOT / ".ci/audit.py"], env=nowhere, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("nothing was audited: no advisories at https://pypi.org/")
+    assert done.stderr.startswith("nothing was audited: no advisories at https://")
