@@ -104,7 +104,7 @@ def compile(
 
     Args:
         module: made of the layers that `hmdf.export.passes.trace` lists; its forward computes one time-step. Or a
-            graph of the package nir, of the nodes that `hmdf.export.nir.layers` lists.
+            graph of the package nir, of the nodes that `hmdf.export.nir.nodes` has.
         example_input: normalised input, (N, *shape) shown at every step or (N, T, *shape) as frames; a tuple for a
             forward with several inputs.
         target: name of a chip, or a Target; gives the widths of registers and messages, and what must fit.

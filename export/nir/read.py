@@ -19,7 +19,8 @@ from hmdf.sim.finding import Finding
 
 from ..graph import LayerGraph
 from .dialect import Dialect, own_dialect
-from .layers import canonical, input_extents, layers_of
+from .layers import input_extents, layers_of
+from .parameters import canonical
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 PATIENCE = 30.0
