@@ -95,7 +95,7 @@ def _samples(found: Checkpoint, data: str | None, data_root: Path | None) -> Dat
     from hmdf.train.data import load
     from hmdf.train.data.registry import one_frame_per_step
     from hmdf.train.errors import DataError
-    from hmdf.train.trainer import check_fit
+    from hmdf.train.launch import check_fit
 
     name = data or found.dataset
     try:

@@ -195,8 +195,9 @@ def train_command(
         _refuse_slim(out)
     import torch
 
+    from hmdf.train.launch import layout
     from hmdf.train.networks import NetworkSpec
-    from hmdf.train.trainer import layout, train
+    from hmdf.train.trainer import train
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its notes would break up the table
     if threads is not None:

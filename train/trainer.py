@@ -7,17 +7,14 @@ CPU with the same number of threads.
 
 import dataclasses
 import math
-import multiprocessing
 import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,12 +22,14 @@ from . import checkpoint
 from .augment import preparation
 from .batches import MiniBatch, MiniBatches
 from .config import AUGMENTATION, TrainingConfig
-from .data import Dataset, normalise
+from .data import Dataset
 from .data.lazy_images import LazyImages
 from .distributed import join_batch_norms, leave_at_exit, separate_batches, total_of
-from .errors import DataError, ModelError, TrainingError, lost
+from .errors import ModelError, TrainingError, lost
+from .evaluation import TEST_BATCH, evaluate, sums_of_test
 from .gradients import Gradients
 from .graphs import Graphs
+from .launch import check_fit, fabric_of, layout
 from .networks import NetworkSpec, build
 from .online import (
     backward_every,
@@ -58,7 +57,6 @@ SAVE_SHARE = 0.02
 # A real-valued weight whose norm has grown by this factor is worth a warning. Two runs of ResNet-18 that lost accuracy
 # had a stem that grew from 17 to 116, and to 57 where others ended at 3 to 6.
 GROWTH = 4.0
-TEST_BATCH = 256
 LOSSES = {"tet": tet, "mean": loss_of_mean}
 # What an option was before it existed.
 DEFAULTS = dataclasses.asdict(TrainingConfig())
@@ -97,7 +95,7 @@ def train(
     and DataError when the data do not fit the network.
     """
     check_fit(spec, config, train_data, test_data)
-    fabric = _fabric(config)
+    fabric = fabric_of(config)
     if config.devices * config.nodes > 1:
         fabric.launch()
         leave_at_exit()
@@ -106,85 +104,6 @@ def train(
     if resume:
         this_run.restore()
     return this_run.to_the_end()
-
-
-def layout(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, test_data: Dataset) -> str:
-    """Which process of a run this one is, by what started it, in a line; nothing is started or written.
-
-    Raises what `train` does before it begins.
-    """
-    check_fit(spec, config, train_data, test_data)
-    environment: Any = getattr(_fabric(config).strategy, "cluster_environment", None)
-    processes = config.devices * config.nodes
-    node, local = (environment.node_rank(), environment.local_rank()) if environment else (0, 0)
-    rank = node * config.devices + local
-    part = np.array_split(np.arange(config.batch_size), processes)[rank]
-    text = f"process {rank} of {processes} (node {node}, device {local}): {len(part)} of {config.batch_size} samples"
-    if environment is None:
-        return text
-    where = f"{environment.main_address}:{environment.main_port}"
-    return f"{text}; all meet at {where}, started by {_name(environment)}"
-
-
-def _fabric(config: TrainingConfig) -> Fabric:
-    wanted = config.devices * config.nodes
-    try:
-        fabric = Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.nodes,
-            precision=config.precision,
-            strategy="ddp" if wanted > 1 else "auto",
-        )
-    except Exception as error:  # Fabric has kinds of its own for what this machine lacks.
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"accelerator '{config.accelerator}' with {config.devices} devices: {reason}") from error
-    environment: Any = getattr(fabric.strategy, "cluster_environment", None)
-    if environment and not isinstance(environment, LightningEnvironment) and environment.world_size() != wanted:
-        raise ModelError(
-            f"{_name(environment)} started {environment.world_size()} processes, but devices x nodes are {wanted}"
-        )
-    return fabric
-
-
-def _name(environment: Any) -> str:
-    return type(environment).__name__.removesuffix("Environment")
-
-
-def evaluate(model: nn.Module, data: Dataset, time_steps: int, batch_size: int = TEST_BATCH) -> tuple[float, float]:
-    """(mean cross-entropy of the logits averaged over T, accuracy of the logits summed over T), in eval mode."""
-    loss, correct = _test_sums(model, data, time_steps, batch_size, 0, 1)
-    return loss / len(data), correct / len(data)
-
-
-def check_fit(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, test_data: Dataset) -> None:
-    """Raise DataError or ModelError unless the data, the network and the mini-batches fit together."""
-    for data in (train_data, test_data):
-        larger_is_fine = config.resized_crop and data is train_data and data.input_shape[0] == spec.input_shape[0]
-        if data.input_shape != spec.input_shape and not larger_is_fine:
-            raise DataError(f"{data.name}: images are {data.input_shape} but the network takes {spec.input_shape}")
-        if len(data.class_names) != spec.classes:
-            raise DataError(f"{data.name}: {len(data.class_names)} classes but the network has {spec.classes}")
-        if data.frames is not None and data.frames < spec.time_steps:
-            raise DataError(
-                f"{data.name}: {data.frames} frames per sample, the network needs {spec.time_steps} time-steps"
-            )
-    if config.small_size and (spec.event or spec.name == "vgg-snn"):
-        raise DataError("small_size is for images and for networks that end in a global average pool")
-    if config.workers and "fork" not in multiprocessing.get_all_start_methods():
-        raise ModelError(f"workers (got {config.workers}) need a system that can fork processes; leave it at 0")
-    if spec.norm == "time" and config.backprop != "stbp":
-        raise ModelError(f"norm 'time' needs all time-steps at once: backprop 'stbp' (got {config.backprop!r})")
-    if config.sparsify and spec.weights == "binary":
-        raise ModelError("sparsify cannot do anything to binary weights, which are never 0: take ternary or float")
-    if config.optimizer == "muon" and spec.weights == "float":
-        raise ModelError("optimizer 'muon' is for low-bit weights; with weights 'float' take 'sgd'")
-    parts = config.devices * config.nodes * config.accumulate
-    if min(config.batch_size, len(train_data)) < 2 * parts:
-        raise DataError(
-            f"{parts} parts (devices x nodes x accumulate) need mini-batches of at least {2 * parts} samples "
-            f"(batch_size is {config.batch_size}, {train_data.name} has {len(train_data)})"
-        )
 
 
 class TrainingRun:
@@ -418,7 +337,7 @@ class TrainingRun:
     def _test(self) -> tuple[float, float]:
         """(loss, accuracy) on the test split."""
         ranks = self.fabric.global_rank, self.fabric.world_size
-        own = _test_sums(self.network, self.test_data, self.spec.time_steps, TEST_BATCH, *ranks)
+        own = sums_of_test(self.network, self.test_data, self.spec.time_steps, TEST_BATCH, *ranks)
         loss, correct = total_of(torch.tensor(own, dtype=torch.float64, device=self.fabric.device)).tolist()
         if not math.isfinite(loss):
             reason = f"the test loss after epoch {self.epoch} is not finite"
@@ -555,26 +474,6 @@ def _figures(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     correct = (logits.argmax(1) == hard_labels).sum()
     samples = torch.full_like(loss, len(labels), dtype=torch.float64)
     return torch.stack([loss.double() * len(labels), correct.double(), samples])
-
-
-def _test_sums(
-    model: nn.Module, data: Dataset, time_steps: int, batch_size: int, rank: int, processes: int
-) -> tuple[float, float]:
-    """(summed cross-entropy, correct ones) of every ``processes``-th mini-batch, beginning with number ``rank``."""
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    loss = correct = 0.0
-    with torch.no_grad(), quantised_once(model):
-        for start in range(rank * batch_size, len(data), processes * batch_size):
-            chosen = slice(start, start + batch_size)
-            x = torch.from_numpy(normalise(data.inputs[chosen], data.preprocessing)).to(device)
-            labels = torch.from_numpy(data.labels[chosen]).to(device)
-            logits = run(model, x, time_steps).float().mean(0)
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(1) == labels).sum())
-    model.train(was_training)
-    return loss, correct
 
 
 def _norms(model: nn.Module) -> dict[str, float]:
