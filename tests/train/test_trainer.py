@@ -9,7 +9,8 @@ import torch
 from hmdf.train import checkpoint, trainer
 from hmdf.train.data import Dataset, load
 from hmdf.train.errors import DataError, ModelError, TrainingError
-from hmdf.train.networks import NetworkSpec, SmallNet, build
+from hmdf.train.networks import NetworkSpec, build
+from hmdf.train.networks.small import SmallNet
 from hmdf.train.online import run, run_folded
 from hmdf.train.optimiser import Optimiser
 from hmdf.train.trainer import EpochMetrics, Progress, TrainingConfig, evaluate, train
