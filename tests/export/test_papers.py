@@ -25,6 +25,16 @@ ROWS = {
         "10.06",
         "4.77",
     ),
+    "ResNet-34 ImageNet-1k, 1 bit (version 1)": (
+        dict(name="resnet34", input_shape=CIFAR, classes=1000, weights="binary", stem="imagenet"),
+        "7.40",
+        "3.18",
+    ),
+    "ResNet-18 DVS-CIFAR10": (
+        dict(name="resnet18", input_shape=EVENTS, classes=10, weights="binary", event=True, time_steps=2),
+        "2.81",
+        "1.40",
+    ),
     "VGG-13 ImageNet-200": (dict(name="vgg13", input_shape=(3, 64, 64), classes=200, weights="binary"), "2.77", "1.28"),
     "VGG-SNN DVS-CIFAR10": (
         dict(name="vgg-snn", input_shape=EVENTS, classes=10, weights="binary", event=True, time_steps=2),
