@@ -39,12 +39,9 @@ def rows_of(width: int) -> int:
     return max(rows for rows in range(1, _ROWS + 1) if width % rows == 0)
 
 
-def padded_runs(taps: NDArray[np.int8], runs: int) -> NDArray[np.int8]:
-    """Weights (patch element, output) with zeros after each run, so that whole rows of tiles can be read."""
-    length, outputs = len(taps) // runs, taps.shape[1]
-    padded = np.zeros((runs, -(-length // BYTES) * BYTES, outputs), np.int8)
-    padded[:, :length] = taps.reshape(runs, length, outputs)
-    return padded.reshape(-1, outputs)
+def padded_runs(taps: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights (output, run, element) with zeros after each run, so that whole rows of tiles can be read."""
+    return np.pad(taps, ((0, 0), (0, 0), (0, -taps.shape[2] % BYTES)))
 
 
 def worthwhile(width: int, run_bytes: int) -> bool:

@@ -77,7 +77,7 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
                     elif population.narrow:
                         narrow.run_tile(
                             path, population, model, arenas, tile, own, outcome, saturations, counted, event_port,
-                            start, stop,
+                            start, stop, block == begin,
                         )  # fmt: skip
                     else:
                         wide.run_tile(population, model, arenas, tile, own, outcome, saturations, start, stop)

@@ -18,7 +18,7 @@ from .pointers import int32s
 from .records import buffer_row, port_row
 from .tiles import LANES
 
-WORTHWHILE, WORTHWHILE_BESIDE_TILES = 0.25, 0.05
+WORTHWHILE, WORTHWHILE_BESIDE_TILES, WORTHWHILE_BESIDE_POINTS = 0.25, 0.05, 0.12
 """Largest share of non-zero quads for which the list is faster; measured by benchmarks/speed.py."""
 SMALLEST_PATCH = 256
 """Bytes of a patch for which it can be worth it."""
@@ -43,7 +43,8 @@ def port_with_events(population, model, arenas, sample, scratch):
             large = port.run_count * port.run_length >= SMALLEST_PATCH and source.plane < 1 << 26
             if source.arena == 0 and large:
                 start = source.offset + sample * source.sample - source.corner
-                if _is_sparse(arenas.bytes, start, source, model.event_share):
+                share = model.event_share_beside_points if port.point_channels > 0 else model.event_share
+                if _is_sparse(arenas.bytes, start, source, share):
                     _gather(arenas.bytes, start, source, quad_bytes(port), scratch)
                     return index
     return -1

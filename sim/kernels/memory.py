@@ -29,6 +29,7 @@ class Model(NamedTuple):
     time_steps: int
     classes: int
     event_share: float
+    event_share_beside_points: float
 
 
 class Arenas(NamedTuple):
@@ -43,6 +44,7 @@ class Scratch(NamedTuple):
     """What a tile needs while it is computed: PIXELS * LANES integers each, in 64 and in 32 bits, and one patch.
 
     `events`, `firsts`: the list of a source's non-zero messages, see events.py. `kept`: states of populations in loops.
+    `points`, `products`: see winograd.py.
     """
 
     accumulator: Any
@@ -57,6 +59,8 @@ class Scratch(NamedTuple):
     events: Any
     firsts: Any
     kept: Any
+    points: Any
+    products: Any
 
 
 class Outcome(NamedTuple):
@@ -96,6 +100,8 @@ def with_kept(scratch, first, second):
         scratch.events,
         scratch.firsts,
         scratch.kept,
+        scratch.points,
+        scratch.products,
     )
 
 
@@ -118,6 +124,7 @@ def bind(model, arenas, scratch, outcome):
             model.time_steps,
             model.classes,
             model.event_share,
+            model.event_share_beside_points,
         ),
         Arenas(uint8s(arenas.bytes), int16s(arenas.shorts), int32s(arenas.words)),
         Scratch(
@@ -133,6 +140,8 @@ def bind(model, arenas, scratch, outcome):
             int64s(scratch.events),
             int32s(scratch.firsts),
             int64s(scratch.kept),
+            uint8s(scratch.points),
+            int32s(scratch.products),
         ),
         Outcome(
             int64s(outcome.logits),

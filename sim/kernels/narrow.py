@@ -6,7 +6,7 @@ The equations are those of wide.py. A product that needs more than 32 bits befor
 
 from __future__ import annotations
 
-from . import events
+from . import events, winograd
 from . import records as p
 from .compiling import inlined, kernel
 from .dot import dot_tile
@@ -18,8 +18,13 @@ from .tiles import LANES
 
 
 @inlined
-def run_tile(path, population, model, arenas, tile, scratch, outcome, saturations, counting, event_port, begin, end):
-    """Steps [begin, end) of a tile; as wide.run_tile; the convolution of `event_port` from its list of events."""
+def run_tile(
+    path, population, model, arenas, tile, scratch, outcome, saturations, counting, event_port, begin, end, fresh
+):
+    """Steps [begin, end) of a tile; as wide.run_tile; the convolution of `event_port` from its list of events.
+
+    `fresh`: no other block of channels of this tile was computed before it.
+    """
     if begin == 0 and population.states > 0:
         _begin(population.initial_v, model, tile, scratch.v32)
         _begin(population.initial_d, model, tile, scratch.d32)
@@ -32,6 +37,12 @@ def run_tile(path, population, model, arenas, tile, scratch, outcome, saturation
             else:
                 if index == event_port:
                     events.accumulate(path, port, model, tile, t, scratch)
+                elif port.point_channels > 0:
+                    step, together = t - begin, winograd.steps_at_once(tile)
+                    if step % together == 0:
+                        stop = min(t + together, end)
+                        winograd.multiply(path, port, model, arenas, tile, population.steps, t, stop, fresh, scratch)
+                    winograd.add_up(port, model, tile, step % together, scratch)
                 else:
                     _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
                 _add_accumulator(population, port, model, tile, t, scratch, first)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import ChannelConv, Conv2d, Linear, Op, SumPool, Synapse
-from . import amx
+from . import amx, winograd
 from .dot import OUTPUTS
 from .layout import Concatenated, Layout, Row, padded, rounded_up
 from .paths import (
@@ -25,6 +25,9 @@ from .paths import (
 from .records import CHANNEL_CONVOLUTION, CONVOLUTION, MAX_POOL, SUM_POOL
 from .tiles import PIXELS
 
+Order = NDArray[np.int64] | None
+"""Of a population's pixels, where it is not row by row."""
+
 
 class Pools:
     """The pools of a plan; weights are in the order that the kernels of `path` read."""
@@ -36,12 +39,14 @@ class Pools:
         self.lookups = Concatenated(np.int32)
 
 
-def synapse_fields(synapse: Synapse, layout: Layout, pools: Pools, narrow: bool) -> Row:
-    """Fields of records.PORT for a port that reads a synapse."""
+def synapse_fields(
+    synapse: Synapse, layout: Layout, pools: Pools, narrow: bool, order: Order = None, at_points: bool = False
+) -> Row:
+    """Fields of records.PORT for a port that reads a synapse, as winograd.py does if `at_points`."""
     row: Row = {"source": layout.read_by(synapse)}
     op: Op = synapse.op
     if isinstance(op, Conv2d):
-        return row | _convolution(synapse, op, layout, pools, narrow)
+        return row | _convolution(synapse, op, layout, pools, narrow, order, at_points)
     if isinstance(op, Linear):
         return row | _linear(synapse, op, layout, pools, narrow)
     if isinstance(op, ChannelConv):
@@ -54,40 +59,66 @@ def synapse_fields(synapse: Synapse, layout: Layout, pools: Pools, narrow: bool)
     return row
 
 
-def pixel_offsets(name: str, layout: Layout, pools: Pools) -> int:
+def pixel_offsets(name: str, layout: Layout, pools: Pools, order: Order = None) -> int:
     """Offsets of all pixels of a buffer from its first."""
     buffer, (_, height, width) = layout.buffers[name], layout.shapes[name]
     rows = np.arange(height)[:, None] * buffer["row"]
-    return pools.offsets.add(rows + np.arange(width)[None, :] * buffer["pixel"])
+    return pools.offsets.add(in_order(rows + np.arange(width)[None, :] * buffer["pixel"], order))
 
 
-def _convolution(synapse: Synapse, op: Conv2d, layout: Layout, pools: Pools, narrow: bool) -> Row:
+def in_order(pixels: np.ndarray, order: Order) -> np.ndarray:
+    """Of all pixels, (H, W) or (H*W,), something each: (H*W,) in the order."""
+    return pixels.reshape(-1) if order is None else pixels.reshape(-1)[order]
+
+
+def _convolution(
+    synapse: Synapse, op: Conv2d, layout: Layout, pools: Pools, narrow: bool, order: Order, at_points: bool
+) -> Row:
     buffer, (_, height, width) = layout.buffers[synapse.source], layout.shapes[synapse.name]
     outputs, inputs, kernel_y, kernel_x = op.weight.shape
     corner = -op.padding[0] * buffer["row"] - op.padding[1] * buffer["pixel"]
     rows = corner + np.arange(height)[:, None] * op.stride[0] * buffer["row"]
     pixels = rows + np.arange(width)[None, :] * op.stride[1] * buffer["pixel"]
     read = inputs if op.groups > 1 else buffer["pixel"]
-    taps = np.zeros((kernel_y, kernel_x, read, outputs), dtype=np.int8)
-    taps[:, :, :inputs] = op.weight.transpose(2, 3, 1, 0)
+    taps = np.zeros((outputs, kernel_y, kernel_x, read), dtype=np.int8)
+    taps[..., :inputs] = op.weight.transpose(0, 2, 3, 1)
     contiguous = op.groups == 1 and op.dilation[1] == 1
     columns = 1 if contiguous else kernel_x
     runs = np.arange(kernel_y)[:, None] * op.dilation[0] * buffer["row"]
     runs = runs + np.arange(columns)[None, :] * op.dilation[1] * buffer["pixel"]
-    row = _patches(pixels, runs, read * kernel_x // columns, pools)
+    row = _patches(in_order(pixels, order), runs, read * kernel_x // columns, pools)
     row |= {"group_inputs": read if op.groups > 1 else 0, "group_outputs": outputs // op.groups}
-    return row | _weights(taps.reshape(-1, outputs), synapse, row, layout, pools, narrow)
+    if at_points:
+        row |= _points(taps, layout.largest[synapse.source], pools)
+    return row | _weights(taps.reshape(outputs, runs.size, -1), synapse, row, layout, pools, narrow)
 
 
 def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: bool) -> Row:
     """A convolution whose kernel is the whole frame: one run per row of the source."""
     buffer, (channels, height, width) = layout.buffers[synapse.source], layout.shapes[synapse.source]
     outputs = op.weight.shape[0]
-    taps = np.zeros((height, width, buffer["pixel"], outputs), dtype=np.int8)
-    taps[:, :, :channels] = op.weight.reshape(outputs, channels, height, width).transpose(2, 3, 1, 0)
+    taps = np.zeros((outputs, height, width, buffer["pixel"]), dtype=np.int8)
+    taps[..., :channels] = op.weight.reshape(outputs, channels, height, width).transpose(0, 2, 3, 1)
     row = _patches(np.zeros(1), np.arange(height) * buffer["row"], width * buffer["pixel"], pools)
     row |= {"group_inputs": 0, "group_outputs": outputs}
-    return row | _weights(taps.reshape(-1, outputs), synapse, row, layout, pools, narrow)
+    return row | _weights(taps.reshape(outputs, height, -1), synapse, row, layout, pools, narrow)
+
+
+def _points(taps: NDArray[np.int8], largest: int, pools: Pools) -> Row:
+    """What winograd.py reads of a 3x3 convolution of messages up to `largest`."""
+    points, corrections = winograd.weights_at_points(taps), winograd.corrections(taps, largest)
+    kind = _dot_kind(pools.path, points, winograd.largest_at_points(largest), 1)
+    packed, corrections = _packed(points, kind), padded(corrections, rounded_up(len(taps), OUTPUTS))
+    return {
+        "point_channels": points.shape[2],
+        "point_dot": QUADS if kind == QUADS_OF_RUN else kind,
+        "point_weight": pools.weights.add(packed),
+        "point_row": packed.size // len(packed) // winograd.POINTS,
+        "point_rows": pools.offsets.add(np.arange(2 * PIXELS) * points.shape[2]),
+        "point_added": 2 * largest,
+        "point_corrections": pools.parameters.add(corrections),
+        "point_corrections_row": corrections.shape[1],
+    }
 
 
 def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools) -> Row:
@@ -98,24 +129,31 @@ def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools
 
 
 def _weights(taps: NDArray[np.int8], synapse: Synapse, patch: Row, layout: Layout, pools: Pools, narrow: bool) -> Row:
-    """Weights (patch element, output); for narrow populations as dot.py reads them, in blocks of OUTPUTS."""
+    """Weights (output, run, element); in the order element by element for 64 bits, else as dot.py reads them."""
     if not narrow:
-        return {"weight": pools.weights.add(taps), "weight_row": taps.shape[1]}
+        return {"weight": pools.weights.add(taps.reshape(len(taps), -1).T), "weight_row": len(taps)}
     source = synapse.source
-    bytes_ = layout.buffers[source]["arena"] == 0
-    runs, width = patch["run_count"], layout.shapes[synapse.name][2]
-    kind = _dot_kind(pools.path, taps, runs, layout.largest[source], width) if bytes_ else PAIRS
+    bytes_, width = layout.buffers[source]["arena"] == 0, layout.shapes[synapse.name][2]
+    kind = _dot_kind(pools.path, taps, layout.largest[source], width) if bytes_ else PAIRS
     if kind == QUADS_IN_TILES:
-        taps = amx.padded_runs(taps, runs)
-    together, dtype = (2, np.int16) if kind in (PAIRS, BYTE_PAIRS) else (4, np.int8)
-    blocks = rounded_up(taps.shape[1], OUTPUTS) // OUTPUTS
-    apart = padded(taps, blocks * OUTPUTS).reshape(-1, together, blocks, OUTPUTS)
-    packed = np.ascontiguousarray(apart.transpose(2, 0, 3, 1), dtype=dtype).view(np.int8)
-    row = {"dot": kind, "weight": pools.weights.add(packed), "weight_row": packed.size // blocks}
-    return row | {"run_weights": packed.size // blocks // runs}
+        taps = amx.padded_runs(taps)
+    packed = _packed(taps, kind)
+    row = {"dot": kind, "weight": pools.weights.add(packed), "weight_row": packed.size // len(packed)}
+    return row | {"run_weights": packed.size // len(packed) // patch["run_count"]}
 
 
-def _dot_kind(path: Path, taps: NDArray[np.int8], runs: int, largest: int, width: int) -> int:
+def _packed(taps: NDArray[np.int8], kind: int) -> NDArray[np.int8]:
+    """Weights (output, run, element) in blocks of OUTPUTS, as dot.py reads them: 32 bits of each output in turn."""
+    kept = np.ascontiguousarray(taps, np.int16 if kind in (PAIRS, BYTE_PAIRS) else np.int8)
+    words = kept.reshape(len(taps), -1).view(np.int32)
+    blocks = np.zeros((rounded_up(len(taps), OUTPUTS) // OUTPUTS, words.shape[1], OUTPUTS), np.int32)
+    for block, first in zip(blocks, range(0, len(taps), OUTPUTS), strict=True):
+        part = words[first : first + OUTPUTS]
+        block[:, : len(part)] = part.T
+    return blocks.view(np.int8)
+
+
+def _dot_kind(path: Path, taps: NDArray[np.int8], largest: int, width: int) -> int:
     """How the kernels of `path` do a convolution of bytes, none beyond `largest`, exactly.
 
     AVX2 adds products in signed 16-bit lanes, two for each output: what a lane holds lies between the sums of its
@@ -123,17 +161,19 @@ def _dot_kind(path: Path, taps: NDArray[np.int8], runs: int, largest: int, width
     """
     if isinstance(path, Portable) or (isinstance(path, NeonDot) and largest > np.iinfo(np.int8).max):
         return BYTE_PAIRS
-    if isinstance(path, Amx) and amx.worthwhile(width, len(taps) // runs):
+    if isinstance(path, Amx) and amx.worthwhile(width, taps.shape[2]):
         return QUADS_IN_TILES
     if not isinstance(path, Avx2):
         return QUADS
     limit = np.iinfo(np.int16).max // largest
-    parts = [part(taps, 0).reshape(runs, -1, 2, 2, taps.shape[1]) for part in (np.maximum, np.minimum)]
-    # Of the positive and of the negative weights, (run, quad, lane, output): sums of the two messages of a lane
-    pairs = [np.add(part[..., 0, :], part[..., 1, :], dtype=np.int16) for part in parts]
-    of_runs = [pair.sum(axis=1, dtype=np.int32) for pair in pairs]
-    if max(np.abs(sums.sum(axis=0)).max() for sums in of_runs) <= limit:
+    packed = _packed(taps, QUADS)
+    by_run = packed.reshape(len(packed), taps.shape[1], -1, 2 * OUTPUTS, 2)
+    parts = [part(by_run, 0) for part in (np.maximum, np.minimum)]
+    # Of the positive and of the negative weights, (block, run, lane)
+    of_runs = [part.sum(axis=2, dtype=np.int32).sum(axis=-1) for part in parts]
+    if max(np.abs(sums.sum(axis=1)).max() for sums in of_runs) <= limit:
         return QUADS
     if max(np.abs(sums).max() for sums in of_runs) <= limit:
         return QUADS_OF_RUN
-    return QUADS_WIDENED if max(np.abs(pair).max() for pair in pairs) <= limit else BYTE_PAIRS
+    largest_pair = max(np.abs(part.sum(axis=-1, dtype=np.int16)).max() for part in parts)
+    return QUADS_WIDENED if largest_pair <= limit else BYTE_PAIRS

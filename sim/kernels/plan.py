@@ -12,12 +12,12 @@ from ..contract import INPUT, Population, Port, Synapse
 from ..contract.parameters import Parameter, Table, fields_of
 from ..program import Program
 from ..ranges import Ranges, prove
-from . import amx
+from . import amx, winograd
 from .dot import OUTPUTS
 from .fanouts import fanout_by_class, pixel_classes
 from .layout import Layout, Row, lay_out, padded, rounded_up
 from .neurons import NUMBERS, READOUT
-from .patches import Pools, pixel_offsets, synapse_fields
+from .patches import Order, Pools, in_order, pixel_offsets, synapse_fields
 from .paths import QUADS_IN_TILES, Path
 from .records import BUFFER, CONSUMER, MESSAGE, POPULATION, PORT, records
 from .tiles import LANES, PIXELS
@@ -57,6 +57,7 @@ class Plan(NamedTuple):
         events_size, firsts_size: elements of the longest list of events.
         counts_size: elements per sample that count the messages of the largest population.
         kept_size: elements per sample that keep states between the steps of a loop.
+        points_size: bytes of winograd.py's memory.
     """
 
     tables: Tables
@@ -67,6 +68,7 @@ class Plan(NamedTuple):
     firsts_size: int
     counts_size: int
     kept_size: int
+    points_size: int
 
 
 def build_plan(program: Program, path: Path) -> Plan:
@@ -78,12 +80,15 @@ def build_plan(program: Program, path: Path) -> Plan:
     consumers = _consumers(program, layout, pools, INPUT, rows[0])
     for population in program.populations:
         narrow, weights_before = widths.get(population.name), pools.weights.size
-        row = _messages_row(program, layout, pools, population.name)
+        at_points = winograd.port_for(program, population.ports, layout, path) if narrow else -1
+        order = winograd.pixel_order(*layout.shapes[population.name][1:]) if at_points >= 0 else None
+        row = _messages_row(program, layout, pools, population.name, order)
         row |= {"first_port": len(ports), "ports": len(population.ports), "first_consumer": len(consumers)}
-        read = _port_rows(program, population, layout, pools, narrow)
+        read = _port_rows(program, population, layout, pools, narrow, order, at_points)
         ports += read
         row |= _tiles(row["width"], read)
-        row["weight_bytes"] = pools.weights.size - weights_before
+        event_weights = sum(p["weight_row"] for p in read if "point_dot" in p) * -(-row["channels"] // OUTPUTS)
+        row["weight_bytes"] = pools.weights.size - weights_before - event_weights
         consumers += _consumers(program, layout, pools, population.name, row)
         rows.append(row | _neuron_fields(population, layout, pools, proof, narrow))
     kept_size = _keep(program, rows)
@@ -111,13 +116,14 @@ def build_plan(program: Program, path: Path) -> Plan:
         firsts_size=max((b["steps"] * (b["plane"] // b["pixel"] + 1) for b in of_bytes), default=0),
         counts_size=max(program.time_steps * r.get("class_count", 0) * r.get("count_row", 0) for r in rows),
         kept_size=kept_size,
+        points_size=max(winograd.memory_size(program.time_steps, p.get("point_channels", 0)) for p in ports),
     )
 
 
 # ------------------------------------------------------------------------ populations
 
 
-def _messages_row(program: Program, layout: Layout, pools: Pools, name: str) -> Row:
+def _messages_row(program: Program, layout: Layout, pools: Pools, name: str, order: Order = None) -> Row:
     """What is known of any source of messages: where they go, and how they are counted."""
     channels, height, width = layout.shapes[name]
     buffer = layout.buffers[name]
@@ -130,9 +136,9 @@ def _messages_row(program: Program, layout: Layout, pools: Pools, name: str) -> 
         "width": width,
         "steps": buffer["steps"],
         "gate": -1,
-        "positions": pixel_offsets(name, layout, pools),
+        "positions": pixel_offsets(name, layout, pools, order),
         "count_row": buffer["pixel"],
-        "classes": pools.offsets.add(classes),
+        "classes": pools.offsets.add(in_order(classes, order)),
         "class_count": count,
     }
 
@@ -236,14 +242,20 @@ def _parameter(array: np.ndarray, channels: int, pools: Pools) -> tuple[int, int
 
 
 def _port_rows(
-    program: Program, population: Population, layout: Layout, pools: Pools, narrow: Narrow | None
+    program: Program,
+    population: Population,
+    layout: Layout,
+    pools: Pools,
+    narrow: Narrow | None,
+    order: Order,
+    at_points: int,
 ) -> list[Row]:
     channels = population.shape[0]
     if narrow is None:
         return [_port(program, port, channels, layout, pools, narrow=False) for port in population.ports]
     return [
-        _port(program, port, channels, layout, pools, narrow=True) | {"split": split}
-        for port, split in zip(population.ports, narrow.ports, strict=True)
+        _port(program, port, channels, layout, pools, True, order, index == at_points) | {"split": split}
+        for index, (port, split) in enumerate(zip(population.ports, narrow.ports, strict=True))
     ]
 
 
@@ -252,11 +264,20 @@ def _readout_port(program: Program, layout: Layout, pools: Pools, narrow: bool) 
     return _port(program, port, program.classes, layout, pools, narrow)
 
 
-def _port(program: Program, port: Port, channels: int, layout: Layout, pools: Pools, narrow: bool) -> Row:
+def _port(
+    program: Program,
+    port: Port,
+    channels: int,
+    layout: Layout,
+    pools: Pools,
+    narrow: bool,
+    order: Order = None,
+    at_points: bool = False,
+) -> Row:
     row: Row = {"shift": port.shift, "multiplier": _parameter(port.multiplier, channels, pools)}
     if port.source in layout.numbers:
-        pixels = pixel_offsets(port.source, layout, pools)
+        pixels = pixel_offsets(port.source, layout, pools, order)
         return row | {"kind": MESSAGE, "source": layout.numbers[port.source], "pixels": pixels}
     synapse = program.by_name[port.source]
     assert isinstance(synapse, Synapse)
-    return row | synapse_fields(synapse, layout, pools, narrow)
+    return row | synapse_fields(synapse, layout, pools, narrow, order, at_points)

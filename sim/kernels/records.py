@@ -65,6 +65,14 @@ PORT = _record("""
     group_outputs: outputs of a group
     weight: the first weight
     weight_row: weights of a patch element (64 bits), of a block of outputs (32 bits)
+    point_channels: of a patch's pixel where a 3x3 convolution is multiplied at points (winograd.py); 0 where it is not
+    point_dot: as dot, of a point
+    point_weight: the first weight at the points
+    point_row: bytes of weights of a point, of a block of outputs
+    point_rows: offsets of the rows that are multiplied
+    point_added: to all points but one, lest they are negative
+    point_corrections: for what was added, of each of 2x2 pixels, in the parameters
+    point_corrections_row: elements from one pixel's to the next
     kernel_y: of a pool
     kernel_x: of a pool, or of a convolution over channels
     stride_y: of a pool

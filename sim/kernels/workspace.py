@@ -10,7 +10,7 @@ from ..arithmetic import Integers
 from ..contract import INPUT
 from ..counters import Tally
 from ..program import Program
-from . import amx, engine, events
+from . import amx, engine, events, winograd
 from .layout import aligned_zeros
 from .memory import Arenas, Model, Outcome, Scratch
 from .paths import Path
@@ -47,6 +47,8 @@ class Workspace:
             events=aligned_zeros(plan.events_size, np.int64),
             firsts=aligned_zeros(plan.firsts_size, np.int32),
             kept=aligned_zeros(plan.kept_size * samples, np.int64),
+            points=aligned_zeros(plan.points_size, np.uint8),
+            products=aligned_zeros(winograd.POINTS * winograd.PRODUCTS, np.int32),
         )
         self.by_events = np.zeros(len(program.populations) + 2, dtype=np.int64)
         self.counts = aligned_zeros(plan.counts_size * samples, np.int32)
@@ -57,6 +59,7 @@ class Workspace:
             time_steps=program.time_steps,
             classes=program.classes,
             event_share=events.worthwhile(path) if event_share is None else float(event_share),
+            event_share_beside_points=events.WORTHWHILE_BESIDE_POINTS if event_share is None else float(event_share),
         )
 
     def run(self, messages: np.ndarray, counted: bool = True) -> tuple[Integers, Tally]:

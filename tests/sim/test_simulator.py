@@ -460,3 +460,44 @@ def test_matrix_tiles_of_all_shapes(path, width, channels, outputs, stride, rows
         tables = build_plan(program, simulator.path).tables
         assert tables.ports["dot"][0] == QUADS_IN_TILES
         assert tables.populations["tile_rows"][1] == rows
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "reach", "bits", "fits"),
+    [
+        ((6, 10), 32, 1, 4, True),
+        ((2, 4), 64, 14, 6, True),
+        ((6, 10), 32, 15, 6, False),
+        ((6, 10), 32, 14, 7, False),
+        ((6, 9), 32, 1, 4, False),
+    ],
+)
+def test_3x3_convolutions_at_points(path, size, channels, reach, bits, fits):
+    """Tiles and groups of steps that are not full, blocks of channels, ports beside; everything at its limits."""
+    rng = np.random.default_rng(reach)
+    one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
+    weight = rng.choice(np.array([-reach, 0, reach], np.int8), (70, channels, 3, 3))
+    weight[0], weight[1] = reach, -reach
+    shape, residual = (70, *size), Message(16, True, 1.0)
+    kernels = (Conv2d(rng.integers(-1, 2, (70, channels, 1, 1)).astype(np.int8), 2), Conv2d(weight, 8, padding=(1, 1)))
+    program = Program(
+        time_steps=5,
+        state_bits=32,
+        accumulator_bits=32,
+        input=Input((channels, *size), Message(bits, False, 1.0), "frames", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            *(Synapse(f"conv{i}", INPUT, op) for i, op in enumerate(kernels)),
+            Population("first", shape, (Port("conv0", one, 1),), zero, Relay(), residual),
+            Population("both", shape, (Port("first", one, 0), Port("conv1", one, 7)), zero, Relay(), residual),
+            Synapse("head", "both", Linear(rng.integers(-1, 2, (2, int(np.prod(shape)))).astype(np.int8), 2)),
+        ),
+        readout=Readout("head", np.zeros(2, np.int64), 1.0),
+    )
+    top = 2**bits - 1
+    messages = rng.choice(np.array([0, 1, top]), (3, 5, channels, *size))
+    messages[0] = top
+    for share in (-1, None):
+        simulator = Simulator(1, event_share=share)
+        assert_same(reference.run(program, messages), simulator.run(program, messages))
+    at_points = build_plan(program, simulator.path).tables.ports["point_channels"].any()
+    assert at_points == (fits and not isinstance(simulator.path, Amx))
