@@ -58,7 +58,10 @@ FACTORS = {"dendrite_leak": 0.2, "dendrite_feedback": -0.1, "soma_leak": 0.9, "s
 SMALL = "--data mnist --net small --crop 2 --label-smoothing 0.1 --epochs 20"
 HM_DF = "--optimizer muon --neuron plain --parallel second --spike-lsb 0.5 --backprop random"
 RESNET = "--data {out}/cifar16.npz --net resnet20 --weights float --crop 2 --flip --norm each"
+DIGITS = "--data digits --net small --neuron lm-h --backprop stbp --norm time --epochs 20"
 RUNS = {
+    "digits-lm-h": f"{DIGITS} --optimizer muon",
+    "digits-lm-h-float": f"{DIGITS} --weights float",
     "mnist-hm-df": f"{SMALL} {HM_DF}",
     "mnist-hm-df-sparse": f"{SMALL} {HM_DF} --sparsify 0.05",
     "mnist-lm-h": f"{SMALL} --optimizer muon --neuron lm-h --backprop stbp --norm time",
