@@ -45,7 +45,8 @@ DVS-CIFAR10   VGG-SNN    -     1     32     300     0.01   5e-4  2(c)         vg
 # LM-H (ICLR 2024): table S1; section 5.3 and algorithm 1 (hybrid: at most 30 epochs, T = L; its text has a weight decay
 # of 2e-4 and 1e-4, the table 5e-4); algorithm 2 (slices of K steps, two of them); eq. S1 and S2 (sparse, D = 0.05). SGD
 # of momentum 0.9, Nesterov's with slices alone, cosine without warm-up; crop by 4, flip, Auto-Augment, Cutout;
-# full-precision weights; neurons after the residual sum, in the ResNet-34 before the convolutions. A dash is what the paper does not state.
+# full-precision weights; neurons after the residual sum, in the ResNet-34 before the convolutions. A dash is what the
+# paper does not state.
 LM_H = """
 data          network     T   stage     K  batch  epochs  lr       wd    settings
 CIFAR-10      ResNet-18   4   -         -  64     300     0.025    5e-4  lm-h-resnet18-cifar10
