@@ -50,8 +50,8 @@ class _Chain:
         self.shapes = {INPUT: shape}
         self.last = INPUT
 
-    def synapse(self, op: Op, source: str = "") -> str:
-        node = Synapse(f"synapse{len(self.nodes)}", source or self.last, op)
+    def synapse(self, op: Op, source: str = "", delay: int = 0) -> str:
+        node = Synapse(f"synapse{len(self.nodes)}", source or self.last, op, delay)
         self.nodes.append(node)
         self.shapes[node.name] = node.output_shape(self.shapes[node.source])
         return node.name
@@ -192,6 +192,22 @@ def _long(kind: str) -> Program:
     return chain.program()
 
 
+def _loop(kind: str, channels: int, width: int) -> Program:
+    """Two populations in a ring, each of which reads itself too; in the frame of a convolution, or of one pixel."""
+    chain = _Chain((1, 1, width), Message(8, True, 1.0), 5, channels)
+    shape = (channels, 1, width)
+    chain.shapes |= {"fire3": shape, "fire7": shape}
+
+    def back(source: str, kernel: int) -> str:
+        weights = chain.weights((channels, channels, kernel, kernel), 2)
+        return chain.synapse(Conv2d(weights, 2, padding=(kernel // 2, kernel // 2)), source, delay=1)
+
+    chain.fire("relay", chain.conv(channels, 1), back("fire7", 5), back("fire3", 1), message=Message(16, True, 1.0))
+    ports = chain.conv(channels, 1), back("fire3", 1), back("fire7", 3)
+    chain.fire(kind, *ports, message=None if kind in BINARY else Message(8, False, 1.0))
+    return chain.program()
+
+
 EDGES: dict[str, Callable[[], Program]] = {
     **{f"one of everything, {kind}": lambda kind=kind: _one_of_everything(kind) for kind in KINDS},
     **{f"one pixel read directly, {kind}": lambda kind=kind: _direct(kind) for kind in KINDS},
@@ -200,6 +216,11 @@ EDGES: dict[str, Callable[[], Program]] = {
         for i, count in enumerate((1, 15, 16, 17, 31, 32, 33, 65))
     },
     **{f"16 bits, {kind}": lambda kind=kind: _sixteen_bits(kind) for kind in KINDS},
+    **{
+        f"a loop of {n} channels, {k}": lambda n=n, k=k: _loop(k, n, 1 if n == 1 else 33)
+        for n in (1, 65)
+        for k in KINDS
+    },
     "63-bit registers": widest_registers,
     **{f"4096 time-steps, {kind}": lambda kind=kind: _long(kind) for kind in ("hybrid", "hierarchical")},
     "2^20 neurons, an image": lambda: _million((1, 1024, 1024)),
