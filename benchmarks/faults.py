@@ -44,7 +44,7 @@ def main(chosen: tuple[str, ...], every: int) -> None:
         sys.exit(begin_again())
     shim = ctypes.CDLL(os.environ["LD_PRELOAD"])
     place = Path(tempfile.mkdtemp(prefix="hmdf-faults-")).resolve()
-    commands = prepared(place, shim)
+    commands = prepared(place)
     failures = 0
     click.echo(f"{'command':10}{'fault':12}{'tries':>6}{'survived':>10}")
     for name in chosen or commands:
@@ -68,7 +68,8 @@ def begin_again() -> int:
     library = Path(tempfile.mkdtemp()) / "faults.so"
     source = Path(__file__).with_name("faults.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    environment = os.environ | {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "forksafe"}
+    environment = os.environ | threads | {"LD_PRELOAD": str(library)}
     return subprocess.run([sys.executable, *sys.argv], env=environment).returncode
 
 
@@ -138,16 +139,11 @@ def call(arguments: list[str]) -> tuple[int, str]:
     return 98, ""
 
 
-def prepared(place: Path, shim: ctypes.CDLL) -> dict[str, Callable[[Path], list[str]]]:
-    """What the commands read, and the commands. Whatever they import is imported here, but nothing is run: threads of
-    OpenMP do not survive a fork."""
+def prepared(place: Path) -> dict[str, Callable[[Path], list[str]]]:
+    """What the commands read, and the commands. Each runs here once, so that its processes find everything imported and
+    compiled; on one thread, since those of OpenMP do not survive a fork."""
     from sklearn.datasets import load_digits
 
-    for name in (
-        *("train.trainer", "export.compiler", "export.onnx", "export.c", "tools.plots", "tools.exploration.runners"),
-        *(f"tools.{command}" for command in ("train", "compile", "sim", "report", "explore", "slim")),
-    ):
-        import_module(f"hmdf.{name}")
     digits = load_digits()
     data, base = place / "data.npz", place / "base"
     images, labels = digits.images[:60].astype(np.float32), digits.target[:60]
@@ -177,8 +173,8 @@ def prepared(place: Path, shim: ctypes.CDLL) -> dict[str, Callable[[Path], list[
         "explore": lambda out: [*explore, "--out", str(out)],
         "slim": lambda out: ["slim", str(base / "model.pt"), "--out", str(out / "model.pt")],
     }
-    for name in ("train", "compile", "sim"):
-        code, said, _ = forked(shim, "", 0, 0, commands[name](base))
+    for name, arguments in commands.items():
+        code, said = call(arguments(base if name in ("train", "compile", "sim") else place / "first"))
         assert code == 0, said
     return commands
 

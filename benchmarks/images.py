@@ -3,9 +3,10 @@
     python benchmarks/images.py --processes 2
 
 Makes a folder of JPEG files of 500 x 375 pixels, about 95 kB each as in ImageNet (noise on smooth colours), and reads
-it in as many processes: with nothing but Pillow's decoder, and as mini-batches of hmdf-train with --resized-crop and
---flip, 224 x 224 pixels, as its workers hand them on. Per image and process, medians of rounds, the two one after the
-other: time of the processor, and time that passed; the ratio of the two ways for both.
+it in as many processes: with nothing but Pillow's decoder, which keeps the pixels to itself; with the decoder and
+NumPy, as an RGB array; and as mini-batches of hmdf-train with --resized-crop and --flip, 224 x 224 pixels, as its
+workers hand them on. Per image and process, medians of rounds in turn: time of the processor, and time that passed; and
+the ratios of the decoder's to the loader's.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ def main(images: int, processes: int) -> None:
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         root = Path(folder)
         make(root / "imagenet", images)
-        seconds: dict[str, list[tuple[float, float]]] = {"decoder": [], "hmdf-train": []}
+        works = {"decoder": decode, "RGB array": decode_to_array, "hmdf-train": mini_batches}
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
         for _ in range(ROUNDS):
-            for name, work in (("decoder", decode), ("hmdf-train", mini_batches)):
+            for name, work in works.items():
                 seconds[name] += pool.map(partial(timed, work, root), range(processes))
     medians = {name: np.median(figures, 0) / images * 1e3 for name, figures in seconds.items()}
-    for name, (processor, passed) in medians.items():
-        click.echo(f"{name:12}{processor:8.2f} ms of a processor {passed:8.2f} ms passed")
-    click.echo("ratio       {:8.2f}                   {:8.2f}".format(*(medians["decoder"] / medians["hmdf-train"])))
+    for name, times in medians.items():
+        ratios = "  ratio {:.2f} {:.2f}".format(*(times / medians["hmdf-train"]))
+        click.echo("{:12}{:8.2f} ms of a processor {:8.2f} ms passed{}".format(name, *times, ratios))
 
 
 def make(root: Path, images: int) -> None:
@@ -74,6 +76,12 @@ def decode(root: Path) -> None:
     for path in sorted((root / "imagenet/train").rglob("*.JPEG")):
         with Image.open(path) as image:
             image.load()
+
+
+def decode_to_array(root: Path) -> None:
+    for path in sorted((root / "imagenet/train").rglob("*.JPEG")):
+        with Image.open(path) as image:
+            np.asarray(image)
 
 
 def mini_batches(root: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmdf.train.data import cifar, constants, load
+from hmdf.train.data import cifar, constants, lazy_images, load
 from hmdf.train.data.constants import IMAGENET
 from hmdf.train.data.dataset import Preprocessing, normalise
-from hmdf.train.data.lazy_images import LazyImages, _part_of, decode
+from hmdf.train.data.lazy_images import LazyImages, _draw_part, _part_of, decode
 from hmdf.train.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -313,11 +313,52 @@ def test_parts_of_images_are_cut_as_they_are_decoded(tmp_path):
 
 
 def test_the_largest_part_of_an_odd_shape_is_central():
-    class Never:
-        def uniform(self, low, high):
-            return high
+    assert _part_of((30, 3000), [1.0] * 41) == (0, 1480, 30, 1520)
 
-    assert _part_of((30, 3000), Never()) == (0.0, 1480.0, 30.0, 1520.0)
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"subsampling": sampling, "progressive": late} for sampling in (0, 1, 2) for late in (False, True)),
+        {"mode": "L"},
+        {"mode": "CMYK"},
+        {"restart_marker_rows": 1},
+    ],
+)
+@pytest.mark.parametrize("shrink", [1, 2, 8])
+def test_a_part_of_a_jpeg_file_is_the_same_as_of_the_whole(tmp_path, options, shrink):
+    """Pillow decodes all of it and scales what is cut out; with memory that Pillow shows and without."""
+    rng, path = np.random.default_rng(0), tmp_path / "a.jpg"
+    width, height, size = 61 * shrink, 83 * shrink, 20
+    smooth = Image.fromarray(rng.integers(0, 256, (9, 7, 3), np.uint8)).resize((width, height))
+    mode, saved = options.get("mode", "RGB"), {key: value for key, value in options.items() if key != "mode"}
+    smooth.convert(mode).save(path, quality=90, **saved)
+    for drawn in rng.random((12, 41)).tolist():
+        left, upper, right, lower = _part_of((width, height), drawn)
+        whole = Image.open(path)
+        reduced = max(s for s in (1, 2, 4, 8) if s == 1 or s * size <= min(right - left, lower - upper))
+        whole.draft("RGB", (width // reduced, height // reduced))
+        box = left // reduced, upper // reduced, -(-right // reduced), -(-lower // reduced)
+        expected = whole.convert("RGB").crop(box).resize((size, size), Image.Resampling.BILINEAR)
+        expected = np.asarray(expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if drawn[-1] < 0.5 else expected)
+        part = np.empty((3, size, size), np.uint8)
+        _draw_part(path, drawn, True, part)
+        assert np.abs(part.transpose(1, 2, 0).astype(int) - expected).max() <= 3
+
+
+def test_parts_do_not_depend_on_threads_or_on_what_pillow_shows(tmp_path, monkeypatch):
+    Image.fromarray(RNG.integers(0, 256, (90, 120, 3), np.uint8)).save(tmp_path / "a.jpg")
+    Image.fromarray(RNG.integers(0, 256, (90, 120, 3), np.uint8)).save(tmp_path / "b.png")
+    images, which = LazyImages([tmp_path / "a.jpg", tmp_path / "b.png"], 64, 64), np.arange(8) % 2
+    parts = images.parts(which, 40, True, 5)
+    monkeypatch.setattr(lazy_images, "parent_process", lambda: "one of several")
+    assert np.array_equal(images.parts(which, 40, True, 5), parts)
+    monkeypatch.setattr(lazy_images, "_memory", lambda image: (None, None))
+    assert np.array_equal(images.parts(which, 40, True, 5), parts)
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[: len(content) // 8])
+    with pytest.raises(DataError, match=r"a\.jpg: not a readable image"):
+        images.parts(which, 40, True, 5)
 
 
 def test_bytes_are_normalised_by_a_table_to_the_same_values():

@@ -1,5 +1,6 @@
 """Compressed images: decoding, mosaics of equal tiles, and arrays that are decoded only where they are indexed."""
 
+import ctypes
 import io
 import math
 import os
@@ -21,6 +22,12 @@ from ..errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 # Pillow's name for images of that many channels.
 MODES = {1: "L", 3: "RGB"}
+# JPEG files whose rows are coded one after the other: baseline, extended, progressive.
+JPEG_FRAMES = (0xC0, 0xC1, 0xC2)
+# Rows below a part that the decoder's interpolation of colours looks at.
+BELOW = 4
+# Parts of an image that are tried until one fits.
+TRIES = 10
 # What LazyImages decodes at once; more at a time is a mistake of whoever wants the whole of ImageNet in memory.
 MAX_DECODED_BYTES = 4 * 2**30
 
@@ -127,10 +134,13 @@ class LazyImages:
     def parts(self, indices: NDArray[np.int64], size: int, flip: bool, seed: int) -> NDArray[np.uint8]:
         """A random part of each image, (N, 3, size, size): 8 to 100 % of its area, 3/4 to 4/3 as wide as high.
 
-        Of JPEG files no more is decoded than the part needs; with ``flip`` half of them are mirrored.
+        Of JPEG files no more is decoded than the part needs; with ``flip`` half of them are mirrored. Scaled as by
+        `scaling.scale`.
         """
-        chosen = [(self.paths[i], size, flip, [seed, number]) for number, i in enumerate(indices)]
-        return np.stack(_at_once(lambda part: _part(*part), chosen)).transpose(0, 3, 1, 2)
+        drawn = np.random.default_rng(seed).random((len(indices), 4 * TRIES + 1)).tolist()
+        parts = np.empty((len(indices), 3, size, size), np.uint8)
+        _at_once(lambda n: _draw_part(self.paths[indices[n]], drawn[n], flip, parts[n]), range(len(indices)))
+        return parts
 
     def astype(self, dtype: DTypeLike) -> NDArray[Any]:
         """All images, decoded."""
@@ -151,9 +161,7 @@ class LazyImages:
         return pixels[:, top : top + self.size, left : left + self.size]
 
 
-def _at_once(
-    work: Callable[[Any], NDArray[np.uint8]], items: Sequence[Any], threads: int | None = None
-) -> list[NDArray[np.uint8]]:
+def _at_once(work: Callable[[Any], Any], items: Sequence[Any], threads: int | None = None) -> list[Any]:
     """In as many threads as there are processors; in one, in a process that is one of several."""
     if parent_process() is not None:
         return [*map(work, items)]
@@ -161,37 +169,92 @@ def _at_once(
         return [*pool.map(work, items)]
 
 
-def _part(path: Path, size: int, flip: bool, seed: list[int]) -> NDArray[np.uint8]:
-    """(size, size, 3)."""
-    rng = np.random.default_rng(seed)
-    image_module = _pillow()
-    with open_image(path, str(path)) as image:
-        before = image.size
-        box = _part_of(before, rng)
-        # a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size where the part stays larger than what is wanted
-        shrink = min(box[2] - box[0], box[3] - box[1]) / size
-        if shrink >= 2:
-            image.draft("RGB", tuple(int(length / shrink) for length in before))
-        across, down = image.size[0] / before[0], image.size[1] / before[1]
-        inside = box[0] * across, box[1] * down, box[2] * across, box[3] * down
-        whole = image if image.mode == "RGB" else _converted(image, "RGB")
-        part = whole.resize((size, size), image_module.Resampling.BILINEAR, inside)
-    if flip and rng.random() < 0.5:
-        part = part.transpose(image_module.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(part)
+def _draw_part(path: Path, drawn: Sequence[float], flip: bool, part: NDArray[np.uint8]) -> None:
+    """Fill ``part`` (3, size, size) with the part of an image that follows from numbers in [0, 1).
+
+    A JPEG file is decoded down to the part's last row, and at 1/2, 1/4 or 1/8 of its size where the part stays as large
+    as what is wanted.
+    """
+    content, size, mirrored = path.read_bytes(), part.shape[-1], flip and drawn[-1] < 0.5
+    found = jpeg_size(content)
+    if found is None:
+        with open_image(content, str(path)) as image:
+            _scale(image, _part_of(image.size, drawn), mirrored, part)
+        return
+    at, width, height = found
+    left, upper, right, lower = _part_of((width, height), drawn)
+    shrink = max(s for s in (1, 2, 4, 8) if s == 1 or s * size <= min(right - left, lower - upper))
+    needed = min(height, lower + BELOW * shrink)
+    with open_image(content[:at] + needed.to_bytes(2, "big") + content[at + 2 :], str(path)) as image:
+        image.draft("RGB", (max(1, width // shrink), max(1, needed // shrink)))
+        _scale(image, (left // shrink, upper // shrink, -(-right // shrink), -(-lower // shrink)), mirrored, part)
 
 
-def _part_of(size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """(left, upper, right, lower); after ten draws that do not fit, the largest central one of a permitted shape."""
+def jpeg_size(content: bytes) -> tuple[int, int, int] | None:
+    """Where a JPEG file says how high it is, its width and its height; None for other files and rare kinds."""
+    at = 2
+    while content[:2] == b"\xff\xd8" and content[at : at + 1] == b"\xff" and len(content) >= at + 9:
+        if content[at + 1] in JPEG_FRAMES:
+            height, width = (int.from_bytes(content[i : i + 2], "big") for i in (at + 5, at + 7))
+            return (at + 5, width, height) if width and height else None
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None
+
+
+def _part_of(size: tuple[int, int], drawn: Sequence[float]) -> tuple[int, int, int, int]:
+    """(left, upper, right, lower); after ten tries that do not fit, the largest central one of a permitted shape."""
     width, height = size
-    for _ in range(10):
-        area, shape = width * height * rng.uniform(0.08, 1), math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+    for i in range(0, 4 * TRIES, 4):
+        area = width * height * (0.08 + 0.92 * drawn[i])
+        shape = math.exp(math.log(4 / 3) * (2 * drawn[i + 1] - 1))
         w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
         if 0 < w <= width and 0 < h <= height:
-            left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            left, top = int(drawn[i + 2] * (width - w + 1)), int(drawn[i + 3] * (height - h + 1))
             return left, top, left + w, top + h
-    across, down = min(width, height * 4 / 3), min(height, width * 4 / 3)
-    return (width - across) / 2, (height - down) / 2, (width + across) / 2, (height + down) / 2
+    across, down = min(width, max(1, height * 4 // 3)), min(height, max(1, width * 4 // 3))
+    left, top = (width - across) // 2, (height - down) // 2
+    return left, top, left + across, top + down
+
+
+def _scale(image: Any, box: tuple[int, int, int, int], mirrored: bool, part: NDArray[np.uint8]) -> None:
+    """Fill ``part`` with a box of an image."""
+    from .scaling import scale
+
+    left, upper, right, lower = box
+    image.load()
+    rows, owner = _memory(image) if image.mode == "RGB" else (None, None)
+    if rows is None:
+        rows = np.asarray(_converted(image, "RGB").convert("RGBX")).reshape(image.size[1], -1)
+    scale(rows[upper:lower], left, right - left, mirrored, part)
+    del owner  # until here it holds the memory
+
+
+def _memory(image: Any) -> tuple[NDArray[np.uint8] | None, object]:
+    """The pixels of an RGB image where Pillow has them, (height, 4 x width), and their owner; None where it does not
+    show them: an old one, and images of more than 16 MB.
+    """
+    try:
+        _, owner = image.__arrow_c_array__()
+    except (AttributeError, ValueError):
+        return None, None
+    array = _ArrowArray.from_address(_address_of(owner, b"arrow_array"))
+    width, height = image.size
+    values = (ctypes.c_uint8 * (4 * width * height)).from_address(array.children[0].contents.buffers[1])
+    return np.frombuffer(values, np.uint8).reshape(height, -1), owner
+
+
+class _ArrowArray(ctypes.Structure):
+    """Of Arrow's C data interface."""
+
+
+_ArrowArray._fields_ = [
+    *((name, ctypes.c_int64) for name in ("length", "nulls", "offset", "n_buffers", "n_children")),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_ArrowArray))),
+]
+_address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
 
 
 class FittedImages(LazyImages):
