@@ -1,6 +1,6 @@
 """hmdf-sim on a cluster: equal files, what faults leave, efficiency, memory, and what a sample costs on the wire.
 
-    python benchmarks/cluster.py [equal kills restart efficiency memory wire] [--samples 4000] [--files 100000]
+    python benchmarks/cluster.py [equal kills restart efficiency whole memory wire] [--samples 4000] [--files 100000]
 
 Runs `hmdf-sim` as a user does, on the test images of CIFAR-10 (in HMDF_DATA) and on synthetic class folders; kills only
 processes that it has started. Prints a table.
@@ -32,7 +32,7 @@ TIMING = ("timing", "run")
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parts = {part.__name__: part for part in (equal, kills, restart, efficiency, memory, wire)}
+    parts = {part.__name__: part for part in (equal, kills, restart, efficiency, whole, memory, wire)}
     parser.add_argument("parts", nargs="*", default=list(parts))
     parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--files", type=int, default=100_000)
@@ -119,6 +119,18 @@ def seconds(kernels: str, processes: int, samples: int, *options: str) -> float:
         running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment))
     assert not any([one.wait() for one in running])
     return max(read(f"{index}.json")["timing"]["seconds"] for index in range(processes))
+
+
+def whole(given: argparse.Namespace) -> Rows:
+    """The same from the start of the commands to their end, and that the files are equal."""
+    options, times, found = ("--split", "all", "--samples", str(given.samples)), [], []
+    for more in (("--threads", "1"), ("--cluster", "local:2")):
+        began = time.perf_counter()
+        found.append(sim(PROGRAM, *options, *more))
+        times.append(time.perf_counter() - began)
+    yield f"{given.samples} samples: one process with one thread; local:2", f"{times[0]:.1f} and {times[1]:.1f} s"
+    yield "efficiency of local:2, its start included", f"{times[0] / times[1] / 2:.3f}"
+    yield "out.json but for timing", same(*found)
 
 
 def memory(given: argparse.Namespace) -> Rows:

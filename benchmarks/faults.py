@@ -38,8 +38,9 @@ TIMES = {"seconds", "finished"}
 
 @click.command(help=__doc__)
 @click.option("--command", "chosen", multiple=True, help="Only these  [default: all]")
+@click.option("--fault", "faults", type=click.Choice([*KINDS]), multiple=True, help="Only these  [default: all]")
 @click.option("--every", default=1, show_default=True, help="Only every so many-th operation.")
-def main(chosen: tuple[str, ...], every: int) -> None:
+def main(chosen: tuple[str, ...], faults: tuple[str, ...], every: int) -> None:
     if "LD_PRELOAD" not in os.environ:
         sys.exit(begin_again())
     shim = ctypes.CDLL(os.environ["LD_PRELOAD"])
@@ -52,7 +53,8 @@ def main(chosen: tuple[str, ...], every: int) -> None:
         code, _, operations = trial.run(0, 0)
         assert code == 0, name
         expected = contents(trial.folder)
-        for fault, number in KINDS.items():
+        for fault in faults or KINDS:
+            number = KINDS[fault]
             tries = range(1, 2 if fault == "clock jumps" else operations + 1, every)
             wrong = [(n, found) for n in tries if (found := trial.check(number, n, expected))]
             failures += len(wrong)

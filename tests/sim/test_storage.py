@@ -11,6 +11,7 @@ from hmdf.sim import reference, storage, stored
 from hmdf.sim.contract import Gate, Linear, Message, Population, Port, Relay, SumPool, Synapse
 from hmdf.sim.errors import ProgramError
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
+from hmdf.sim.simulator import Simulator
 from programs import random_messages, random_program
 
 
@@ -308,6 +309,18 @@ def test_nothing_but_weights_is_packed(file, tmp_path):
         first(document, "population")["bias"]["packing"] = "bytes"
 
     assert "it is packed, and no weight" in refused(tmp_path / "a.hmdf", with_document(file, change))
+
+
+def test_a_bias_of_the_read_out_that_is_stored_once_is_that_of_all_classes(tmp_path):
+    program, logits = random_program(3), []
+    messages = random_messages(program, 2, 0)
+    for bias in (np.array([7]), np.full(program.classes, 7)):
+        readout = msgspec.structs.replace(program.readout, bias=bias)
+        storage.save(msgspec.structs.replace(program, readout=readout), tmp_path / "a.hmdf")
+        again = storage.load(tmp_path / "a.hmdf")
+        assert np.array_equal(again.readout.bias, bias)
+        logits += [executor.run(again, messages).logits for executor in (reference, Simulator(threads=1))]
+    assert all(np.array_equal(logits[0], other) for other in logits)
 
 
 @pytest.mark.parametrize("count", [-1, 1 << 53, 10**30])
