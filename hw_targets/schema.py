@@ -162,7 +162,7 @@ class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         message_energy: one message leaving its neuron, to its own core or tile.
         hop_x_energy, hop_y_energy: one message over one mesh link.
         static_power: mW of one chip, whatever it does.
-        four_bit_synaptic_op_energy: of 4-bit spikes in HD-LIF's convention; for its row in the table only.
+        four_bit_synaptic_op_energy: of a network of 4-bit spikes in HD-LIF's convention; for its row in the table only.
         int8_mac_energy, fp32_mac_energy: of the same network as an ANN; for the comparison only.
         *_time: ns of the same events on one core; barrier_time: the end of a time-step; step_time: the shortest step.
     """

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 BASE = "base"
-FIGURE_3 = (BASE, "binary", "lif", "vanilla")
+FIGURE_3 = (BASE, "binary", "lif-ternary", "vanilla")
 """The rows of figure 3 of arXiv 2410.07547, vanilla online learning the last; and LIF with 1.5-bit weights."""
 
 
@@ -28,7 +28,7 @@ TRAINING = {"backprop": "every"}
 ROWS = {
     BASE: Row("1.5-bit weights, plain neurons, spikes in floating point, gradients of every step"),
     "binary": Row("1-bit weights", {"weights": "binary"}),
-    "lif": Row("LIF neurons with binary spikes", {"neuron": "lif"}),
+    "lif-ternary": Row("LIF neurons with binary spikes, 1.5-bit weights", {"neuron": "lif"}),
     "parallel": Row("the second neuron of a block without membrane", {"parallel": "second"}),
     "spikes-4bit": Row("4-bit spikes in training", {"spike_bits": 4}),
     "clipped": Row("4-bit spikes without gradient above the largest", {"spike_bits": 4, "activation": "clipped"}),
@@ -93,7 +93,7 @@ class Record(msgspec.Struct, frozen=True):
         sops, macs: per sample, as counted; `hm_df_sops` as HM-DF counts them, `conventional_sops` as Spikformer does
             (docs/counters.md).
         energy_pj: per sample, of the target cmos45.
-        hd_lif_energy_pj: as HM-DF's third version counts it; None without 4-bit spikes.
+        hd_lif_energy_pj: as HM-DF's third version counts it; None where not all spikes have 4 bits.
         weight_bytes, conventional_weight_bytes: as stored; as the papers charge them.
         seconds_per_epoch: processor time of training, all of the process, tests left out.
         peak_bytes: the most that was resident while training, less what was before.

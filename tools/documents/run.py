@@ -227,7 +227,7 @@ class Literature(msgspec.Struct, frozen=True):
     """The figures that papers print."""
 
     energy_pj: Annotated[Cost | None, "4.6 pJ per MAC of the stem and 0.9 pJ per SOP, as papers print (`cmos45`)"]
-    hd_lif_energy_pj: Annotated[Amount | None, "the energy of `hm_df` below; null without 4-bit spikes"]
+    hd_lif_energy_pj: Annotated[Amount | None, "the energy of `hm_df` below; null where not all spikes have 4 bits"]
     beyond_pj: Annotated[Amount, "what MAC prices for dense currents and every step of the stem would add"]
     conventions: Annotated[list[Convention], "[as papers count](counters.md#the-literatures-conventions), per sample"]
 

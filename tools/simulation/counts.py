@@ -15,7 +15,7 @@ import msgspec
 
 from hmdf.hw_targets.events import EventCounts
 from hmdf.hw_targets.on_targets import OnTarget
-from hmdf.hw_targets.price.conventions import conventions, macs_beyond
+from hmdf.hw_targets.price.conventions import conventions, has_4_bit_spikes, macs_beyond
 from hmdf.hw_targets.price.cost import estimate, spread_of
 from hmdf.hw_targets.price.references import ann, neurobench
 from hmdf.hw_targets.target import load_target
@@ -198,10 +198,9 @@ def literature(program: Program, events: EventCounts) -> run.Literature:
     """The energies that papers print."""
     reference = load_target(REFERENCE)
     counts = conventions(program, events, reference)
-    graded = any(program.message_of(s.source).bits == 4 for s in program.synapses if isinstance(s.op, WeightedOp))
     return run.Literature(
         energy_pj=estimate(program, reference, events).energy.total,
-        hd_lif_energy_pj=counts["hm_df"].energy_pj if graded else None,
+        hd_lif_energy_pj=counts["hm_df"].energy_pj if has_4_bit_spikes(program) else None,
         beyond_pj=macs_beyond(program, events, reference),
         conventions=list(counts.values()),
     )
