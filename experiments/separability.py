@@ -5,8 +5,9 @@
 For each kind of neuron a small network is trained online; at some moments of it the gradients of four mini-batches of
 test samples are compared with those through time (STBP): of the online rule (the state's gradient cut, as HM-DF and
 SLTT have it), and of OTTT's rule, which has the trace of each synapse's inputs in the place of the input. A cosine of 1
-is a gradient that is separable in time (HM-DF, theorem 4.2); the parallel neuron's is (corollary 4.3). What was
-measured is kept in --out, one file per run; the same command makes what is missing, then the table and a plot.
+is a gradient that is separable in time. That of neurons that are above their threshold at every step, or below it at
+every step, is (HM-DF, theorem 4.2; with MPBN corollary 4.3), and that of parallel neurons, which have no membrane. What
+was measured is kept in --out, one file per run; the same command makes what is missing, then the table and a plot.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def test_without_a_trace_ottts_gradient_is_the_online_one(separability, monkeypa
 
 
 def test_parallel_neurons_are_separable_and_lif_is_not(separability):
-    """HM-DF, corollary 4.3: without membrane, the online gradient is that through time."""
+    """Without membrane, nothing crosses time-steps: the online gradient is that through time."""
     found = {neuron: separability.compare(network(neuron=neuron), [batch()], 0.0) for neuron in ("parallel", "lif")}
     assert found["parallel"].online == pytest.approx(1, abs=1e-6)
     assert found["lif"].online < 0.99

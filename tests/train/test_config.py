@@ -22,7 +22,8 @@ WEIGHTS = {
 }
 
 # Table S1 of HM-DF (arXiv 2410.07547): of its version 2, but for two rows of version 1 (VGG-13 with SECA, ResNet-34 of
-# 1 bit). T = 4, on DVS-CIFAR10 10; real-valued spikes; SGD, cosine; Auto-Augment, Cutout, Mixup on pictures (A.1).
+# 1 bit), whose dashes are what the settings take over from version 2, marked as ours. T = 4, on DVS-CIFAR10 10;
+# real-valued spikes; SGD, cosine; Auto-Augment, Cutout, Mixup on pictures (A.1).
 # "version" is the part of figure 2 that the neurons are: (b) learnable, (c) with MPBN; + (a), the parallel one, as the
 # second of a block.
 HM_DF = """
@@ -33,9 +34,9 @@ CIFAR-100     ResNet-18  -     1     64     300     0.01   5e-4  2(b)+2(a)    re
 CIFAR-100     ResNet-18  -     1.5   64     300     0.01   5e-4  2(b)+2(a)    resnet18-cifar100-ternary
 CIFAR-100     ResNet-18  yes   1     64     300     0.01   5e-4  2(c)+2(a)    resnet18-seca-cifar100
 ImageNet-200  VGG-13     -     1     64     300     0.01   5e-4  2(b)         vgg13-tiny-imagenet
-ImageNet-200  VGG-13     yes   1     64     300     0.01   5e-4  2(c)         vgg13-seca-tiny-imagenet
+ImageNet-200  VGG-13     yes   1     -      -       -      -     2(c)         vgg13-seca-tiny-imagenet
 ImageNet-1k   ResNet-34  -     1.5   256    300     0.025  0     2(b)+2(a)    resnet34-imagenet
-ImageNet-1k   ResNet-34  -     1     256    120     0.025  0     2(b)+2(a)    resnet34-imagenet-binary
+ImageNet-1k   ResNet-34  -     1     -      120     -      -     2(b)+2(a)    resnet34-imagenet-binary
 DVS-CIFAR10   ResNet-18  -     1     32     300     0.01   5e-4  2(c)+2(a)    resnet18-dvs-cifar10
 DVS-CIFAR10   ResNet-18  -     1.5   32     300     0.01   5e-4  2(c)+2(a)    resnet18-dvs-cifar10-ternary
 DVS-CIFAR10   ResNet-18  yes   1     32     300     0.01   5e-4  2(c)+2(a)    resnet18-seca-dvs-cifar10
@@ -157,6 +158,7 @@ def test_settings_are_what_the_paper_states_and_what_is_marked_as_ours(name):
     chosen = {"data": config.data, **config.network, **config.training}
     assert {key: chosen.get(key, "missing") for key in stated} == stated
     assert ours.keys() == chosen.keys()
+    assert not {key for key in stated if ours.get(key)}, f"{name}: stated and marked as ours"
     off = {key for key in chosen if chosen[key] in (0, "none") and key in ("crop", "cutout", "auto_augment")}
     unmarked = {key for key in chosen if not ours[key]} - stated.keys() - off
     assert not unmarked, f"{name}: neither stated nor marked as ours"

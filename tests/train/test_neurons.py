@@ -299,3 +299,34 @@ def test_online_gradient_differs_when_a_silent_neuron_fires_later():
     model = two_layers_with_biases(torch.full((8,), 0.3), torch.full((8,), 0.3))
     online, full = (weight_gradients(model, FRAMES, online) for online in (True, False))
     assert not torch.allclose(online["first.weight"], full["first.weight"])
+
+
+def across_steps(neuron: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Through time: whether each neuron fires, (T, N, C); the gradient of each step's spikes at each step's current,
+    its largest size over the samples, (T of the spikes, T of the currents, C).
+    """
+    set_online(neuron, False)
+    x.requires_grad_()
+    spikes = steps_of(neuron, x)
+    weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=x.dtype)
+    gradients = [
+        torch.autograd.grad((s * w).sum(), x, retain_graph=True)[0] for s, w in zip(spikes, weights, strict=True)
+    ]
+    return spikes > 0, torch.stack(gradients).abs().amax(2)
+
+
+def test_mpbn_in_its_steady_regions_passes_no_gradient_across_time_steps():
+    """Corollary 4.3: with MPBN too, where alpha m + beta BN(m) is above theta at every step, or below it at every step.
+    A neuron that goes from one region to the other shows that the gradients are there to be measured.
+    """
+    above, below, mixed = 0, 1, 2
+    neuron = randomise(HybridFiring(3, T, mpbn=True, spike=GradedSpike(bits=None))).double()
+    x = currents(8, 3).double() + torch.tensor([50.0, -50.0, 0.0])
+    fired, gradients = across_steps(neuron, x)
+    assert fired[..., above].all()
+    assert not fired[..., below].any()
+    assert 0 < fired[..., mixed].double().mean() < 1
+    earlier = gradients[torch.tril_indices(T, T, -1).unbind()]
+    assert (earlier[:, [above, below]] == 0).all()
+    assert earlier[:, mixed].max() > 0.01
+    assert (gradients.diagonal()[above] > 0.1).all()
