@@ -148,7 +148,7 @@ def main(
     if workers is None:
         workers = 0 if device == "cpu" else max(1, len(os.sched_getaffinity(0)) - 2)
     if listed:
-        print_rows(known, found, workers)
+        print_rows(known, found, out, workers)
         return
     names = [row.name for row in known]
     if only is not None and only not in names:
@@ -174,7 +174,7 @@ def main(
         kept = [old for old in read_results(results) if (old.row, old.epochs) != (made.row, made.epochs)]
         kept = sorted([*kept, made], key=lambda r: (names.index(r.row) if r.row in names else len(names), r.epochs))
         write_whole(results, msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
-        print_rows([row], [made], workers)
+        print_rows([row], [made], out, workers)
         return
     click.echo(f"nothing to run: {passed_over} rows lack something" if passed_over else "every row is finished")
 
@@ -302,14 +302,14 @@ def name_of(device: str) -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else device
 
 
-def print_rows(rows: list[Row], results: list[RowResult], workers: int) -> None:
+def print_rows(rows: list[Row], results: list[RowResult], out: Path, workers: int) -> None:
     table = Table("row", "source", "command", title="Runs of the papers")
     titles = "printed, %", "float, %", "integer, %", "SOPs, HM-DF", "uJ, HM-DF", "SOPs", "uJ, Loihi 2", "epochs"
     for title in (*titles, "hours, expected", "hours"):
         table.add_column(title, justify="right")
     for row in rows:
         printed = "" if row.printed is None else f"{row.printed:.2f}"
-        about = row.name, row.source, f"hmdf-train {row.options}", printed
+        about = row.name, row.source, " ".join(["hmdf-train", *options_of(row, out)]), printed
         runs = [figures_of(result) for result in results if result.row == row.name] or [[""] * 9]
         for *figures, hours in runs:
             table.add_row(*about, *figures, f"{row.expected(workers):.2g}", hours)
