@@ -210,6 +210,24 @@ def _make_dot(pixels, vectors, scheme):
     return dot
 
 
+def _make_rows(pixels, vectors, scheme):
+    """As _make_dot, of rows at one distance from each other, each of one run; the bytes are a multiple of 32.
+
+    Arguments, all int64: address of the first row; bytes to the next; bytes of a row; addresses of the weights and of
+    the accumulators.
+    """
+
+    @intrinsic
+    def rows(typing_context, source, apart, row_bytes, weights, accumulators):
+        def generate(context, builder, signature, args):
+            _Loops(builder, pixels, vectors, scheme).generate_rows(*args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), generate
+
+    return rows
+
+
 class _Loops:
     """Two loops, over runs and over positions within a run, with all accumulators carried in registers."""
 
@@ -219,9 +237,7 @@ class _Loops:
     def generate(self, source, offsets, runs, run_count, run_bytes, weights, accumulators, element_bytes):
         b, zero, sums_type = self.builder, ir.Constant(_INT64, 0), self.scheme.sums
         entry = b.block
-        over_runs, over_positions, run_done, done = (
-            b.append_basic_block(n) for n in ("runs", "positions", "run_done", "done")
-        )
+        over_runs, done = (b.append_basic_block(n) for n in ("runs", "done"))
         if self.scheme.by_run:
             for i in range(self.pixels * self.vectors):
                 place = self.place(accumulators, i)
@@ -237,20 +253,8 @@ class _Loops:
         sums = [self.phi(sums_type, entry, none) for _ in range(self.pixels * self.vectors)]
         offset = b.mul(self.int64_at(runs, run), element_bytes)
         pointers = [b.inttoptr(b.add(start, offset), _INT8.as_pointer()) for start in starts]
-        b.branch(over_positions)
-
-        b.position_at_end(over_positions)
-        position = self.phi(_INT64, over_runs, zero)
-        weight = self.phi(_INT64, over_runs, weight_of_run)
-        partial = [self.phi(sums_type, over_runs, s) for s in sums]
-        updated = self.update(pointers, position, weight, partial)
-        next_weight = b.add(weight, ir.Constant(_INT64, _ROW))
-        next_position = b.add(position, ir.Constant(_INT64, 1))
-        for phi, value in zip([position, weight, *partial], [next_position, next_weight, *updated], strict=True):
-            phi.add_incoming(value, over_positions)
-        b.cbranch(b.icmp_signed("<", next_position, positions), over_positions, run_done)
-
-        b.position_at_end(run_done)
+        updated, next_weight = self.over_positions(pointers, positions, weight_of_run, sums)
+        run_done = b.block
         next_run = b.add(run, ir.Constant(_INT64, 1))
         if self.scheme.by_run:
             self.store(accumulators, updated)
@@ -264,6 +268,37 @@ class _Loops:
         b.position_at_end(done)
         if not self.scheme.by_run:
             self.store(accumulators, updated)
+
+    def generate_rows(self, source, apart, row_bytes, weights, accumulators):
+        b = self.builder
+        starts = [source]
+        for _ in range(self.pixels - 1):
+            starts.append(b.add(starts[-1], apart))
+        none = ir.Constant(self.scheme.sums, [0] * self.scheme.sums.count)
+        positions = b.udiv(row_bytes, ir.Constant(_INT64, self.scheme.position_bytes))
+        pointers = [b.inttoptr(start, _INT8.as_pointer()) for start in starts]
+        sums, _ = self.over_positions(pointers, positions, weights, [none] * (self.pixels * self.vectors), 2)
+        self.store(accumulators, sums)
+
+    def over_positions(self, pointers, count, weight_of_run, sums, at_once=1):
+        """Positions [0, count) of a run, a multiple of `at_once`: the sums, and the weights that come after."""
+        b, before = self.builder, self.builder.block
+        loop, done = b.append_basic_block("positions"), b.append_basic_block("run_done")
+        b.branch(loop)
+        b.position_at_end(loop)
+        position = self.phi(_INT64, before, ir.Constant(_INT64, 0))
+        weight = self.phi(_INT64, before, weight_of_run)
+        partial = [self.phi(self.scheme.sums, before, s) for s in sums]
+        updated, next_position, next_weight = partial, position, weight
+        for _ in range(at_once):
+            updated = self.update(pointers, next_position, next_weight, updated)
+            next_weight = b.add(next_weight, ir.Constant(_INT64, _ROW))
+            next_position = b.add(next_position, ir.Constant(_INT64, 1))
+        for phi, value in zip([position, weight, *partial], [next_position, next_weight, *updated], strict=True):
+            phi.add_incoming(value, loop)
+        b.cbranch(b.icmp_signed("<", next_position, count), loop, done)
+        b.position_at_end(done)
+        return updated, next_weight
 
     def store(self, accumulators, sums):
         """Leave the sums of the patch, or add those of a run."""
@@ -407,6 +442,64 @@ def _on_512_bits(kind, source, offsets, runs, run_count, run_bytes, weights, sum
         else:
             _pairs_8(source, at, runs, run_count, run_bytes, weights, to, bytes_)
         i += 2 if left <= 2 else 16 if lanes <= WIDTH and left > 8 else 8
+
+
+def dot_rows(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):
+    """Accumulators of rows x lanes, at `sums`, of rows `apart` bytes from each other, which `offsets` are multiples of.
+
+    Args:
+        row_bytes: a multiple of 32.
+    """
+    raise NotImplementedError("only compiled code calls this")
+
+
+@overload(dot_rows)
+def _dot_rows(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):
+    known = path.instance_class
+    if known is Vnni512 or known is Amx:
+        rows_16, rows_8, rows_2 = (_make_rows(*shape, _QUADS_512) for shape in ((16, 1), (8, 2), (2, 2)))
+
+        def on_512(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):
+            i = 0
+            while i < rows:
+                at, to = source + apart * i, sums + _ROW * i
+                if rows - i <= 2:
+                    rows_2(at, apart, row_bytes, weights, to)
+                    i += 2
+                elif lanes <= WIDTH and rows - i > 8:
+                    rows_16(at, apart, row_bytes, weights, to)
+                    i += 16
+                else:
+                    rows_8(at, apart, row_bytes, weights, to)
+                    i += 8
+
+        return on_512
+    if known is Avx2 or known is AvxVnni:
+        scheme = _QUADS_AVX2 if known is Avx2 else _QUADS_VNNI
+        rows_6, rows_4 = (_make_rows(n, 2, scheme) for n in (6, 4))
+        half = _ROW // 2
+
+        def on_256(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):
+            if kind != QUADS:
+                dot_tile(path, kind, source, offsets, offsets, 1, row_bytes, weights, sums, rows, lanes, 1, 0)
+                return
+            for side in range(0, 4 * lanes, half):
+                i = 0
+                while i < rows:
+                    left, at, to = rows - i, source + apart * i, sums + _ROW * i + side
+                    if left == 5 or left == 6 or left >= 9:
+                        rows_6(at, apart, row_bytes, weights + side, to)
+                        i += 6
+                    else:
+                        rows_4(at, apart, row_bytes, weights + side, to)
+                        i += 4
+
+        return on_256
+
+    def anywhere(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):
+        dot_tile(path, kind, source, offsets, offsets, 1, row_bytes, weights, sums, rows, lanes, 1, 0)
+
+    return anywhere
 
 
 def _on_256_bits(path):

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..contract import Conv2d, Port, Synapse
 from ..program import Program
 from .compiling import intrinsic, kernel
-from .dot import OUTPUTS, dot_tile
+from .dot import OUTPUTS, dot_rows
 from .lanes import WIDTH, address, load, shift_right, store
 from .layout import Layout
 from .paths import Amx, Path
@@ -43,7 +43,9 @@ _CHANNELS, _CHANNELS_AT_ONCE = 32, 64
 """Of which a source's pixel must be a multiple, and that are taken at once where it is one of these too."""
 _APART = 64
 """Bytes by which points are kept further apart, lest all of them compete for the same lines of the cache."""
-PRODUCTS = PIXELS * OUTPUTS + _APART // 4
+_ROWS = 16
+"""Rows of a product, 2x2 pixels of a step each: their sums at all points stay in the first-level cache."""
+PRODUCTS = _ROWS * OUTPUTS + _APART // 4
 """32-bit sums of a point."""
 _INT8, _INT64 = ir.IntType(8), ir.IntType(64)
 
@@ -110,7 +112,7 @@ def memory_size(steps: int, channels: int) -> int:
 @kernel
 def steps_at_once(tile):
     """Steps whose sums the memory of products holds."""
-    return PIXELS // (tile.pixels // _QUAD)
+    return max(1, _ROWS // (tile.pixels // _QUAD))
 
 
 @kernel
@@ -131,9 +133,9 @@ def multiply(path, port, model, arenas, tile, steps, begin, end, fresh, scratch)
     weights = address(model.weights, port.point_weight + tile.channel // LANES * POINTS * port.point_row)
     rows, first = address(model.offsets, port.point_rows), address(scratch.points, begin * row)
     for point in range(POINTS):
-        dot_tile(
-            path, port.point_dot, first + point * apart, rows, rows, 1, channels, weights + point * port.point_row,
-            address(scratch.products, point * PRODUCTS), (end - begin) * quads, tile.lanes, 1, 0,
+        dot_rows(
+            path, port.point_dot, first + point * apart, channels, rows, channels, weights + point * port.point_row,
+            address(scratch.products, point * PRODUCTS), (end - begin) * quads, tile.lanes,
         )  # fmt: skip
 
 
