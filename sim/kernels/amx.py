@@ -22,7 +22,7 @@ from .paths import Amx
 
 BYTES = 64
 """Of a tile's row: what a patch's runs are rounded up to, with weights of 0."""
-_ROWS = 16
+ROWS = 16
 _STRIDE = 128
 """Bytes from one row of weights, and from one pixel's sums, to the next: those of 32 channels."""
 _LEAST_ROWS = 10
@@ -36,7 +36,7 @@ _SUMS, _MESSAGES, _WEIGHTS = 0, 4, 6
 
 def rows_of(width: int) -> int:
     """Pixels of a tile for images of a width: all of a tile's pixels are in one row of the image."""
-    return max(rows for rows in range(1, _ROWS + 1) if width % rows == 0)
+    return max(rows for rows in range(1, ROWS + 1) if width % rows == 0)
 
 
 def padded_runs(taps: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -56,7 +56,7 @@ def worthwhile(width: int, run_bytes: int) -> bool:
 
 def _configuration(rows: int) -> bytes:
     """What `ldtilecfg` reads: palette 1, bytes of a row and rows of every register."""
-    per_register = [_ROWS if register >= _WEIGHTS else rows for register in range(8)]
+    per_register = [ROWS if register >= _WEIGHTS else rows for register in range(8)]
     columns = b"".join(BYTES.to_bytes(2, "little") for _ in per_register)
     return bytes([1]) + bytes(15) + columns + bytes(16) + bytes(per_register) + bytes(8)
 
@@ -83,7 +83,7 @@ def _overload_configure(path, rows):
 @intrinsic
 def load_configuration(typing_context, rows):
     def generate(context, builder, signature, args):
-        all_ = b"".join(_configuration(rows) for rows in range(1, _ROWS + 1))
+        all_ = b"".join(_configuration(rows) for rows in range(1, ROWS + 1))
         kind = ir.ArrayType(_INT8, len(all_))
         table = ir.GlobalVariable(builder.module, kind, builder.module.get_unique_name("tile_configurations"))
         table.initializer, table.global_constant, table.linkage = ir.Constant(kind, bytearray(all_)), True, "internal"
@@ -167,7 +167,7 @@ def _generate(b, stretches, vectors, source, offsets, rows, runs, run_count, run
             messages = b.inttoptr(b.add(starts[s], at), _BYTE)
             emit(b, "tileloadd64", _INT8(_MESSAGES + s % 2), messages, apart)
         emit(b, "tdpbusd", *(_INT8(r) for r in (_SUMS + vectors * s + v, _MESSAGES + s % 2, _WEIGHTS + v)))
-    following, next_weight = b.add(tile, one), b.add(weight, _INT64(_ROWS * _STRIDE))
+    following, next_weight = b.add(tile, one), b.add(weight, _INT64(ROWS * _STRIDE))
     tile.add_incoming(following, over_tiles)
     weight.add_incoming(next_weight, over_tiles)
     b.cbranch(b.icmp_signed("<", following, run_tiles), over_tiles, run_done)

@@ -448,7 +448,7 @@ def dot_rows(path, kind, source, apart, offsets, row_bytes, weights, sums, rows,
     """Accumulators of rows x lanes, at `sums`, of rows `apart` bytes from each other, which `offsets` are multiples of.
 
     Args:
-        row_bytes: a multiple of 32.
+        row_bytes: a multiple of 32; with AMX of 64, and a whole tile of rows is computed.
     """
     raise NotImplementedError("only compiled code calls this")
 
@@ -456,7 +456,13 @@ def dot_rows(path, kind, source, apart, offsets, row_bytes, weights, sums, rows,
 @overload(dot_rows)
 def _dot_rows(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):
     known = path.instance_class
-    if known is Vnni512 or known is Amx:
+    if known is Amx:
+
+        def on_amx(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):
+            amx.products(source, offsets, offsets, 1, row_bytes, weights, sums, amx.ROWS, lanes, amx.ROWS)
+
+        return on_amx
+    if known is Vnni512:
         rows_16, rows_8, rows_2 = (_make_rows(*shape, _QUADS_512) for shape in ((16, 1), (8, 2), (2, 2)))
 
         def on_512(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):

@@ -90,7 +90,8 @@ def _convolution(
     row |= {"group_inputs": read if op.groups > 1 else 0, "group_outputs": outputs // op.groups}
     if at_points:
         row |= _points(taps, layout.largest[synapse.source], pools)
-    return row | _weights(taps.reshape(outputs, runs.size, -1), synapse, row, layout, pools, narrow)
+    tiles = width if order is None else 1
+    return row | _weights(taps.reshape(outputs, runs.size, -1), synapse, row, layout, pools, narrow, tiles)
 
 
 def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: bool) -> Row:
@@ -101,13 +102,13 @@ def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: 
     taps[..., :channels] = op.weight.reshape(outputs, channels, height, width).transpose(0, 2, 3, 1)
     row = _patches(np.zeros(1), np.arange(height) * buffer["row"], width * buffer["pixel"], pools)
     row |= {"group_inputs": 0, "group_outputs": outputs}
-    return row | _weights(taps.reshape(outputs, height, -1), synapse, row, layout, pools, narrow)
+    return row | _weights(taps.reshape(outputs, height, -1), synapse, row, layout, pools, narrow, 1)
 
 
 def _points(taps: NDArray[np.int8], largest: int, pools: Pools) -> Row:
     """What winograd.py reads of a 3x3 convolution of messages up to `largest`."""
     points, corrections = winograd.weights_at_points(taps), winograd.corrections(taps, largest)
-    kind = _dot_kind(pools.path, points, winograd.largest_at_points(largest), 1)
+    kind = _dot_kind(pools.path, points, winograd.largest_at_points(largest), amx.ROWS)
     packed, corrections = _packed(points, kind), padded(corrections, rounded_up(len(taps), OUTPUTS))
     return {
         "point_channels": points.shape[2],
@@ -128,12 +129,17 @@ def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools
     return row | {"run_count": runs.size, "run_length": run_length}
 
 
-def _weights(taps: NDArray[np.int8], synapse: Synapse, patch: Row, layout: Layout, pools: Pools, narrow: bool) -> Row:
-    """Weights (output, run, element); in the order element by element for 64 bits, else as dot.py reads them."""
+def _weights(
+    taps: NDArray[np.int8], synapse: Synapse, patch: Row, layout: Layout, pools: Pools, narrow: bool, width: int
+) -> Row:
+    """Weights (output, run, element); in the order element by element for 64 bits, else as dot.py reads them.
+
+    `width`: of an image; 1 where its pixels are not row by row.
+    """
     if not narrow:
         return {"weight": pools.weights.add(taps.reshape(len(taps), -1).T), "weight_row": len(taps)}
     source = synapse.source
-    bytes_, width = layout.buffers[source]["arena"] == 0, layout.shapes[synapse.name][2]
+    bytes_ = layout.buffers[source]["arena"] == 0
     kind = _dot_kind(pools.path, taps, layout.largest[source], width) if bytes_ else PAIRS
     if kind == QUADS_IN_TILES:
         taps = amx.padded_runs(taps)

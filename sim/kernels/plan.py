@@ -86,7 +86,7 @@ def build_plan(program: Program, path: Path) -> Plan:
         row |= {"first_port": len(ports), "ports": len(population.ports), "first_consumer": len(consumers)}
         read = _port_rows(program, population, layout, pools, narrow, order, at_points)
         ports += read
-        row |= _tiles(row["width"], read)
+        row |= _tiles(row["width"], read, at_points)
         event_weights = sum(p["weight_row"] for p in read if "point_dot" in p) * -(-row["channels"] // OUTPUTS)
         row["weight_bytes"] = pools.weights.size - weights_before - event_weights
         consumers += _consumers(program, layout, pools, population.name, row)
@@ -143,8 +143,10 @@ def _messages_row(program: Program, layout: Layout, pools: Pools, name: str, ord
     }
 
 
-def _tiles(width: int, ports: list[Row]) -> Row:
+def _tiles(width: int, ports: list[Row], at_points: int) -> Row:
     """What the population's tiles are like: whole stretches of matrix tiles where a port is read with these."""
+    if at_points >= 0:
+        return {"tile_rows": amx.ROWS} if ports[at_points]["point_dot"] == QUADS_IN_TILES else {}
     if all(port.get("dot") != QUADS_IN_TILES for port in ports):
         return {}
     rows = amx.rows_of(width)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ..contract import Conv2d, Port, Synapse
 from ..program import Program
+from . import amx
 from .compiling import intrinsic, kernel
 from .dot import OUTPUTS, dot_rows
 from .lanes import WIDTH, address, load, shift_right, store
@@ -43,9 +44,11 @@ _CHANNELS, _CHANNELS_AT_ONCE = 32, 64
 """Of which a source's pixel must be a multiple, and that are taken at once where it is one of these too."""
 _APART = 64
 """Bytes by which points are kept further apart, lest all of them compete for the same lines of the cache."""
-_ROWS = 16
+ROWS = 16
 """Rows of a product, 2x2 pixels of a step each: their sums at all points stay in the first-level cache."""
-PRODUCTS = _ROWS * OUTPUTS + _APART // 4
+_LEAST_IMAGE_ROWS = 4
+"""Pixels of an image's row that fill a matrix tile so badly that points are faster, measured."""
+PRODUCTS = ROWS * OUTPUTS + _APART // 4
 """32-bit sums of a point."""
 _INT8, _INT64 = ir.IntType(8), ir.IntType(64)
 
@@ -63,12 +66,21 @@ def port_for(program: Program, ports: tuple[Port, ...], layout: Layout, path: Pa
 
 def _fits(synapse: Synapse, layout: Layout, path: Path) -> bool:
     op, source = synapse.op, layout.buffers[synapse.source]
-    if isinstance(path, Amx) or not isinstance(op, Conv2d) or op.weight.shape[2:] != (3, 3):
+    if not isinstance(op, Conv2d) or op.weight.shape[2:] != (3, 3):
         return False
     plain = op.groups == 1 and {*op.stride, *op.dilation} == {1}
     even = all(size % 2 == 0 for size in layout.shapes[synapse.name][1:])
     small = largest_at_points(layout.largest[synapse.source]) <= 255 and np.abs(op.weight).max() <= _LARGEST_WEIGHT
-    return plain and even and small and source["arena"] == 0 and source["pixel"] % _CHANNELS == 0
+    channels = source["arena"] == 0 and source["pixel"] % _CHANNELS == 0
+    return plain and even and small and channels and _beats_tiles(synapse, layout, path)
+
+
+def _beats_tiles(synapse: Synapse, layout: Layout, path: Path) -> bool:
+    """Whether matrix tiles, where the path has them, are better filled with rows of points than with rows of images."""
+    if not isinstance(path, Amx):
+        return True
+    rows = amx.rows_of(layout.shapes[synapse.name][2])
+    return rows <= _LEAST_IMAGE_ROWS and layout.buffers[synapse.source]["pixel"] % amx.BYTES == 0
 
 
 def pixel_order(height: int, width: int) -> NDArray[np.int64]:
@@ -112,7 +124,7 @@ def memory_size(steps: int, channels: int) -> int:
 @kernel
 def steps_at_once(tile):
     """Steps whose sums the memory of products holds."""
-    return max(1, _ROWS // (tile.pixels // _QUAD))
+    return max(1, ROWS // (tile.pixels // _QUAD))
 
 
 @kernel
