@@ -46,7 +46,7 @@ _APART = 64
 """Bytes by which points are kept further apart, lest all of them compete for the same lines of the cache."""
 ROWS = 16
 """Rows of a product, 2x2 pixels of a step each: their sums at all points stay in the first-level cache."""
-_LEAST_IMAGE_ROWS = 4
+_MOST_IMAGE_ROWS = 8
 """Pixels of an image's row that fill a matrix tile so badly that points are faster, measured."""
 PRODUCTS = ROWS * OUTPUTS + _APART // 4
 """32-bit sums of a point."""
@@ -80,7 +80,7 @@ def _beats_tiles(synapse: Synapse, layout: Layout, path: Path) -> bool:
     if not isinstance(path, Amx):
         return True
     rows = amx.rows_of(layout.shapes[synapse.name][2])
-    return rows <= _LEAST_IMAGE_ROWS and layout.buffers[synapse.source]["pixel"] % amx.BYTES == 0
+    return rows <= _MOST_IMAGE_ROWS and layout.buffers[synapse.source]["pixel"] % amx.BYTES == 0
 
 
 def pixel_order(height: int, width: int) -> NDArray[np.int64]:
