@@ -18,7 +18,7 @@ from .pointers import int32s
 from .records import buffer_row, port_row
 from .tiles import LANES
 
-WORTHWHILE, WORTHWHILE_BESIDE_TILES, WORTHWHILE_BESIDE_POINTS = 0.25, 0.05, 0.08
+WORTHWHILE, WORTHWHILE_BESIDE_TILES, WORTHWHILE_BESIDE_POINTS = 0.25, 0.05, 0.12
 """Largest share of non-zero quads for which the list is faster; measured by benchmarks/speed.py."""
 SMALLEST_PATCH = 256
 """Bytes of a patch for which it can be worth it."""
