@@ -20,8 +20,10 @@ LIST_ROOM = 512
 """Events that are collected before they are added up, at most; the largest sum of as many fits 16 bits."""
 PADDING = 2
 """A row may be padded to so many times its outputs."""
-SPARE = 3
+SPARE = 15
 """Events beyond the end of a list that are copied with it: EVENTS_COPIED - 1 in template/kernels.c."""
+DENSE_TILE, DENSE_ROWS = 3, 7
+"""Positions that conv2d_dense computes at once, and its tallest kernel."""
 _EVENT_BYTES = 1 << 24
 """Bytes of weights that an event's offset reaches."""
 _WORD = 4
@@ -130,7 +132,8 @@ def in_rows(op: Conv2d | Linear, source: Origin, weight: NDArray[np.int8]) -> Ro
         return None
     row, padded = -(-outputs // per_byte), -(-outputs // (per_byte * _WORD)) * _WORD
     small = bits <= 2 and source.limits.low >= 0 and source.limits.high <= 255
-    words = small and padded * per_byte <= PADDING * outputs and padded * inputs < _EVENT_BYTES
+    reached = max(inputs, source.shape[0] * source.shape[-1])  # by an offset: from a tap, or in a source's row
+    words = small and padded * per_byte <= PADDING * outputs and padded * reached < _EVENT_BYTES
     row = padded if words else row
     codes = np.zeros((inputs, row * per_byte), np.uint8)
     codes[:, :outputs] = {1: weight > 0, 2: weight + 1, 4: weight + 8}[bits]
@@ -142,6 +145,13 @@ def row_table(site: Site, rows: Rows) -> ConstantArray:
     weights = {1: "1-bit", 2: "ternary", 4: "4-bit"}[rows.bits]
     note = f"{site.name}: {weights} weights, a row of {rows.bytes} bytes for each tap and input"
     return ConstantArray(PREFIX + site.names(site.name, "weights"), "u8", rows.packed.reshape(-1), note)
+
+
+def dense_table(site: Site, rows: Rows) -> ConstantArray:
+    """The same bytes for conv2d_dense: those of all inputs one after the other."""
+    note = f"{site.name}: the same weights, the bytes of all taps and inputs one after the other"
+    by_outputs = rows.packed.T.reshape(-1)
+    return ConstantArray(PREFIX + site.names(site.name, "dense"), "u8", by_outputs, note, "defined(__ARM_FEATURE_MVE)")
 
 
 def list_room(inputs: int) -> int:

@@ -87,7 +87,7 @@ def measure(program: Program, target: Target, messages: NDArray[Any] | None = No
     """
     assert target.processor is not None
     board, source = BOARDS[target.processor.core], write_source(program)
-    planned = _planned(program, source)
+    planned = _planned(program, source, target.processor.core)
     if shutil.which(COMPILER) is None:
         return planned, findings(program, target, planned)
     with tempfile.TemporaryDirectory(prefix="hmdf-cortex-") as scratch:
@@ -115,7 +115,7 @@ def _has_room(board: Board, footprint: Footprint) -> bool:
 # ------------------------------------------------------------------------------ memory
 
 
-def _planned(program: Program, source: Sources) -> Footprint:
+def _planned(program: Program, source: Sources, core: str) -> Footprint:
     """What the C says of itself: without code and stack."""
     ram = {
         "membranes": source.neuron_bytes,
@@ -123,7 +123,8 @@ def _planned(program: Program, source: Sources) -> Footprint:
         "input": int(np.prod(program.input.shape)) * SIZES[message_code(program.input.message)],
         "other": 8 * program.classes + 8,  # logits; the step, in a struct whose alignment is 8
     }
-    return Footprint(source.weight_bytes, sum(ram.values()), {"constants": source.weight_bytes}, ram, "")
+    constants = source.weight_bytes + (source.helium_bytes if core == "cortex-m55" else 0)
+    return Footprint(constants, sum(ram.values()), {"constants": constants}, ram, "")
 
 
 def _linked(folder: Path, board: Board, planned: Footprint) -> Footprint:

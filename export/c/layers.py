@@ -16,6 +16,7 @@ from hmdf.sim.ranges import PopulationRange, Ranges
 from .accumulate import Accumulation, Origin, Site
 from .arena import Buffer
 from .dynamics import UPDATES
+from .lanes import LANES, LaneWriter, NoLanesError
 from .layout import TYPES, Names, code_of, message_code, positions
 from .neuron import NeuronWriter, stored
 from .ops import ACCUMULATIONS
@@ -140,8 +141,11 @@ class Layers:
         uses_step = bool(local)
         if uses_step:
             arguments.insert(0, "int t")
-        body = _indented([*unused, *local, f"for (int c = 0; c < {population.shape[0]}; ++c) {{"])
-        body += [*_indented(lines, 2), "    }"]
+        body = _indented([*unused, *local])
+        loop = _loop(lines, population.shape[0], 1)
+        if in_lanes := self._in_lanes(population, inputs, gate):
+            loop = ["#if MODEL_HELIUM", *_loop(in_lanes, population.shape[0], LANES), "#else", *loop, "#endif"]
+        body += loop
         functions.append(
             "\n".join([*_wrapped([f"static void {function}({', '.join(arguments)})"]), "{", *_wrapped(body), "}", ""])
         )
@@ -150,6 +154,17 @@ class Layers:
         layer.tables += parameters.tables
         layer.call = f"{self.names(name, 'step')}(state{', input' if self._reads_input(population) else ''});"
         return layer
+
+    def _in_lanes(self, population: Population, inputs: list[Origin], gate: Origin | None) -> list[str]:
+        """The statements for four channels in Helium; none where a number needs more than 32 bits or has no vectors."""
+        if population.shape[0] % LANES:
+            return []
+        proof, parameters = self.proof.populations[population.name], Parameters(self.names, population.name)
+        neuron = LaneWriter(population, proof, parameters, self.program.state_bits)
+        try:
+            return _neuron_lines(population, proof, parameters, neuron, inputs, gate)
+        except NoLanesError:
+            return []
 
     def _walk(
         self,
@@ -171,7 +186,7 @@ class Layers:
         arguments += [f"state->{self.names(name, s)}{at}" for s in population.dynamics.facts.states]
         arguments.append(f"arena->{self.names(name, 'messages')}.data{at}")
         call = f"{function}({', '.join(arguments)});"
-        starts = [a.start for a in synapses.values() if a.start]
+        starts = [line for a in synapses.values() for line in a.start.splitlines()]
         starts = [
             f"int32_t *acc{i} = arena->{self.names(name, f'acc{i}')}.data;"
             for i in [[port.source for port in population.ports].index(name) for name in synapses]
@@ -241,7 +256,7 @@ class Layers:
         lines = [
             ARENA,
             f"int32_t *acc0 = arena->{self.names('readout', 'acc0')}.data;",
-            *([result.start] if result.start else []),
+            *result.start.splitlines(),
             result.position,
             f"for (int k = 0; k < {program.classes}; ++k)",
             f"    state->logits[k] += acc0[k]{'' if text == '0' else f' + {text}'};",
@@ -331,21 +346,28 @@ def _neuron_lines(
     gate: Origin | None,
 ) -> list[str]:
     """The statements for one neuron: its current, gated and limited, then its dynamics and its message."""
-    total = parameters.value("bias", population.bias)
+    total = neuron.element(parameters.value("bias", population.bias))
     for i, (port, source) in enumerate(zip(population.ports, inputs, strict=True)):
-        x = Value(f"in{i}[c]", source.limits.low, source.limits.high)
-        multiplier = parameters.value(f"multiplier{i}", port.multiplier)
+        x = neuron.element(Value(f"in{i}[c]", source.limits.low, source.limits.high), source.code)
+        multiplier = neuron.element(parameters.value(f"multiplier{i}", port.multiplier))
         term = (multiplier * x).within(proof.products[i]).rshift(port.shift)
         total = term + total if total.low == total.high == 0 else total + term
     if population.gate is not None and gate is not None:
         total = neuron.let("ungated", total)
-        factor = Value("gate[c]", gate.limits.low, gate.limits.high)
-        total = (total * factor).rshift(population.gate.shift) + parameters.value("gate_bias", population.gate.bias)
+        factor = neuron.element(Value("gate[c]", gate.limits.low, gate.limits.high), gate.code)
+        gate_bias = neuron.element(parameters.value("gate_bias", population.gate.bias))
+        total = (total * factor).rshift(population.gate.shift) + gate_bias
     total = total.within(proof.current)
     current = neuron.let("current", neuron.limit_state(total))
     sent = UPDATES[type(population.dynamics)].write(neuron, current)
     neuron.send(neuron.limit_message(sent), message_code(population.message))
     return neuron.lines
+
+
+def _loop(lines: list[str], channels: int, each: int) -> list[str]:
+    """The loop over the channels, `each` at a time."""
+    step = "++c" if each == 1 else f"c += {each}"
+    return [f"    for (int c = 0; c < {channels}; {step}) {{", *_indented(lines, 2), "    }"]
 
 
 def _sources(population: Population) -> list[str]:

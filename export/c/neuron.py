@@ -46,7 +46,11 @@ class NeuronWriter:
 
     def parameter(self, name: str) -> Value:
         """A field of the dynamics that may differ by step and channel."""
-        return self._parameters.value(name, getattr(self._population.dynamics, name))
+        return self.element(self._parameters.value(name, getattr(self._population.dynamics, name)))
+
+    def element(self, value: Value, code: str = "") -> Value:
+        """What is computed with for a value, an element of an array of that type or a parameter."""
+        return value
 
     def shift(self, name: str) -> int:
         return int(getattr(self._population.dynamics, name))
@@ -88,11 +92,7 @@ class NeuronWriter:
 
     def fire(self, name: str, m: Value, threshold: Value) -> Value:
         """y = [m >= threshold], state <- m - y * threshold; returns y."""
-        fires = m.at_least(threshold)
-        self.lines.append(f"const int32_t y = {fires};")
-        reset = (m - threshold).within(self.state_interval)
-        self.set(name, Value(f"y ? {reset.operand} : {m.operand}", *_hull(m, reset), atom=False))
-        return Value("y", 0, 1)
+        return self.fire_to(name, m, threshold, (m - threshold).within(self.state_interval))
 
     def fire_to(self, name: str, m: Value, threshold: Value, reset: Value) -> Value:
         """y = [m >= threshold], state <- reset if y else m; returns y."""

@@ -19,6 +19,7 @@ from hmdf.sim.program import Program
 from hmdf.sim.ranges import prove, unproven
 from hmdf.sim.simulator import simulate
 
+from .accumulate import DENSE_ROWS, DENSE_TILE, LIST_ROOM
 from .arena import ArenaPlan, Buffer, plan
 from .layers import LayerCode, Layers, State
 from .layout import SIZES, TYPES, channels_last, message_code, number_lines
@@ -36,6 +37,7 @@ class Sources(msgspec.Struct, frozen=True):
         arena: where messages and scratch lie.
         states: membranes.
         neuron_bytes: of the membranes; weight_bytes: of the constants.
+        helium_bytes: of the constants that only a Cortex-M55 has, in addition.
     """
 
     files: dict[str, str]
@@ -43,6 +45,7 @@ class Sources(msgspec.Struct, frozen=True):
     states: list[State]
     neuron_bytes: int
     weight_bytes: int
+    helium_bytes: int
 
 
 def export_c(program: Program, folder: str | os.PathLike[str], sample: NDArray[Any] | None = None) -> Path:
@@ -89,7 +92,8 @@ def write_source(program: Program, sample: NDArray[Any] | None = None) -> Source
     arena = plan(_merged(b for layer in written for b in layer.buffers))
     states = [state for layer in written for state in layer.states]
     tables = [table for layer in written for table in layer.tables]
-    neuron_bytes, weight_bytes = sum(s.count * SIZES[s.code] for s in states), sum(t.size for t in tables)
+    neuron_bytes = sum(s.count * SIZES[s.code] for s in states)
+    weight_bytes, helium_bytes = (sum(t.size for t in tables if bool(t.only) == more) for more in (False, True))
     functions = "\n".join(_layer_text(layer) for layer in written)
     shape, code = program.input.shape, message_code(program.input.message)
     low, high = program.input.message.range
@@ -123,20 +127,23 @@ def write_source(program: Program, sample: NDArray[Any] | None = None) -> Source
         "ARENA_MEMBERS": "\n".join(_member(arena, buffer) for buffer in arena.buffers),
         "STATES": "\n".join(f"    {TYPES[s.code]} {s.name}[{s.count}];  /* {s.note} */" for s in states),
         "WIDEST_ROW": max((int(n) for n in re.findall(r"_events_(?:\w+_)?\d\(&?\w+, (\d+),", functions)), default=4),
+        "LIST_ROOM": LIST_ROOM,
+        "DENSE_TILE": DENSE_TILE,
+        "DENSE_ROWS": DENSE_ROWS,
         "KERNELS": _kernels(functions),
         "LAYERS": functions,
         "RESETS": "".join(state.reset for state in states),
         "CALLS": "\n".join(
             [*calls, f"    {written[-1].call}", *(f"    {layer.kept}" for layer in written if layer.kept)]
         ),
-        "DECLARATIONS": "\n".join(f"extern {table.declaration};" for table in tables),
+        "DECLARATIONS": "\n".join(table.where_it_exists(f"extern {table.declaration};\n").rstrip() for table in tables),
         "DEFINITIONS": "\n".join(table.definition for table in tables),
         "TEST_INPUT": number_lines(map(str, channels_last(sample, shape).reshape(-1).tolist())),
         "TEST_LOGITS": number_lines(literal(int(n)) for n in logits),
     }
     names = ["model.h", "model.c", "weights.h", "weights.c", "main.c", "test_vector.h", "Makefile", "CMakeLists.txt"]
     files = {name: _filled((TEMPLATE / name).read_text(), fields) for name in names}
-    return Sources(files, arena, states, neuron_bytes, weight_bytes)
+    return Sources(files, arena, states, neuron_bytes, weight_bytes, helium_bytes)
 
 
 def _merged(buffers: Iterable[Buffer]) -> list[Buffer]:
@@ -199,7 +206,7 @@ def _kernels(functions: str) -> str:
 def _blocks(text: str) -> list[tuple[str, str]]:
     """Pieces of the template, with the pattern of the names that each defines."""
     found = []
-    for piece in re.split(r"\n(?=/\*|static|typedef)(?<=\n\n)", text):
+    for piece in re.split(r"\n(?=/\*|static|typedef|#if)(?<=\n\n)", text):
         names = re.findall(r"^static .*?(\w+)\(|^} (\w+);", piece, re.MULTILINE)
         name = next(a or b for a, b in names) if names else "EVENTS_AT_ONCE"
         pattern = re.escape(name).replace("SUFFIX", f"(?P<suffix>{_MESSAGE_CODES})").replace("BITS", "(?P<bits>[1248])")

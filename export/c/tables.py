@@ -25,12 +25,14 @@ class ConstantArray(msgspec.Struct, frozen=True, eq=False):
         code: type of its elements, as in layout.TYPES.
         array: its values; more than one axis where C sees more than one.
         note: what it holds.
+        only: the condition of the preprocessor under which it exists; "" for always.
     """
 
     name: str
     code: str
     array: NDArray[Any]
     note: str
+    only: str = ""
 
     @property
     def size(self) -> int:
@@ -41,6 +43,9 @@ class ConstantArray(msgspec.Struct, frozen=True, eq=False):
     def declaration(self) -> str:
         return f"const {TYPES[self.code]} {self.name}{''.join(f'[{n}]' for n in self.array.shape)}"
 
+    def where_it_exists(self, text: str) -> str:
+        return f"#if {self.only}\n{text}#endif\n" if self.only else text
+
     @property
     def definition(self) -> str:
         array = np.ascontiguousarray(self.array.astype(DTYPES[self.code]))
@@ -50,7 +55,7 @@ class ConstantArray(msgspec.Struct, frozen=True, eq=False):
         else:
             flat = array.reshape(len(array), -1).tolist()
             body = "\n".join(f"    {{\n{number_lines(map(literal, row), ' ' * 8)}\n    }}," for row in flat)
-        return f"/* {self.note} */\n{self.declaration} = {{\n{body}\n}};\n"
+        return self.where_it_exists(f"/* {self.note} */\n{self.declaration} = {{\n{body}\n}};\n")
 
 
 class Parameters:

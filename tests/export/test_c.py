@@ -77,18 +77,20 @@ def test_the_random_programs_have_every_kind():
     assert kinds >= nodes | {"gate", "initial d", "initial v"} | {f"{bits}-bit weights" for bits in (1, 2, 4, 8)}
 
 
-@pytest.mark.parametrize("vectors", [0, 4])
+@pytest.mark.parametrize("options", ["-DMODEL_VECTORS=0", "-DMODEL_VECTORS=4", "-march=native"])
 @pytest.mark.parametrize("seed", [1, 3, 8])
-def test_sums_by_events_are_bit_exact(seed, vectors, by_events):
+def test_sums_by_events_are_bit_exact(seed, options, by_events):
+    """In words, in vectors that compilers make, and with what this machine has."""
     program = random_program(seed)
     assert "_events_" in write_source(program).files["model.c"]
-    executor = CompiledC(compiler("gcc"), (*SANITIZED, f"-DMODEL_VECTORS={vectors}"))
+    executor = CompiledC(compiler("gcc"), (*SANITIZED, options))
     assert_exact(program, random_messages(program, 4, seed), executor)
 
 
 def test_clang_agrees(by_events):
     program = random_program(3)
-    assert_exact(program, random_messages(program, 4, 3), CompiledC(compiler("clang"), SANITIZED))
+    for options in ((), ("-march=native",)):
+        assert_exact(program, random_messages(program, 4, 3), CompiledC(compiler("clang"), (*SANITIZED, *options)))
 
 
 def wide_program(message_bits, signed, weight_bits, seed=0):
@@ -118,9 +120,26 @@ def test_wide_layers_go_by_events_where_messages_are_small(bits, signed, weight_
     program = wide_program(bits, signed, weight_bits)
     layers = write_source(program).files["model.c"].split("model_reset(")[0]
     assert layers.count("    conv2d_events_") + layers.count("    linear_events_") >= events
-    for vectors in (0, 4, 16):
-        executor = CompiledC(compiler("gcc"), (*SANITIZED, f"-DMODEL_VECTORS={vectors}"))
+    for options in ("-DMODEL_VECTORS=0", "-DMODEL_VECTORS=16", "-march=native"):
+        executor = CompiledC(compiler("gcc"), (*SANITIZED, options))
         assert_exact(program, random_messages(program, 4, bits), executor)
+
+
+def test_rows_of_16_bit_messages_are_bit_exact_in_vectors():
+    """The largest magnitudes, odd numbers of inputs, ternary and 4-bit weights to 64 outputs."""
+    rng = np.random.default_rng(0)
+    one = np.ones((1, 1), np.int32)
+    nodes = (
+        Synapse("two", "input", Linear(rng.integers(-1, 2, (64, 7)).astype(np.int8), 2)),
+        Synapse("four", "input", Linear(rng.integers(-8, 8, (64, 7)).astype(np.int8), 4)),
+        Population("p", (64,), (Port("two", one, 2), Port("four", one, 5)), 0 * one, Relay(), Message(16, True, 1.0)),
+        Synapse("head", "p", Linear(rng.integers(-1, 2, (64, 64)).astype(np.int8), 2)),
+    )
+    given = Input((7,), Message(16, True, 1.0), "frames", Preprocessing(1.0, (0.0,), (1.0,)))
+    program = Program(1, 32, 32, given, nodes, Readout("head", np.zeros(64, np.int64), 1.0))
+    messages = rng.choice([-(1 << 15), (1 << 15) - 1, 0, 77], (40, 1, 7))
+    assert "_rows_i16_4" in write_source(program).files["model.c"]
+    assert_exact(program, messages, CompiledC(compiler("gcc"), (*SANITIZED, "-march=native")))
 
 
 # ------------------------------------------------------------------------------------ the folder
@@ -214,8 +233,10 @@ def test_the_code_is_what_it_promises():
         assert word not in text
     headers = {line for line in text.splitlines() if line.startswith("#include <")}
     helium = "#include <arm_mve.h>"  # the compiler's own, on a Cortex-M55
-    assert headers == {"#include <stdint.h>", "#include <stddef.h>", "#include <string.h>", helium}
+    vnni = "#include <immintrin.h>"  # the same, on x86
+    assert headers == {"#include <stdint.h>", "#include <stddef.h>", "#include <string.h>", helium, vnni}
     assert files["model.c"].count(f"#if defined(__ARM_FEATURE_MVE) && !defined(__ARM_BIG_ENDIAN)\n{helium}") == 1
+    assert files["model.c"].count(f"#if MODEL_VNNI\n{vnni}") == 1
     for part in ("spikes: relay, (24, 3, 6), sends 8 bits, unsigned.", "acc[o, y, x] = sum over", "bits): int32_t"):
         assert part in files["model.c"]
     assert files == write_source(wide_program(4, False, 2)).files

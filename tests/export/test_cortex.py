@@ -6,13 +6,28 @@ import msgspec
 import numpy as np
 import pytest
 
-from hmdf.export.c import cortex
+from hmdf.export.c import accumulate, cortex
 from hmdf.export.c.executor import execute
 from hmdf.export.c.source import write_source
 from hmdf.hw_targets.target import load_target
-from hmdf.sim.contract import Conv2d, HybridFiring, Linear, Message, Population, Port, Synapse
+from hmdf.sim.contract import (
+    Conv2d,
+    HardResetIntegrateAndFire,
+    HybridFiring,
+    LeakyIntegrateAndFire,
+    LeakyIntegrator,
+    Linear,
+    Message,
+    MultiHierarchical,
+    ParallelFiring,
+    Population,
+    Port,
+    Relay,
+    Synapse,
+)
 from hmdf.sim.errors import Mismatch
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
+from hmdf.sim.simulator import simulate
 from programs import random_messages, random_program
 
 
@@ -47,6 +62,44 @@ def network(seed=0):
     return Program(2, 24, 24, given, nodes, Readout("head", np.arange(10), 1.0))
 
 
+def kinds(rng):
+    """A convolution that may be dense, of a width that its tiles do not divide; then every dynamics that Helium has."""
+    one, spike, wide = np.ones((1, 1), np.int32), Message(4, False, 1.0), Message(16, True, 1.0)
+
+    def each(low, high):
+        return rng.integers(low, high, (1, 8))
+
+    chain = (
+        (Relay(), wide, each(1, 9), 1),
+        (HybridFiring(each(2000, 4096), 12, each(20, 60), 3), spike, each(20, 40), 2),
+        (LeakyIntegrator(3000 * one, 12, 1), wide, each(2000, 30000), 5),
+        (
+            MultiHierarchical(*(each(500, 4096) for _ in range(4)), 12, each(50, 200)),
+            Message(1, False, 1.0),
+            each(3, 9),
+            4,
+        ),
+        (
+            HardResetIntegrateAndFire(each(2000, 4096), 12, each(50, 90), each(-9, 9)),
+            Message(1, False, 1.0),
+            99 * one,
+            1,
+        ),
+        (LeakyIntegrateAndFire(each(2000, 4096), 12, each(30, 70)), Message(1, False, 1.0), 55 * one, 1),
+        (ParallelFiring(each(-9, 9), 1), Message(8, False, 1.0), each(100, 200), 1),
+    )
+    ternary = rng.integers(-1, 2, (8, 16, 3, 2)).astype(np.int8)
+    nodes = [Synapse("conv", "input", Conv2d(np.repeat(ternary, 2, 0)[:8], 2, (1, 2), (1, 2)))]
+    before = "conv"
+    for i, (dynamics, message, multiplier, shift) in enumerate(chain):
+        port = Port(before, multiplier, shift)
+        before = f"p{i}"
+        nodes.append(Population(before, (8, 7, 5), (port,), each(-20, 20), dynamics, message))
+    nodes.append(Synapse("head", before, Linear(rng.integers(-99, 99, (10, 8 * 35)).astype(np.int8), 8)))
+    given = Input((16, 7, 7), spike, "frames", Preprocessing(1.0, (0.0,), (1.0,)))
+    return Program(2, 24, 24, given, tuple(nodes), Readout("head", np.arange(10), 1.0))
+
+
 def part(core="cortex-m4", **sizes):
     target = load_target(core)
     return msgspec.structs.replace(target, processor=msgspec.structs.replace(target.processor, **sizes))
@@ -62,11 +115,29 @@ def test_logits_in_qemu_are_the_simulators(core):
     assert held.instruction_samples == 3
     assert held.flash_bytes == sum(held.flash_by_purpose.values())
     assert held.ram_bytes == sum(held.ram_by_purpose.values())
-    assert held.flash_by_purpose["constants"] == write_source(program).weight_bytes
+    source = write_source(program)
+    twice = source.helium_bytes if core == "cortex-m55" else 0
+    assert held.flash_by_purpose["constants"] == source.weight_bytes + twice
     assert 0 <= held.ram_by_purpose["other"] < 200
     # Not more than dense multiplication would take; not less than a sixteenth of the products that are not 0.
     macs = 2 * 36 * 9 * (3 * 32 + 32 * 64)
     assert macs / 50 < held.instructions < 2 * macs
+
+
+def test_helium_computes_the_same(monkeypatch):
+    """Events or all messages by what a step has, the neurons of four channels at a time: logits are the simulator's."""
+    need(cortex.COMPILER, cortex.EMULATOR)
+    monkeypatch.setattr(accumulate, "PADDING", 4)
+    rng = np.random.default_rng(0)
+    program = kinds(rng)
+    text = write_source(program).files["model.c"]
+    assert "conv2d_either_2(" in text
+    assert text.count("#if MODEL_HELIUM\n    for (int c = 0; c < 8; c += 4)") == 7
+    dense = np.stack([rng.random((2, 16, 7, 7)) < share for share in (1.0, 0.5, 0.1)])
+    messages = dense * rng.integers(1, 16, dense.shape)
+    held, _ = cortex.measure(program, load_target("cortex-m55"), messages)
+    assert held.instruction_samples == 3
+    assert len(np.unique(simulate(program, messages).logits, axis=0)) == 3
 
 
 def test_random_programs_run_in_qemu():
@@ -137,7 +208,7 @@ def test_a_part_that_is_too_small_gets_findings_whose_fixes_help():
 def test_narrower_weights_and_membranes_are_proposed_where_they_suffice():
     """As computed here: with the weights of the head in 4 bits, and every state in 16 instead of 32."""
     program, roomy = network(), part()
-    held = cortex._planned(program, write_source(program))
+    held = cortex._planned(program, write_source(program), "cortex-m4")
     tight = part(flash_bytes=held.flash_bytes - 11000, ram_bytes=held.ram_bytes - 1000)
     flash, ram = cortex.findings(program, tight, held)
     assert f"or weight_bits = 4 in --config: {held.flash_bytes - 64 * 36 * 10 // 2:,} bytes" in flash.fix

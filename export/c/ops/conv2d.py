@@ -6,7 +6,22 @@ from math import prod
 
 from hmdf.sim.contract import Conv2d
 
-from ..accumulate import SPARE, Accumulation, ScratchArray, Site, check_sums, flat_table, in_rows, list_room, row_table
+from ..accumulate import (
+    DENSE_ROWS,
+    DENSE_TILE,
+    SPARE,
+    Accumulation,
+    Rows,
+    ScratchArray,
+    Site,
+    check_sums,
+    dense_table,
+    flat_table,
+    in_rows,
+    list_room,
+    row_table,
+)
+from ..values import INT32
 
 OP = Conv2d
 
@@ -31,27 +46,59 @@ def accumulate(op: Conv2d, site: Site) -> Accumulation:
         call = f"&{window}, {rows.bytes}, {source.text}, {table.name}, y, x, {site.acc}"
         position = f"conv2d_rows_{source.code}_{rows.bits}({call});"
         return Accumulation(equation, position, outputs=rows.outputs, tables=(table,), definitions=(definition,))
-    channels, _, width = source.shape
+    channels, height, width = source.shape
     span = op.dilation[0] * (op.weight.shape[2] - 1) + 1
     local = f"{site.acc}_rows"
-    counts, totals, events = (site.scratch(what) for what in ("event_counts", "event_totals", "row_events"))
-    large = int(source.limits.high > 15)
+    starts, totals, events = (site.scratch(what) for what in ("event_starts", "event_totals", "row_events"))
+    padded = width + 2 * op.padding[1] + (DENSE_TILE - 1) * op.stride[1]
+    dense = dense_table(site, rows) if _may_be_dense(op, site, rows, padded) else None
     listed = f"&{local}, {room}, {site.scratch('events')}"
-    call = f"&{window}, {rows.bytes}, {large}, {listed}, {table.name}, y, x, {site.acc}"
+    sums = f"{local[:-5]}_sums" if dense else site.acc
+    call = f"&{window}, {rows.bytes}, {source.limits.high}, {listed}, {table.name}, y, x, {sums}"
+    position = f"conv2d_events_{rows.bits}({call});"
+    advance, start = (
+        f"advance_rows_{source.code}",
+        [f"event_rows {local} = {{{events}, {starts}, {totals}, NULL, NULL, 0}};"],
+    )
+    if dense:
+        position, advance = f"{site.acc} = conv2d_either_{rows.bits}({call});", f"advance_either_{source.code}"
+        choice = f"&{local}, {dense.name}, {site.acc}_tile, {source.text}, {channels * height * width}"
+        start += [
+            f"int32_t *const {sums} = {site.acc};",
+            "#if MODEL_HELIUM",
+            f"int32_t {site.acc}_tile[DENSE_TILE * {rows.outputs}];",
+            f"choose_dense({choice});",
+            "#endif",
+        ]
+    columns = span * ((padded if dense else width) + 1)
     return Accumulation(
         equation,
-        position=f"conv2d_events_{rows.bits}({call});",
-        row=f"advance_rows_{source.code}(&{window}, {source.text}, {rows.bytes}, y, &{local});",
-        start=f"event_rows {local} = {{{events}, {counts}, {totals}, 0}};",
+        position=position,
+        row=f"{advance}(&{window}, {source.text}, {rows.bytes}, y, &{local});",
+        start="\n".join(start),
         outputs=rows.outputs,
-        tables=(table,),
+        tables=(table, dense) if dense else (table,),
         scratch=(
             ScratchArray("row_events", "u32", span * width * channels + SPARE),
-            ScratchArray("event_counts", "u16", span * width),
-            ScratchArray("event_totals", "i32", span * width),
+            ScratchArray("event_starts", "i32", span * (width + 1)),
+            ScratchArray("event_totals", "i32", columns),
             ScratchArray("events", "u32", room + SPARE),
         ),
         definitions=(definition,),
+    )
+
+
+def _may_be_dense(op: Conv2d, site: Site, rows: Rows, padded: int) -> bool:
+    """Whether conv2d_dense of template/kernels.c computes it: ternary, 16 messages at a time, in the lists' memory."""
+    source, (inputs, height, width) = site.source, op.weight.shape[1:]
+    return (
+        rows.bits == 2
+        and source.code == "u8"
+        and inputs % 16 == 0
+        and op.dilation[1] == 1
+        and height <= DENSE_ROWS
+        and padded <= 4 * source.shape[2]
+        and inputs * height * width * source.limits.high * 4 * 85 <= INT32.high
     )
 
 

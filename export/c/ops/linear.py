@@ -31,9 +31,8 @@ def accumulate(op: Linear, site: Site) -> Accumulation:
         function = f"linear_rows_{source.code}_{rows.bits}"
         return Accumulation(equation, f"{function}({call});", outputs=rows.outputs, tables=(table,))
     table, room, part = row_table(site, rows), list_room(inputs), min(_PART, prod(source.shape))
-    large = int(source.limits.high > 15)
     call = (
-        f"{inputs}, {rows.bytes}, {large}, {source.text}, {part}, {site.scratch('found')}, {room}, "
+        f"{inputs}, {rows.bytes}, {source.limits.high}, {source.text}, {part}, {site.scratch('found')}, {room}, "
         f"{site.scratch('events')}, {table.name}, {site.acc}"
     )
     return Accumulation(

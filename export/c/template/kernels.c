@@ -127,6 +127,50 @@ static inline void add_row_BITS(int row, const uint8_t *restrict codes, int32_t 
             acc[k * row + j] += value * (codes[j] >> (k * BITS) & ((1 << BITS) - 1));
 }
 
+/* The same for the rows of `count` messages in turn. For VNNI two signed 16-bit messages, 16 bytes of their rows each, are
+ * two products and their sum in one instruction for each plane. */
+static inline void add_rows_SUFFIX_BITS(int row, const uint8_t *restrict codes, const MESSAGE *in, int count,
+                                        int32_t *restrict acc)
+{
+    int i = 0;
+#if MODEL_VNNI
+    enum { planes = 8 / BITS };
+    if (sizeof(MESSAGE) == 2 && (MESSAGE)-1 == -1 && row % 16 == 0) {
+        const __m512i each = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        const __m512i order =
+            _mm512_add_epi32(_mm512_set1_epi32(0x00100000), _mm512_mullo_epi32(each, _mm512_set1_epi32(0x10001)));
+        const __m512i mask = _mm512_set1_epi16((1 << BITS) - 1);
+        for (int byte = 0; byte < row; byte += 16) {
+            __m512i sums[planes];
+            for (int k = 0; k < planes; ++k)
+                sums[k] = _mm512_setzero_si512();
+            for (i = 0; i + 2 <= count; i += 2) {
+                const uint8_t *from = codes + (size_t)i * (size_t)row + byte;
+                int32_t two;
+                memcpy(&two, in + i, sizeof two);
+                const __m128i first = _mm_loadu_si128((const void *)from);
+                const __m128i second = _mm_loadu_si128((const void *)(from + row));
+                const __m512i both = _mm512_inserti32x4(_mm512_castsi128_si512(first), second, 1);
+                const __m512i pairs = _mm512_maskz_permutexvar_epi8(UINT64_C(0x5555555555555555), order, both);
+                for (int k = 0; k < planes; ++k) {
+                    const __m512i plane = _mm512_and_si512(_mm512_srli_epi16(pairs, k * BITS), mask);
+                    sums[k] = _mm512_dpwssd_epi32(sums[k], plane, _mm512_set1_epi32(two));
+                }
+            }
+            for (int k = 0; k < planes; ++k) {
+                int32_t sum[16];
+                _mm512_storeu_si512(sum, sums[k]);
+                for (int j = 0; j < 16; ++j)
+                    acc[k * row + byte + j] += sum[j];
+            }
+        }
+    }
+#endif
+    for (; i < count; ++i)
+        if (in[i] != 0)
+            add_row_BITS(row, codes + (size_t)i * (size_t)row, in[i], acc);
+}
+
 /* Turns sums of codes into sums of weights: a code is the weight + 1, for one bit half of that, for four bits the
  * weight + 8; total is the sum of what they were multiplied with. */
 static inline void finish_rows_BITS(int row, int32_t total, int32_t *restrict acc)
@@ -153,11 +197,9 @@ static inline void conv2d_rows_SUFFIX_BITS(const window *w, int row, const MESSA
                 continue;
             const MESSAGE *at = in + ((size_t)source * (size_t)w->width + (size_t)column) * (size_t)w->channels;
             const size_t tap = (size_t)(u * w->kernel_x + v) * (size_t)w->channels;
-            for (int i = 0; i < w->channels; ++i) {
+            for (int i = 0; i < w->channels; ++i)
                 total += at[i];
-                if (at[i] != 0)
-                    add_row_BITS(row, weights + (tap + (size_t)i) * (size_t)row, at[i], acc);
-            }
+            add_rows_SUFFIX_BITS(row, weights + tap * (size_t)row, at, w->channels, acc);
         }
     }
     finish_rows_BITS(row, total, acc);
@@ -169,11 +211,9 @@ static inline void linear_rows_SUFFIX_BITS(int inputs, int row, const MESSAGE *i
     int32_t total = 0;
     for (int o = 0; o < row * (8 / BITS); ++o)
         acc[o] = 0;
-    for (int i = 0; i < inputs; ++i) {
+    for (int i = 0; i < inputs; ++i)
         total += in[i];
-        if (in[i] != 0)
-            add_row_BITS(row, weights + (size_t)i * (size_t)row, in[i], acc);
-    }
+    add_rows_SUFFIX_BITS(row, weights, in, inputs, acc);
     finish_rows_BITS(row, total, acc);
 }
 
@@ -237,13 +277,18 @@ static inline void max_pool_SUFFIX(const window *w, const MESSAGE *in, int y, in
  * one row of `row` bytes as above. Four bytes at a time, a value times the masked bytes gives four products in one
  * multiplication. No sum of EVENTS_AT_ONCE of them leaves its byte, because no event is worth more than EVENT_LIMIT. */
 #define EVENTS_AT_ONCE 8
+#if MODEL_VNNI
+#define EVENT_LIMIT 127  /* sums have 32 bits */
+#define EVENTS_COPIED 16  /* at a time: lists have room for 15 more, which mean nothing */
+#else
 #define EVENT_LIMIT 15
-#define EVENTS_COPIED 4  /* at a time: lists have room for EVENTS_COPIED - 1 more, which mean nothing */
+#define EVENTS_COPIED 4
+#endif
 
 /* Adds the codes of `count` events, times their values, to acc[0 .. outputs - 1]; list has room up to a multiple of
  * EVENTS_AT_ONCE, and `count` times EVENT_LIMIT times the largest code is below 2^16.
  * For vectors: along the row, in loops that compilers turn into them. */
-#if MODEL_VECTORS
+#if MODEL_VECTORS && !MODEL_VNNI
 static inline void add_event_rows_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
                                        int32_t *restrict acc)
 {
@@ -284,7 +329,7 @@ static inline void add_event_rows_BITS(int row, const uint8_t *restrict weights,
 #endif
 
 /* The same for eight bytes of a row at a time, in vectors of all their planes: along the events. */
-#if MODEL_VECTORS && defined(__GNUC__)
+#if MODEL_VECTORS && !MODEL_VNNI && defined(__GNUC__)
 static inline void add_event_lanes_BITS(int row, const uint8_t *restrict weights, const uint32_t *restrict list,
                                         int count, int32_t *restrict acc)
 {
@@ -390,7 +435,81 @@ static inline int add_event_helium(int row, const uint8_t *restrict weights, con
 }
 #endif
 
+/* The same for VNNI: four products and their sum are one instruction for an output of each of 16 words. Of a row 16 bytes are
+ * read of four events, 8 or 4 of as many as fill a vector with them. Codes are not shifted down, their sums are. */
+#if MODEL_VNNI
+static inline void add_part_BITS(int row, int bytes, const uint8_t *restrict weights, const uint32_t *restrict offsets,
+                                 const uint8_t *restrict values, int count, int32_t *restrict acc)
+{
+    enum { planes = 8 / BITS };
+    const int events = bytes == 16 ? 4 : EVENTS_AT_ONCE;
+    const __m512i each = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i ones = _mm512_set1_epi32(0x01010101);
+    __m512i order = _mm512_add_epi32(_mm512_set1_epi32(0x30201000), _mm512_mullo_epi32(each, ones)), sums[planes];
+    if (bytes < 16) {  /* events 0 .. 3 in words 0 .. 7, events 4 .. 7 in words 8 .. 15 */
+        const __m512i byte = _mm512_and_si512(each, _mm512_set1_epi32(7));
+        order = _mm512_add_epi32(_mm512_set1_epi32(0x18100800), _mm512_mullo_epi32(byte, ones));
+        order = _mm512_mask_add_epi32(order, 0xFF00, order, _mm512_set1_epi32(0x20202020));
+    }
+    for (int k = 0; k < planes; ++k)
+        sums[k] = _mm512_setzero_si512();
+    for (int i = 0; i < count; i += events) {
+        __m128i parts[4];
+        __m512i value;
+        for (int e = 0; e < 4; ++e) {
+            if (bytes == 16) {
+                parts[e] = _mm_loadu_si128((const void *)(weights + offsets[i + e]));
+            } else {
+                uint64_t low = 0, high = 0;
+                memcpy(&low, weights + offsets[i + 2 * e], (size_t)bytes);
+                memcpy(&high, weights + offsets[i + 2 * e + 1], (size_t)bytes);
+                parts[e] = _mm_set_epi64x((long long)high, (long long)low);
+            }
+        }
+        __m512i codes = _mm512_inserti32x4(_mm512_castsi128_si512(parts[0]), parts[1], 1);
+        codes = _mm512_inserti32x4(_mm512_inserti32x4(codes, parts[2], 2), parts[3], 3);
+        codes = _mm512_permutexvar_epi8(order, codes);
+        int32_t four[2];
+        memcpy(four, values + i, (size_t)events);
+        value = _mm512_set1_epi32(four[0]);
+        if (bytes < 16)
+            value = _mm512_mask_set1_epi32(value, 0xFF00, four[1]);
+        for (int k = 0; k < planes; ++k) {
+            const __m512i plane = _mm512_set1_epi8((char)(((1 << BITS) - 1) << k * BITS));
+            sums[k] = _mm512_dpbusd_epi32(sums[k], _mm512_and_si512(codes, plane), value);
+        }
+    }
+    for (int k = 0; k < planes; ++k) {
+        int32_t each[16];
+        if (bytes < 16)
+            sums[k] = _mm512_add_epi32(sums[k], _mm512_shuffle_i64x2(sums[k], sums[k], 0x4E));
+        _mm512_storeu_si512(each, _mm512_srl_epi32(sums[k], _mm_cvtsi32_si128(k * BITS)));
+        for (int j = 0; j < bytes; ++j)
+            acc[k * row + j] += each[j];
+    }
+}
+#endif
+
+#if MODEL_VNNI
+static inline void add_event_vnni_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict offsets,
+                                       uint8_t *restrict values, int count, int32_t *restrict acc)
+{
+    int byte = 0;
+    memset(offsets + count, 0, EVENTS_AT_ONCE * sizeof *offsets);
+    memset(values + count, 0, EVENTS_AT_ONCE);
+    for (; byte + 16 <= row; byte += 16)
+        add_part_BITS(row, 16, weights + byte, offsets, values, count, acc + byte);
+    if (row & 8) {
+        add_part_BITS(row, 8, weights + byte, offsets, values, count, acc + byte);
+        byte += 8;
+    }
+    if (row & 4)
+        add_part_BITS(row, 4, weights + byte, offsets, values, count, acc + byte);
+}
+#endif
+
 /* The same without vectors, from byte `first` of the rows: along the events, with the sums of 16 outputs in registers. */
+#if !MODEL_VNNI
 static void add_event_words_BITS(int first, int row, const uint8_t *restrict weights,
                                  const uint32_t *restrict list, int count, int32_t *restrict acc)
 {
@@ -427,62 +546,83 @@ static void add_event_words_BITS(int first, int row, const uint8_t *restrict wei
             }
         }
 }
+#endif
 
-/* The one or the other, by what the processor has. */
-static inline void add_events_BITS(int row, const uint8_t *restrict weights, uint32_t *restrict list, int count,
-                                   int32_t *restrict acc)
+/* A list of events that is added up whenever it is full; for VNNI offsets and values apart. */
+typedef struct {
+    uint32_t *list;
+    int count, room;
+    int32_t total;  /* of the values */
+#if MODEL_VNNI
+    uint8_t values[MODEL_LIST_ROOM + EVENTS_COPIED];
+#endif
+} events;
+
+/* Adds up what is listed, in one way or the other, by what the processor has. */
+static inline void add_events_BITS(events *taken, int row, const uint8_t *restrict weights, int32_t *restrict acc)
 {
+#if MODEL_VNNI
+    add_event_vnni_BITS(row, weights, taken->list, taken->values, taken->count, acc);
+#else
     int first = 0;
 #if MODEL_VECTORS
     if (row % MODEL_VECTORS == 0) {
-        add_event_rows_BITS(row, weights, list, count, acc);
-        return;
+        add_event_rows_BITS(row, weights, taken->list, taken->count, acc);
+        first = row;
     }
 #ifdef __GNUC__
-    if (row % 8 == 0) {
-        add_event_lanes_BITS(row, weights, list, count, acc);
-        return;
+    if (first < row && row % 8 == 0) {
+        add_event_lanes_BITS(row, weights, taken->list, taken->count, acc);
+        first = row;
     }
 #endif
 #endif
 #if MODEL_HELIUM
     if (BITS == 2)
-        first = add_event_helium(row, weights, list, count, acc);
+        first = add_event_helium(row, weights, taken->list, taken->count, acc);
 #endif
-    add_event_words_BITS(first, row, weights, list, count, acc);
+    if (first < row)
+        add_event_words_BITS(first, row, weights, taken->list, taken->count, acc);
+#endif
+    taken->count = 0;
 }
-
-/* A list of events that is added up whenever it is full. */
-typedef struct {
-    uint32_t *list;
-    int count, room;
-    int32_t total;  /* of the values */
-} events;
 
 /* Adds events to the list, at an offset of their weights; a value above EVENT_LIMIT as several. */
 static inline void take_events_BITS(events *taken, int row, const uint8_t *weights, uint32_t offset,
-                                    const uint32_t *from, int count, int large, int32_t *acc)
+                                    const uint32_t *from, int count, int limit, int32_t *acc)
 {
     for (int i = 0; i < count;) {
-        if (taken->count == taken->room) {
-            add_events_BITS(row, weights, taken->list, taken->count, acc);
-            taken->count = 0;
-        }
-        if (large) {
-            uint32_t event = from[i++];
-            for (; (event & 255) > EVENT_LIMIT; event -= EVENT_LIMIT) {
-                taken->list[taken->count++] = ((event & ~UINT32_C(255)) | EVENT_LIMIT) + offset;
-                if (taken->count == taken->room) {
-                    add_events_BITS(row, weights, taken->list, taken->count, acc);
-                    taken->count = 0;
-                }
+        if (limit > EVENT_LIMIT) {
+            uint32_t left = from[i] & 255;
+            while (left > 0) {
+                const uint32_t value = left < EVENT_LIMIT ? left : EVENT_LIMIT;
+                const uint32_t at = (from[i] & ~UINT32_C(255)) + offset;
+                if (taken->count == taken->room)
+                    add_events_BITS(taken, row, weights, acc);
+#if MODEL_VNNI
+                taken->values[taken->count] = (uint8_t)value;
+                taken->list[taken->count++] = at >> 8;
+#else
+                taken->list[taken->count++] = at | value;
+#endif
+                left -= value;
             }
-            taken->list[taken->count++] = event + offset;
+            ++i;
         } else {
+            if (taken->count == taken->room)
+                add_events_BITS(taken, row, weights, acc);
             const int left = count - i, fits = taken->room - taken->count, n = left < fits ? left : fits;
-            for (int e = 0; e < n; e += EVENTS_COPIED)
+            for (int e = 0; e < n; e += EVENTS_COPIED) {
+#if MODEL_VNNI
+                const __m512i event = _mm512_loadu_si512(from + i + e);
+                const __m512i at = _mm512_add_epi32(event, _mm512_set1_epi32((int32_t)offset));
+                _mm512_storeu_si512(taken->list + taken->count + e, _mm512_srli_epi32(at, 8));
+                _mm_storeu_si128((void *)(taken->values + taken->count + e), _mm512_cvtepi32_epi8(event));
+#else
                 for (int more = 0; more < EVENTS_COPIED; ++more)
                     taken->list[taken->count + e + more] = from[i + e + more] + offset;
+#endif
+            }
             taken->count += n;
             i += n;
         }
@@ -493,9 +633,26 @@ static inline void take_events_BITS(events *taken, int row, const uint8_t *weigh
 static inline int list_events_SUFFIX(const MESSAGE *in, int channels, uint32_t row, uint32_t first, uint32_t *list,
                                      int32_t *total)
 {
-    int count = 0;
+    int count = 0, i = 0;
     int32_t sum = 0;
-    for (int i = 0; i < channels; ++i) {
+#if MODEL_VNNI
+    const __m512i each = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i sums = _mm512_setzero_si512();
+    for (; i + 16 <= channels; i += 16) {
+        uint32_t wide[16];
+        for (int j = 0; j < 16; ++j)
+            wide[j] = in[i + j];
+        const __m512i messages = _mm512_loadu_si512(wide);
+        const __m512i at = _mm512_add_epi32(each, _mm512_set1_epi32((int32_t)first + i));
+        const __m512i offsets = _mm512_slli_epi32(_mm512_mullo_epi32(at, _mm512_set1_epi32((int32_t)row)), 8);
+        const __mmask16 kept = _mm512_test_epi32_mask(messages, messages);
+        sums = _mm512_add_epi32(sums, messages);
+        _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(kept, _mm512_or_si512(offsets, messages)));
+        count += _mm_popcnt_u32(kept);
+    }
+    sum = _mm512_reduce_add_epi32(sums);
+#endif
+    for (; i < channels; ++i) {
         const uint32_t message = in[i];
         list[count] = (first + (uint32_t)i) * row << 8 | message;
         count += message != 0;
@@ -505,11 +662,14 @@ static inline int list_events_SUFFIX(const MESSAGE *in, int channels, uint32_t r
     return count;
 }
 
-/* The events of the source's rows that a convolution is at, by position: `count` of them from `list` on. */
+/* The events of the source's rows that a convolution is at, each row's one after the other from its `list` on: those of
+ * column x begin at start[x], total[x] is the sum of the columns before it. Where `dense` is not NULL, `list` has all the
+ * messages of the rows instead, with zeros as padding; see conv2d_dense. */
 typedef struct {
     uint32_t *list;
-    uint16_t *count;
-    int32_t *total;
+    int32_t *start, *total;
+    const uint8_t *dense;
+    int32_t *tile;
     int next;  /* the first row that is not listed yet */
 } event_rows;
 
@@ -520,58 +680,218 @@ static inline void advance_rows_SUFFIX(const window *w, const MESSAGE *in, int r
     const int stop = first + span < w->height ? first + span : w->height;
     if (rows->next < first)
         rows->next = first;
-    for (; rows->next < stop; ++rows->next)
-        for (int x = 0; x < w->width; ++x) {
-            const size_t at = (size_t)(rows->next % span) * (size_t)w->width + (size_t)x;
-            const size_t from = ((size_t)rows->next * (size_t)w->width + (size_t)x) * (size_t)w->channels;
-            int32_t total = 0;
-            rows->count[at] = (uint16_t)list_events_SUFFIX(in + from, w->channels, (uint32_t)row, 0,
-                                                           rows->list + at * (size_t)w->channels, &total);
-            rows->total[at] = total;
+    for (; rows->next < stop; ++rows->next) {
+        const size_t slot = (size_t)(rows->next % span), width = (size_t)w->width, channels = (size_t)w->channels;
+        const MESSAGE *from = in + (size_t)rows->next * width * channels;
+        uint32_t *list = rows->list + slot * width * channels;
+        int32_t *start = rows->start + slot * (width + 1), *total = rows->total + slot * (width + 1);
+        start[0] = total[0] = 0;
+        for (size_t x = 0; x < width; ++x) {
+            total[x + 1] = total[x];
+            start[x + 1] = start[x] + list_events_SUFFIX(from + x * channels, w->channels, (uint32_t)row,
+                                                         (uint32_t)(x * channels), list + start[x], &total[x + 1]);
         }
+    }
 }
 
-/* acc[o] = sum over i, u, v of w[o, i, u, v] * in[i, y, x of tap (u, v)] at one position, by events. */
-static MODEL_INLINE void conv2d_events_BITS(const window *w, int row, int large, const event_rows *rows, int room,
+/* acc[o] = sum over i, u, v of w[o, i, u, v] * in[i, y, x of tap (u, v)] at one position, by events: those of a kernel row
+ * are one run. */
+static MODEL_INLINE void conv2d_events_BITS(const window *w, int row, int limit, const event_rows *rows, int room,
                                             uint32_t *list, const uint8_t *weights, int y, int x, int32_t *acc)
 {
     const int span = w->dilation_y * (w->kernel_y - 1) + 1, outputs = row * (8 / BITS);
-    events taken = {list, 0, room, 0};
+    const int taps = w->dilation_x == 1 ? w->kernel_x : 1;
+    events taken;
+    taken.list = list, taken.count = 0, taken.room = room, taken.total = 0;
     for (int o = 0; o < outputs; ++o)
         acc[o] = 0;
     for (int u = 0; u < w->kernel_y; ++u) {
         const int source = y * w->stride_y + u * w->dilation_y - w->padding_y;
         if (source < 0 || source >= w->height)
             continue;
-        for (int v = 0; v < w->kernel_x; ++v) {
+        for (int v = 0; v < w->kernel_x; v += taps) {
             const int column = x * w->stride_x + v * w->dilation_x - w->padding_x;
-            if (column < 0 || column >= w->width)
+            const int first = column < 0 ? 0 : column, stop = column + taps < w->width ? column + taps : w->width;
+            if (first >= stop)
                 continue;
-            const size_t at = (size_t)(source % span) * (size_t)w->width + (size_t)column;
-            const uint32_t offset = (uint32_t)(u * w->kernel_x + v) * (uint32_t)w->channels * (uint32_t)row << 8;
-            taken.total += rows->total[at];
-            take_events_BITS(&taken, row, weights, offset, rows->list + at * (size_t)w->channels, rows->count[at], large,
-                             acc);
+            const size_t slot = (size_t)(source % span), at = slot * (size_t)(w->width + 1);
+            const int32_t start = rows->start[at + (size_t)first], count = rows->start[at + (size_t)stop] - start;
+            const uint32_t *from = rows->list + slot * (size_t)w->width * (size_t)w->channels + start;
+            const uint32_t shift = (uint32_t)(u * w->kernel_x + v - column) * (uint32_t)w->channels * (uint32_t)row;
+            taken.total += rows->total[at + (size_t)stop] - rows->total[at + (size_t)first];
+            take_events_BITS(&taken, row, weights, shift << 8, from, count, limit, acc);
         }
     }
-    add_events_BITS(row, weights, taken.list, taken.count, acc);
+    add_events_BITS(&taken, row, weights, acc);
     finish_rows_BITS(row, taken.total, acc);
 }
 
+/* Chooses between `dense` and events: three messages of ten that are not 0 cost the same in both. */
+#if MODEL_HELIUM
+static inline void choose_dense(event_rows *rows, const uint8_t *dense, int32_t *tile, const uint8_t *in, int messages)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < messages; i += 16)
+        count = vaddvaq_u8(count, vminq_u8(vldrbq_u8(in + i), vdupq_n_u8(1)));
+    rows->dense = 10 * (uint64_t)count > 3 * (uint64_t)messages ? dense : NULL;
+    rows->tile = tile;
+}
+#endif
+
+#if MODEL_HELIUM
+static inline int padded_width(const window *w)
+{
+    return w->width + 2 * w->padding_x + (DENSE_TILE - 1) * w->stride_x;
+}
+#endif
+
+#if MODEL_HELIUM
+static inline void pad_rows(const window *w, const uint8_t *in, int y, event_rows *rows)
+{
+    const int span = w->dilation_y * (w->kernel_y - 1) + 1, first = y * w->stride_y - w->padding_y;
+    const int stop = first + span < w->height ? first + span : w->height, width = padded_width(w);
+    if (rows->next < first)
+        rows->next = first;
+    for (; rows->next < stop; ++rows->next) {
+        const int slot = rows->next % span;
+        const uint8_t *from = in + (size_t)rows->next * (size_t)w->width * (size_t)w->channels;
+        uint8_t *to = (uint8_t *)rows->list + (size_t)slot * (size_t)width * (size_t)w->channels;
+        int32_t *total = rows->total + (size_t)slot * (size_t)(width + 1);
+        uint32_t sum = 0;
+        total[0] = 0;
+        for (int x = 0; x < width; ++x) {
+            const int inside = x >= w->padding_x && x < w->padding_x + w->width;
+            for (int i = 0; i < w->channels; i += 16, to += 16) {
+                uint8x16_t messages = vdupq_n_u8(0);
+                if (inside) {
+                    messages = vldrbq_u8(from);
+                    from += 16;
+                }
+                sum = vaddvaq_u8(sum, messages);
+                vstrbq_u8(to, messages);
+            }
+            total[x + 1] = (int32_t)sum;
+        }
+    }
+}
+#endif
+
+/* A convolution whose source has few zeros, for Helium: all products, DENSE_TILE positions at a time. Weights as above, four
+ * codes in a byte, but all inputs of one output after the other: 16 messages times 16 bytes that are shifted down by 0, 2, 4
+ * and 6 are added up in one instruction each; a plane's sum is the difference of two. */
+#if MODEL_HELIUM
+#define DENSE_RUN(shift, first, a0, a1, a2, b0, b1, b2) \
+    __asm__("dls lr, %[count]\n" \
+            "1: vldrb.8 q0, [%[codes]], #16\n" \
+            "vldrb.8 q2, [%[in0]], #16\n" \
+            "vshr.u8 q1, q0, " shift "\n" first "\n" \
+            "vldrb.8 q3, [%[in1]], #16\n" \
+            "vmladava.u8 %[A0], q0, q2\n" \
+            "vmladava.u8 %[B0], q1, q2\n" \
+            "vldrb.8 q2, [%[in2]], #16\n" \
+            "vmladava.u8 %[A1], q0, q3\n" \
+            "vmladava.u8 %[B1], q1, q3\n" \
+            "vmladava.u8 %[A2], q0, q2\n" \
+            "vmladava.u8 %[B2], q1, q2\n" \
+            "le lr, 1b\n" \
+            : [A0] "+Te"(a0), [A1] "+Te"(a1), [A2] "+Te"(a2), [B0] "+Te"(b0), [B1] "+Te"(b1), [B2] "+Te"(b2), \
+              [codes] "+r"(codes), [in0] "+r"(in0), [in1] "+r"(in1), [in2] "+r"(in2) \
+            : [count] "r"(run / 16) \
+            : "q0", "q1", "q2", "q3", "lr", "memory")
+static MODEL_APART void conv2d_dense(const window *w, int row, const event_rows *rows, int y, int x, int32_t *restrict tile)
+{
+    const int span = w->dilation_y * (w->kernel_y - 1) + 1, width = padded_width(w), outputs = 4 * row;
+    const size_t run = (size_t)(w->kernel_x * w->channels), step = (size_t)(w->stride_x * w->channels);
+    const uint8_t *at[DENSE_ROWS], *weights = rows->dense;
+    uint32_t total[DENSE_TILE] = {0};
+    int first = 0, stop = 0;
+    for (int u = 0; u < w->kernel_y; ++u) {
+        const int source = y * w->stride_y + u * w->dilation_y - w->padding_y;
+        if (source < 0) {
+            first = u + 1;
+        } else if (source < w->height) {
+            const int slot = source % span;
+            at[u] = (const uint8_t *)rows->list + (size_t)slot * (size_t)width * (size_t)w->channels + (size_t)x * step;
+            for (int p = 0; p < DENSE_TILE; ++p) {
+                const int32_t *sums = rows->total + slot * (width + 1) + (x + p) * w->stride_x;
+                total[p] += (uint32_t)(sums[w->kernel_x] - sums[0]);
+            }
+            stop = u + 1;
+        }
+    }
+    for (int j = 0; j < row; ++j, weights += (size_t)w->kernel_y * run, ++tile) {
+        uint32_t e0 = -5 * total[0], e1 = -5 * total[1], e2 = -5 * total[2], f0 = -total[0], f1 = -total[1], f2 = -total[2];
+#pragma GCC unroll 1
+        for (int u = first; u < stop; ++u) {
+            const uint8_t *codes = weights + (size_t)u * run, *in0 = at[u], *in1 = in0 + step, *in2 = in1 + step;
+            DENSE_RUN("#6", "vshr.u8 q0, q0, #4", e0, e1, e2, f0, f1, f2);
+        }
+        tile[3 * row] = (int32_t)f0;
+        tile[3 * row + outputs] = (int32_t)f1;
+        tile[3 * row + 2 * outputs] = (int32_t)f2;
+        tile[2 * row] = (int32_t)(e0 - 4 * f0);
+        tile[2 * row + outputs] = (int32_t)(e1 - 4 * f1);
+        tile[2 * row + 2 * outputs] = (int32_t)(e2 - 4 * f2);
+        f0 = e0, f1 = e1, f2 = e2;
+        uint32_t a0 = -85 * total[0], a1 = -85 * total[1], a2 = -85 * total[2];
+        uint32_t b0 = -21 * total[0], b1 = -21 * total[1], b2 = -21 * total[2];
+#pragma GCC unroll 1
+        for (int u = first; u < stop; ++u) {
+            const uint8_t *codes = weights + (size_t)u * run, *in0 = at[u], *in1 = in0 + step, *in2 = in1 + step;
+            DENSE_RUN("#2", "", a0, a1, a2, b0, b1, b2);
+        }
+        tile[row] = (int32_t)(b0 - 4 * f0);
+        tile[row + outputs] = (int32_t)(b1 - 4 * f1);
+        tile[row + 2 * outputs] = (int32_t)(b2 - 4 * f2);
+        tile[0] = (int32_t)(a0 - 4 * b0);
+        tile[outputs] = (int32_t)(a1 - 4 * b1);
+        tile[2 * outputs] = (int32_t)(a2 - 4 * b2);
+    }
+}
+#endif
+
+/* The rows that output row y reads, in either way. */
+static inline void advance_either_SUFFIX(const window *w, const MESSAGE *in, int row, int y, event_rows *rows)
+{
+#if MODEL_HELIUM
+    if (rows->dense != NULL) {
+        pad_rows(w, in, y, rows);
+        return;
+    }
+#endif
+    advance_rows_SUFFIX(w, in, row, y, rows);
+}
+
+/* A convolution at one position in either way; returns where the sums are. */
+static MODEL_INLINE int32_t *conv2d_either_BITS(const window *w, int row, int limit, const event_rows *rows, int room,
+                                                uint32_t *list, const uint8_t *weights, int y, int x, int32_t *acc)
+{
+#if MODEL_HELIUM
+    if (rows->dense != NULL) {
+        if (x % DENSE_TILE == 0)
+            conv2d_dense(w, row, rows, y, x, rows->tile);
+        return rows->tile + x % DENSE_TILE * row * 4;
+    }
+#endif
+    conv2d_events_BITS(w, row, limit, rows, room, list, weights, y, x, acc);
+    return acc;
+}
+
 /* acc[o] = sum over i of w[o, i] * in[i], by events, `part` inputs at a time. */
-static MODEL_INLINE void linear_events_SUFFIX_BITS(int inputs, int row, int large, const MESSAGE *in, int part,
+static MODEL_INLINE void linear_events_SUFFIX_BITS(int inputs, int row, int limit, const MESSAGE *in, int part,
                                                    uint32_t *found, int room, uint32_t *list, const uint8_t *weights,
                                                    int32_t *acc)
 {
     const int outputs = row * (8 / BITS);
-    events taken = {list, 0, room, 0};
+    events taken;
+    taken.list = list, taken.count = 0, taken.room = room, taken.total = 0;
     for (int o = 0; o < outputs; ++o)
         acc[o] = 0;
     for (int i = 0; i < inputs; i += part) {
         const int count = list_events_SUFFIX(in + i, inputs - i < part ? inputs - i : part, (uint32_t)row, (uint32_t)i,
                                              found, &taken.total);
-        take_events_BITS(&taken, row, weights, 0, found, count, large, acc);
+        take_events_BITS(&taken, row, weights, 0, found, count, limit, acc);
     }
-    add_events_BITS(row, weights, taken.list, taken.count, acc);
+    add_events_BITS(&taken, row, weights, acc);
     finish_rows_BITS(row, taken.total, acc);
 }

@@ -29,14 +29,32 @@ typedef char model_arena_is_as_planned[sizeof(model_arena) <= MODEL_ARENA_BYTES 
 #if defined(__ARM_FEATURE_MVE) && !defined(__ARM_BIG_ENDIAN)
 #include <arm_mve.h>
 #define MODEL_HELIUM 1
+#ifdef __clang__
+#define MODEL_APART __attribute__((noinline))
+#else
+#define MODEL_APART __attribute__((noinline, noclone))  /* for every layer: loops that are not unrolled, with few pointers */
+#endif
+#define DENSE_TILE @DENSE_TILE@
+#define DENSE_ROWS @DENSE_ROWS@
 #else
 #define MODEL_HELIUM 0
+#endif
+#ifndef MODEL_VNNI
+#if defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
+#define MODEL_VNNI MODEL_VECTORS
+#else
+#define MODEL_VNNI 0
+#endif
+#endif
+#if MODEL_VNNI
+#include <immintrin.h>
 #endif
 #if MODEL_VECTORS && defined(__GNUC__)
 typedef uint16_t lanes16 __attribute__((vector_size(32)));
 typedef uint64_t lanes64 __attribute__((vector_size(32)));
 #endif
 #define MODEL_WIDEST_ROW @WIDEST_ROW@
+#define MODEL_LIST_ROOM @LIST_ROOM@
 #if MODEL_VECTORS && defined(__GNUC__)
 #define MODEL_INLINE inline __attribute__((always_inline))
 #else
