@@ -182,9 +182,9 @@ def prepared(place: Path) -> dict[str, Callable[[Path], list[str]]]:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Digests of what the files mean, times left out; raises where one is not whole."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {str(path.relative_to(folder)): digest(path) for path in paths}
+    """Digests of what the files mean, times and what is hidden left out; raises where one is not whole."""
+    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(name): digest(path) for name, path in paths.items() if not any(p.startswith(".") for p in name.parts)}
 
 
 def digest(path: Path) -> str:
