@@ -106,7 +106,12 @@ NETWORK_OPTIONS = _options(
         "Of LM-H neurons, and what their spike is worth; of QCFS, to start with  [default: 1; QCFS 8]",
     ),
     _number("--initial-potential", click.FLOAT, 0.5, "Of LM-H neurons, in units of the threshold."),
-    _number("--surrogate-width", click.FloatRange(0, min_open=True), 1.0, "Of LM-H neurons."),
+    _number(
+        "--surrogate-width", click.FloatRange(0, min_open=True), 1.0, "Of LM-H neurons, whatever the threshold is."
+    ),
+    click.option(
+        "--learn-factors/--fixed-factors", default=True, help="Of LM-H neurons; fixed, they stay integrate-and-fire."
+    ),
     _number("--levels", click.IntRange(1), 4, "Of QCFS activations, above 0."),
 )
 TRAINING_OPTIONS = _options(
@@ -127,7 +132,7 @@ TRAINING_OPTIONS = _options(
     _number("--muon-learning-rate", click.FloatRange(0, min_open=True), 0.02),
     _number("--muon-weight-decay", click.FloatRange(0), 0.05),
     _number("--label-smoothing", click.FloatRange(0, 1, max_open=True), 0.0),
-    _choice("--backprop", "random every stbp slices", None, "[default: random; with --from stbp]"),
+    _choice("--backprop", "random every stbp slices", None, "[default: random; with LM-H neurons stbp]"),
     _number("--slice", click.IntRange(1), 2, "Time-steps of a slice, with --backprop slices."),
     _choice("--loss", "tet mean", "tet", "Cross-entropy of each step, or of the mean over steps (stbp, slices)."),
     _number("--sparsify", click.FloatRange(0), 0.0, "Sparse training: weights below D become 0, D grows to this."),
@@ -157,7 +162,7 @@ FOLD_HELP = "Test on part K of N of both splits pooled, train on the others: sho
 CONFIG_HELP = "Settings of a file, or of the papers by name; options given beside it take precedence."
 FROM_HELP = "An ANN of qcfs neurons, to go on from as a network of --neuron lm-h or lm-h-radical, with T = its levels."
 # Options in which a converted network may differ from its ANN.
-CONVERTED = ("neuron", "time_steps", "initial_potential", "surrogate_width")
+CONVERTED = ("neuron", "time_steps", "initial_potential", "surrogate_width", "learn_factors", "norm")
 
 
 @click.command()
@@ -186,8 +191,9 @@ def train_command(
 
     settings = RunConfig() if config is None else read_config(config)
     chosen = _chosen(ctx, options, TrainingConfig, settings.training)
-    training = TrainingConfig(**_with_defaults(chosen, converted=ann is not None))
-    start = None if ann is None else _convert(ann, _given(ctx, options, settings.network))
+    given = _given(ctx, options, settings.network)
+    training = TrainingConfig(**_with_defaults(chosen, ann is not None, given.get("neuron")))
+    start = None if ann is None else _convert(ann, given)
     options["time_steps"] = _time_steps(ctx, options, settings, data) if start is None else start.spec.time_steps
     data = data or settings.data or (None if start is None else start.ann.dataset)
     splits = _load_data(data, fold, data_root, options["time_steps"])
@@ -258,7 +264,7 @@ def _convert(path: Path, given: Mapping[str, Any]) -> _Start:
 
     ann = load(path)
     try:
-        spec, state = convert(ann, given.get("neuron", "lm-h"), given.get("time_steps"))
+        spec, state = convert(ann, given.get("neuron", "lm-h"), given.get("time_steps"), given.get("norm"))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     for name in given.keys() - set(CONVERTED):
@@ -308,11 +314,13 @@ def _is_given(ctx: click.Context, key: str) -> bool:
     return ctx.get_parameter_source(key) == ParameterSource.COMMANDLINE
 
 
-def _with_defaults(training: dict[str, Any], converted: bool) -> dict[str, Any]:
+def _with_defaults(training: dict[str, Any], converted: bool, neuron: str | None) -> dict[str, Any]:
     """Options of TrainingConfig with those that depend on others, where none was chosen."""
     chosen = {option: value for option, value in training.items() if value is not None}
-    if converted:  # progressive STBP at the rate that LM-H has for CIFAR
-        chosen = {"backprop": "stbp", "learning_rate": 0.002, **chosen}
+    if converted:  # at the rate that LM-H has for CIFAR
+        chosen = {"learning_rate": 0.002, **chosen}
+    if converted or neuron in ("lm-h", "lm-h-radical"):  # progressive STBP
+        chosen = {"backprop": "stbp", **chosen}
     if chosen["optimizer"] == "muon":
         # beside Muon, SGD has the real-valued weights and the scalars: 0.1 can make the stem grow without end
         chosen = {"learning_rate": 0.02, **chosen}

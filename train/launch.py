@@ -29,8 +29,10 @@ def check_fit(spec: NetworkSpec, config: TrainingConfig, train_data: Dataset, te
         raise DataError("small_size is for images and for networks that end in a global average pool")
     if config.workers and "fork" not in multiprocessing.get_all_start_methods():
         raise ModelError(f"workers (got {config.workers}) need a system that can fork processes; leave it at 0")
-    if spec.norm == "time" and config.backprop != "stbp":
+    if spec.norm == "time" and spec.time_steps > 1 and config.backprop != "stbp":
         raise ModelError(f"norm 'time' needs all time-steps at once: backprop 'stbp' (got {config.backprop!r})")
+    if config.backprop == "slices" and config.slice > spec.time_steps:
+        raise ModelError(f"a slice of {config.slice} time-steps is longer than the {spec.time_steps} there are")
     if config.sparsify and spec.weights == "binary":
         raise ModelError("sparsify cannot do anything to binary weights, which are never 0: take ternary or float")
     if config.optimizer == "muon" and spec.weights == "float":

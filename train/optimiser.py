@@ -30,11 +30,11 @@ class Optimiser:
     whatever the data say, and turn an infinite one (alpha = 1) into NaN.
 
     Attributes:
-        weights: convolution and linear weights; scalars: all other parameters (norms, biases, neurons).
+        weights: convolution and linear weights; scalars: all others that are learned (norms, biases, neurons).
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
-        parameters = list(model.parameters())
+        parameters = [p for p in model.parameters() if p.requires_grad]
         self.weights = [p for p in parameters if p.dim() >= 2]
         self.scalars = [p for p in parameters if p.dim() < 2]
         by_muon: list[Tensor] = []

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .synapses import LowBit
 
-__all__ = ["Sparsifier", "shrunk", "threshold_at", "zeros_of"]
+__all__ = ["Sparsifier", "dead_layers", "shrunk", "threshold_at", "zeros_of"]
 
 
 class Sparsifier:
@@ -79,10 +79,19 @@ def shrunk(weight: Tensor, threshold: float) -> Tensor:
     return weight.sign() * (weight.abs() - threshold).clamp(min=0)
 
 
+def dead_layers(model: nn.Module) -> list[str]:
+    """The convolutions and linear layers of which every weight is 0, low-bit ones as quantised."""
+    return [name for name, layer in _layers(model).items() if not _weight(layer).any()]
+
+
 def zeros_of(model: nn.Module) -> tuple[int, int]:
     """(weights that are 0, all weights) of the convolutions and linear layers, low-bit ones as quantised."""
-    weights = [m.quantized()[0] if isinstance(m, LowBit) else m.weight for m in _layers(model).values()]
+    weights = [_weight(layer) for layer in _layers(model).values()]
     return sum(int((weight == 0).sum()) for weight in weights), sum(weight.numel() for weight in weights)
+
+
+def _weight(layer: nn.Conv2d | nn.Linear) -> Tensor:
+    return layer.quantized()[0] if isinstance(layer, LowBit) else layer.weight
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:

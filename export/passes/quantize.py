@@ -55,7 +55,7 @@ def quantize(
         CompileError: an accumulator that no message width makes safe, or a setting for a population that is not there.
     """
     registers, config = registers or Registers(), config or Config()
-    findings = [*_unknown_names(graph, config), *_widened(graph, config)]
+    findings = [*_unknown_names(graph, config), *_widened(graph, config), *_dead(graph)]
     weights = {s.name: _integer_weights(s, graph, config) for s in graph.synapses}
     synapses = {name: synapse for name, (synapse, _) in weights.items()}
     scales = {name: scale for name, (_, scale) in weights.items()}
@@ -192,6 +192,14 @@ def _widened(graph: FoldedGraph, config: Config) -> Iterator[Finding]:
         why = "not positive" if graph.readout_gain.size == 1 else "one per class, and the read-out has one for all"
         problem = f"its {op.weight_bits}-bit weights become {config.weight_bits}-bit: their scale is {why}"
         yield Finding(graph.readout, problem, "train it with scale_per='tensor' to keep them", "note")
+
+
+def _dead(graph: FoldedGraph) -> Iterator[Finding]:
+    """Synapses that carry nothing, as sparse training may leave them."""
+    for synapse in graph.synapses:
+        if isinstance(synapse.op, WeightedOp) and not np.any(synapse.op.weight):
+            problem = f"all its {synapse.op.weight.size:,} weights are 0: nothing that '{synapse.source}' sends counts"
+            yield Finding(synapse.name, problem, "train it with a smaller --sparsify", "note")
 
 
 def _readout(settled: Settled) -> Readout:

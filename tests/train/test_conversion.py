@@ -70,14 +70,25 @@ def test_the_mean_of_the_spikes_is_the_activation(levels, theta, currents):
         assert torch.allclose(torch.stack(spikes).mean(0), act(x), atol=1e-9)
 
 
-@pytest.mark.parametrize(("neuron", "norm"), [("lm-h", "step"), ("lm-h-radical", "step"), ("lm-h", "each")])
-def test_a_converted_network(neuron, norm):
+@pytest.mark.parametrize(
+    ("neuron", "norm", "becomes"),
+    [
+        ("lm-h", "step", None),
+        ("lm-h-radical", "step", None),
+        ("lm-h", "each", None),
+        ("lm-h", "step", "each"),
+        ("lm-h", "each", "time"),
+    ],
+)
+def test_a_converted_network(neuron, norm, becomes):
     """Weights and norms stay, thresholds are the thetas, the first neurons' mean is their activation."""
-    ann = ann_of(norm=norm)
-    spec, state = convert(ann, neuron)
-    assert spec == dataclasses.replace(ann.network, neuron=neuron, time_steps=LEVELS, threshold=None)
+    ann = ann_of(norm=norm, initial_potential=0.1)
+    spec, state = convert(ann, neuron, norm=becomes)
+    known = {"threshold": None, "initial_potential": 0.5, "norm": becomes or norm}
+    assert spec == dataclasses.replace(ann.network, neuron=neuron, time_steps=LEVELS, **known)
     model, source = build(spec).eval(), ann.build()
     model.load_state_dict(state)
+    assert all(value.any() for name, value in state.items() if name.endswith(("running_var", "running_mean")))
     kept = set(source.state_dict()) & set(state)
     assert all(torch.equal(source.state_dict()[name], state[name]) for name in kept if not name.endswith("lsb"))
     pairs = zip(
@@ -154,9 +165,39 @@ def test_hybrid_training(monkeypatch, capsys, tmp_path, data):
     assert [line.split(",")[0] for line in log] == ["epoch", "0", "1", "2"]
     assert log[1].startswith("0,,,")  # before training: no training figures, test loss and accuracy
     assert 0 <= float(log[1].split(",")[4]) <= 1
-    assert command(monkeypatch, *start, "--epochs", "1", "--out", again) == 0
+
+    def stop(_display: object, epoch: int, *_figures: object) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli._Display, "batch", stop)
+        assert command(monkeypatch, *start, "--epochs", "2", "--out", again) != 0
+    assert len((tmp_path / "again" / "metrics.csv").read_text().splitlines()) == 3
     assert command(monkeypatch, *start, "--epochs", "2", "--resume", "--out", again) == 0
-    assert (tmp_path / "again" / "metrics.csv").read_text().splitlines()[1].split(",")[:5] == log[1].split(",")[:5]
+    for one, other in zip(log, (tmp_path / "again" / "metrics.csv").read_text().splitlines(), strict=True):
+        assert one.rpartition(",")[0] == other.rpartition(",")[0]  # but for the seconds
+    resumed = checkpoint.load(f"{again}/model.pt").state
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in made.state.items())
+    checkpoint.save(
+        f"{ann}/model.pt",
+        dataclasses.replace(trained, state={**trained.state, "stem.weight": -trained.state["stem.weight"]}),
+    )
+    assert command(monkeypatch, *start, "--epochs", "3", "--resume", "--out", again) == 3
+    assert "the run did not start from this model" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_converted_network_with_norms_over_time_and_fixed_factors(monkeypatch, tmp_path, data):
+    ann, snn = str(tmp_path / "ann"), str(tmp_path / "snn")
+    small = "--batch-size", "16", "--threads", "1", "--epochs", "1", "--data", data
+    known = "--width", "4", "--neuron", "qcfs", "--levels", "2", "--threshold", "1", "--norm", "time"
+    assert command(monkeypatch, *known, *small, "--out", ann) == 0  # at T = 1 no other than "step"
+    changed = "--norm", "each", "--fixed-factors"
+    assert command(monkeypatch, "--from", f"{ann}/model.pt", *changed, *small, "--out", snn) == 0
+    made = checkpoint.load(f"{snn}/model.pt")
+    assert (made.network.norm, made.network.learn_factors) == ("each", False)
+    neurons = [module for module in made.build().modules() if isinstance(module, MultiHierarchical)]
+    assert [float(values[0]) for values in neurons[0].factors().values()] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -111,24 +111,47 @@ def test_gradients_of_equations_8_and_9(width):
         torch.testing.assert_close(neuron.get_parameter(f"{name}_logit").grad, chained, rtol=1e-6, atol=1e-12)
 
 
-def test_the_two_chain_factors_of_equation_9():
-    neuron = neuron_of(True).double()
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_two_chain_factors_of_equation_9(fused):
+    """Through two calls of the neuron, by its own graph: from a current to the state, from there to the next one."""
+    neuron, x = neuron_of(True), torch.full((1, 3, 2, 2), 4.0).contiguous(memory_format=torch.channels_last)
+    if not fused:
+        neuron, x = neuron.double(), x.double()
     set_online(neuron, False)
     reset(neuron)
-    d = torch.tensor([[0.3]], dtype=torch.float64, requires_grad=True)
-    m = torch.tensor([[1.2]], dtype=torch.float64, requires_grad=True)
-    mu_d, mu_s, lambda_s, lambda_d = (neuron.factors()[name][2] for name in FACTORS)
-    # along the soma: v is m less a reset without gradient
-    neuron.d, neuron.v = d.detach(), m - 1.0
-    (of_m,) = torch.autograd.grad(neuron.membrane(torch.zeros(1, 1, dtype=torch.float64), 2), m)
-    assert abs(of_m.item() - (lambda_s + lambda_d * mu_s)) <= 1e-6
-    # along the dendrite: d of a step, and through the soma's m of that step
-    lambda_d_before = neuron.factors()["soma_drive"][1]
-    neuron.d, neuron.v = d, lambda_d_before * d
+    x.requires_grad_()
+    assert cpu.fits(x) == fused
+    set_step(neuron, 1)
+    assert neuron(x).all()  # each fires, and its reset has no gradient
+    d, v = neuron.d, neuron.v
     set_step(neuron, 2)
-    neuron(torch.zeros(1, 1, dtype=torch.float64))
-    (of_d,) = torch.autograd.grad(neuron.d, d)
-    assert abs(of_d.item() - (mu_d + lambda_d_before * mu_s)) <= 1e-6
+    neuron(torch.zeros_like(x))
+    mu_d, mu_s, lambda_s, lambda_d = (neuron.factors()[name].tolist() for name in FACTORS)
+
+    def slope(of: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(of.sum(), by, retain_graph=True)[0].double()
+
+    wanted = {
+        "dv1/dI1: dv/dm = 1": (v, x, lambda_d[1]),
+        "dd1/dI1": (d, x, 1.0),
+        "dm2/dm1": (neuron.v, v, lambda_s[2] + lambda_d[2] * mu_s[2]),
+        "dd2/dd1": (neuron.d, x, mu_d[2] + lambda_d[1] * mu_s[2]),
+    }
+    for name, (of, by, value) in wanted.items():
+        torch.testing.assert_close(slope(of, by), torch.full_like(x, value).double(), rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_factors_that_are_not_learned_stay(fused):
+    neuron = MultiHierarchical(3, T, learned=False)
+    set_online(neuron, False)
+    x = currents(2, 3, 2, 2)
+    frames = [(f if fused else f.double()).contiguous(memory_format=torch.channels_last) for f in x]
+    neuron = neuron if fused else neuron.double()
+    first = frames[0].requires_grad_()
+    steps_of(neuron, frames).sum().backward()
+    assert first.grad.any()
+    assert all(parameter.grad is None for parameter in neuron.parameters())
 
 
 def test_lif_is_a_special_case():

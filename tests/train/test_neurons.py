@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -7,12 +9,14 @@ from hmdf.train.neurons import (
     GradedSpike,
     HybridFiring,
     LeakyIntegrateAndFire,
+    MultiHierarchical,
     ParallelFiring,
     powers_of_two,
     reset,
     set_online,
     set_step,
 )
+from hmdf.train.step_norm import StepBatchNorm2d
 
 T = 4
 
@@ -330,3 +334,35 @@ def test_mpbn_in_its_steady_regions_passes_no_gradient_across_time_steps():
     assert (earlier[:, [above, below]] == 0).all()
     assert earlier[:, mixed].max() > 0.01
     assert (gradients.diagonal()[above] > 0.1).all()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda t: HybridFiring(3, t, mpbn=True),
+        lambda t: ParallelFiring(3, t),
+        lambda t: LeakyIntegrateAndFire(3, t),
+        lambda t: MultiHierarchical(3, t),
+        lambda t: MultiHierarchical(3, t, radical=True),
+        lambda t: StepBatchNorm2d(3, t),
+    ],
+)
+def test_parameters_that_agree_at_all_steps_go_on(made: Callable[[int], nn.Module]):
+    short, long = made(2).eval(), made(T).eval()
+    short.extend(1)  # fewer steps are there already
+    assert short.time_steps == 2
+    short.extend(T)
+    x = currents(2, 3, 4, 4)
+    with torch.no_grad():
+        assert torch.equal(steps_of(short, x), steps_of(long, x))
+
+
+def test_parameters_that_change_do_not():
+    neuron, norm = MultiHierarchical(3, 2, radical=True), StepBatchNorm2d(3, 2)
+    with torch.no_grad():
+        neuron.soma_leak_logit[1] = 1e-6
+        norm.norms[1].running_mean[0] = 1
+    with pytest.raises(ModelError, match="soma_leak_logit changes from step to step, and there are 2"):
+        neuron.extend(3)
+    with pytest.raises(ModelError, match="norms change from step to step, and there are 2"):
+        norm.extend(3)

@@ -12,9 +12,9 @@ from processes import Child
 
 from hmdf.train import checkpoint, trainer
 from hmdf.train.config import TrainingConfig
-from hmdf.train.data import load
+from hmdf.train.data import Dataset, load
 from hmdf.train.errors import ModelError, TrainingError
-from hmdf.train.networks import NetworkSpec
+from hmdf.train.networks import NetworkSpec, build
 from hmdf.train.progress import Progress
 from hmdf.train.trainer import train
 
@@ -192,3 +192,63 @@ def test_an_epoch_saved_late_does_not_replace_a_later_point(tmp_path, monkeypatc
     ]
     assert points == [(1, 0), (2, 0), (2, 1), (2, 2)]
     assert checkpoint.load(tmp_path / "model.pt").metrics["epoch"] == 2
+
+
+def few(data: Dataset, samples: int) -> Dataset:
+    return dataclasses.replace(data, inputs=data.inputs[:samples], labels=data.labels[:samples])
+
+
+FEW = few(TRAIN, 80), few(TEST, 40)
+LM_H = NetworkSpec("small", (1, 8, 8), 10, time_steps=2, width=4, neuron="lm-h")
+RADICAL = dataclasses.replace(LM_H, neuron="lm-h-radical", norm="each")
+DROPOUT = dataclasses.replace(LM_H, name="resnet19-wide", width=2, time_steps=1)
+
+
+class AfterTwo(Progress):
+    """Interrupts a run in its second epoch, after a point within it was saved."""
+
+    def batch(self, epoch: int, samples: int, total: int, loss: float, accuracy: float) -> None:
+        if (epoch, samples) == (2, 64):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        (LM_H, {"backprop": "stbp"}),
+        (dataclasses.replace(LM_H, norm="time"), {"backprop": "stbp", "loss": "mean"}),
+        (RADICAL, {"backprop": "slices", "slice": 1}),
+        (dataclasses.replace(LM_H, learn_factors=False, weights="float"), {"backprop": "every", "sparsify": 0.05}),
+        (DROPOUT, {"backprop": "stbp", "accumulate": 2}),
+    ],
+    ids=["stbp", "time", "slices", "fixed", "dropout"],
+)
+def test_every_way_of_training_goes_on_to_the_same_weights(tmp_path, spec, options):
+    config = TrainingConfig(epochs=2, batch_size=32, **options)
+    start = None if spec != LM_H else build(spec).state_dict()
+    whole = train(spec, config, *FEW, start=start)
+    torch.rand(7)  # what a process has drawn before does not matter
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, config, *FEW, tmp_path, AfterTwo(), save_interval=0.0, start=start)
+    assert checkpoint.load(tmp_path / "resume.pt").resume["next_batch"] == 1
+    resumed = train(spec, config, *FEW, tmp_path, resume=True, start=start)
+    assert all(torch.equal(tensor, resumed.state[name]) for name, tensor in whole.state.items())
+    if start is not None:
+        start["stem.weight"] = start["stem.weight"] + 1
+        with pytest.raises(ModelError, match="cannot go on: the run did not start from this model"):
+            train(spec, config, *FEW, tmp_path, resume=True, start=start)
+    if not spec.learn_factors:
+        assert not any(tensor.any() for name, tensor in whole.state.items() if name.endswith("_logit"))
+
+
+def test_each_process_and_part_draws_masks_of_its_own(monkeypatch):
+    run = trainer.TrainingRun(Fabric(accelerator="cpu", devices=1), DROPOUT, CONFIG, *FEW, None, Progress(), 300.0)
+    (batch,) = run.batches.of_epoch(1)
+    drawn = []
+    for rank, part in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 0)):
+        monkeypatch.setattr(run, "rank", rank)
+        run.config = dataclasses.replace(CONFIG, accumulate=2)
+        run._seed(batch, part)
+        drawn.append(float(torch.rand(())))
+    assert len(set(drawn)) == 4
+    assert drawn[4] == drawn[0]

@@ -14,7 +14,7 @@ from hmdf.train.data import Dataset, load
 from hmdf.train.errors import ModelError
 from hmdf.train.networks import NetworkSpec, build
 from hmdf.train.progress import Progress
-from hmdf.train.sparsity import Sparsifier, shrunk, threshold_at, zeros_of
+from hmdf.train.sparsity import Sparsifier, dead_layers, shrunk, threshold_at, zeros_of
 from hmdf.train.trainer import TrainingConfig, evaluate, train
 
 SPEC = NetworkSpec("small", (1, 8, 8), 10, time_steps=2, width=8, neuron="plain", weights="float")
@@ -67,6 +67,10 @@ def test_the_gradient_reaches_the_weights_that_are_cut_off(weights):
 class Notes(Progress):
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
 
     def note(self, text: str) -> None:
         self.texts.append(text)
@@ -120,3 +124,18 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
 def test_binary_weights_have_no_zero():
     with pytest.raises(ModelError, match="binary weights, which are never 0: take ternary or float"):
         train(dataclasses.replace(SPEC, weights="binary"), CONFIG, TRAIN, TEST)
+
+
+def test_a_layer_that_is_cut_off_is_named_in_training_and_by_the_compiler():
+    """A threshold beyond every weight of the layers with the most inputs: it is passed in the second epoch."""
+    notes = Notes()
+    config = dataclasses.replace(CONFIG, epochs=2, sparsify=0.15, learning_rate=1e-6)
+    model = train(SPEC, config, TRAIN, TEST, None, notes).build()
+    dead = dead_layers(model)
+    assert dead
+    assert "classifier" not in dead
+    names = ", ".join(f"'{name}'" for name in dead)
+    assert f"epoch 2: all weights of {names} are 0; a lower --sparsify keeps some" in notes.warnings
+    x = torch.from_numpy(TEST.inputs[:8]).float() / 16
+    said = {n.where: n.problem for n in hmdf.compile(model, x[:1], calibration=x).notes}
+    assert all("weights are 0: nothing that" in said[name] for name in dead)

@@ -76,6 +76,11 @@ def test_normalisation_over_time_makes_a_network_that_runs_step_by_step():
     ("network", "training", "message"),
     [
         ({"norm": "time"}, {"backprop": "every"}, "norm 'time' needs all time-steps at once"),
+        (
+            {"time_steps": 3},
+            {"backprop": "slices", "slice": 4},
+            "a slice of 4 time-steps is longer than the 3 there are",
+        ),
         ({"weights": "float"}, {"optimizer": "muon"}, "'muon' is for low-bit weights"),
     ],
 )
@@ -258,3 +263,18 @@ def test_a_weight_that_grows_while_the_loss_stays_finite_is_named(monkeypatch, g
         name, before, after = found.groups()
         assert name in ("stem", "classifier")
         assert float(after) >= float(before)
+
+
+@pytest.mark.parametrize(("neuron", "norm", "warned"), [("lm-h", "step", 1), ("lm-h", "each", 0), ("lif", "step", 0)])
+def test_running_statistics_that_may_fit_no_step_are_suspected_once(monkeypatch, neuron, norm, warned):
+    warnings = []
+
+    class Record(Progress):
+        def warning(self, text: str) -> None:
+            warnings.append(text)
+
+    monkeypatch.setattr(trainer, "LAG", -1.0)
+    spec = dataclasses.replace(SPEC, width=4, time_steps=2, neuron=neuron, norm=norm)
+    train(spec, TrainingConfig(epochs=2, batch_size=64, backprop="stbp"), TRAIN, TEST, progress=Record())
+    assert len(warnings) == warned
+    assert all("points below training's" in text and "--norm time or each" in text for text in warnings)

@@ -43,7 +43,7 @@ class Parts:
         if spec.neuron == "qcfs":
             return QuantisedActivation(channels, spec.levels, self._threshold())
         if spec.neuron in ("lm-h", "lm-h-radical"):
-            known = self._threshold(), spec.initial_potential, spec.surrogate_width
+            known = self._threshold(), spec.initial_potential, spec.surrogate_width, spec.learn_factors
             return MultiHierarchical(channels, spec.time_steps, spec.neuron == "lm-h-radical", *known)
         spike = GradedSpike(spec.spike_bits, spec.spike_lsb, spec.learn_lsb, spec.activation)
         parallel = spec.neuron == "parallel" or spec.parallel == "all" or (spec.parallel == "second" and second)

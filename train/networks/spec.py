@@ -57,7 +57,8 @@ class NetworkSpec:
         threshold: of LM-H neurons, which also is what their spike is worth; of QCFS, at the start of training. None is
             1 for LM-H and 8 for QCFS.
         initial_potential: of LM-H neurons' soma, in units of the threshold.
-        surrogate_width: of LM-H neurons' triangle.
+        surrogate_width: of LM-H neurons' triangle, in the units of their membrane, whatever the threshold is.
+        learn_factors: of LM-H neurons; else they stay as they start, integrate-and-fire.
         levels: of QCFS: activations are threshold / levels times 0..levels.
         seca: channel attention on the current: none, I (eq. 8), II (eq. 9 as printed: the sum of the previous layer's
             current and this one, scaled) or II-gate (this current alone, scaled by what is computed from the sum).
@@ -92,6 +93,7 @@ class NetworkSpec:
     threshold: float | None = None
     initial_potential: float = 0.5
     surrogate_width: float = 1.0
+    learn_factors: bool = True
     levels: int = 4
     seca: Literal["none", "I", "II", "II-gate"] = "none"
     event: bool = False
@@ -126,6 +128,9 @@ class NetworkSpec:
                 raise ModelError(f"network {field} must be positive and finite (got {value!r})")
         if not _is_number(self.initial_potential):
             raise ModelError(f"network initial_potential must be a finite number (got {self.initial_potential!r})")
+        for field in ("learn_lsb", "learn_factors"):
+            if not isinstance(getattr(self, field), bool):
+                raise ModelError(f"network {field} must be true or false (got {getattr(self, field)!r})")
         if self.head is not None and self.name != "vgg13":
             raise ModelError(f"network head is chosen for vgg13 alone (got {self.head!r} for {self.name})")
         if self.neuron in ("lif", "lm-h", "lm-h-radical", "qcfs") and self.parallel != "none":

@@ -35,6 +35,7 @@ class MultiHierarchical(Neuron):
         threshold: theta, fixed; the LSB of ``spike``, which describes the 1-bit message.
         initial_potential: of the soma, in units of theta.
         width: of the surrogate's triangle, to either side.
+        learned: whether training changes the factors.
     """
 
     has_state = True
@@ -47,13 +48,15 @@ class MultiHierarchical(Neuron):
         threshold: float = 1.0,
         initial_potential: float = 0.5,
         width: float = 1.0,
+        learned: bool = True,
     ) -> None:
         super().__init__(channels, time_steps, GradedSpike(bits=1, lsb=threshold))
         self.radical = radical
         self.initial_potential = initial_potential
         self.width = width
+        shape = time_steps if radical else 1
         for name in LOWEST:
-            self.register_parameter(f"{name}_logit", nn.Parameter(torch.zeros(time_steps if radical else 1)))
+            self.register_parameter(f"{name}_logit", nn.Parameter(torch.zeros(shape), requires_grad=learned))
         self.d: Tensor | None = None
         self.v: Tensor | None = None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
 from ..errors import ModelError
@@ -29,6 +30,27 @@ class Temporal(nn.Module):
     def reset(self) -> None:
         """Back to step 0 with empty state, as before the first step of every sample."""
         self.step = 0
+
+    def extend(self, steps: int) -> None:
+        """Go on to ``steps`` time-steps with what each step has: parameters (T,) and lists of T modules.
+
+        Raises ModelError, naming it, for one that is not the same at all T steps.
+        """
+        trained = self.time_steps
+        if steps <= trained:
+            return
+        for name, values in self.named_parameters(recurse=False):
+            if values.shape == (trained,):
+                if bool((values != values[0]).any()):
+                    raise ModelError(f"{name} changes from step to step, and there are {trained}")
+                values.data = values.detach()[:1].repeat(steps)
+        for name, modules in self.named_children():
+            if isinstance(modules, nn.ModuleList) and len(modules) == trained:
+                states = [list(module.state_dict().values()) for module in modules]
+                if not all(torch.equal(*pair) for other in states[1:] for pair in zip(states[0], other, strict=True)):
+                    raise ModelError(f"{name} change from step to step, and there are {trained}")
+                modules.extend(modules[0] for _ in range(steps - trained))
+        self.time_steps = steps
 
 
 def temporal_modules(model: nn.Module) -> Iterator[tuple[str, Temporal]]:
