@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hmdf.sim.contract.intervals import Interval
+
 from .layout import code_of
 from .neuron import NeuronWriter
 from .values import INT32, Value, literal
@@ -49,9 +51,8 @@ class Lanes(Value, frozen=True):
             raise NoLanesError
         return f"vmulq_s32({self.factors[0].vector}, {self.factors[1].vector})"
 
-    def within(self, interval: object) -> Lanes:
-        low, high = getattr(interval, "low", self.low), getattr(interval, "high", self.high)
-        return Lanes(self.text, max(self.low, low), min(self.high, high), True, self.factors)
+    def within(self, interval: Interval) -> Lanes:
+        return Lanes(self.text, max(self.low, interval.low), min(self.high, interval.high), True, self.factors)
 
     def __add__(self, other: Value) -> Lanes:
         if other.low == other.high == 0:
@@ -127,7 +128,7 @@ def lanes(value: Value, code: str = "") -> Lanes:
     if isinstance(value, Lanes):
         return value
     if value.text.endswith("[c]"):
-        code = code or code_of(value)
+        code = code or code_of(Interval(value.low, value.high))
         if code not in _LOADS:
             raise NoLanesError
         return Lanes(_LOADS[code].format(f"&{value.text}"), value.low, value.high)
