@@ -42,3 +42,18 @@ def test_a_run_is_kept_and_tabulated(tmp_path, run):
     other = run("--out", str(out), budget=BUDGET.replace("--width 4", "--width 5"))
     assert other.exit_code == 2
     assert "width 4, now 5" in other.output
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_every_row_can_be_trained(optimizer, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from experiments.ablation.rows import ROWS, Budget
+    from hmdf.train.config import TrainingConfig
+    from hmdf.train.data import load
+    from hmdf.train.launch import check_fit
+    from hmdf.train.networks import NetworkSpec
+
+    budget, digits = Budget(data="digits", net="small", optimizer=optimizer), load("digits", "train")
+    for row in ROWS:
+        spec = NetworkSpec(input_shape=digits.input_shape, classes=10, **budget.network(row))
+        check_fit(spec, TrainingConfig(**budget.training(row, 0)), digits, digits)

@@ -43,8 +43,12 @@ ROWS = {
     "seca-I": Row("channel attention I", {"seca": "I"}),
     "seca-II": Row("channel attention II", {"seca": "II"}),
     "seca-II-gate": Row("channel attention II, of a layer's current alone", {"seca": "II-gate"}),
-    "float": Row("full-precision weights", {"weights": "float"}),
-    "vanilla": Row("vanilla online learning: LIF, full-precision weights", {"neuron": "lif", "weights": "float"}),
+    "float": Row("full-precision weights, by SGD", {"weights": "float"}, {"optimizer": "sgd"}),
+    "vanilla": Row(
+        "vanilla online learning: LIF, full-precision weights, by SGD",
+        {"neuron": "lif", "weights": "float"},
+        {"optimizer": "sgd"},
+    ),
 }
 
 
