@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from hmdf.sim import storage
+from hmdf.tools.documents.exploration import Setting
+from hmdf.tools.exploration import steps_picture
 from hmdf.tools.exploration.choice import FRONT, Wanted, front
 from hmdf.tools.exploration.picture import draw
 
 from ..conftest import ENVIRONMENT
+from .conftest import a_point
 
 SMALL = ("--bits", "2,4", "--steps", "1..T", "--target", "loihi2,loihi1")
 
@@ -136,3 +139,36 @@ def test_help_loads_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("[]\n")
+
+
+def test_steps_are_drawn_with_the_best_setting_of_each(tmp_path, monkeypatch):
+    """A line per target; of two settings with as many steps the more accurate one, and training's steps marked."""
+
+    def point(index: int, target: str, steps: int, correct: int, energy: float | None):
+        made = a_point(index, target, correct, energy, 1, 1, True)
+        return msgspec.structs.replace(made, setting=Setting(4, steps))
+
+    points = [
+        point(0, "loihi2", 1, 5, 1e6), point(1, "loihi2", 1, 7, 2e6), point(2, "loihi2", 2, 8, 3e6),
+        point(3, "loihi2", 8, 9, 8e6), point(4, "speck", 2, 6, None), point(5, "speck", 8, 6, None),
+    ]  # fmt: skip
+    pictures = []
+    save = steps_picture.save
+    monkeypatch.setattr(steps_picture, "save", lambda made, *known: pictures.append(made) or save(made, *known))
+    written = steps_picture.draw_steps(points, 2, tmp_path)
+    assert {path.name for path in written} == {"steps.png", "steps.svg"}
+    assert all(path.stat().st_size for path in written)
+    accuracy, energy = pictures[0].axes
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in accuracy.lines}
+    assert lines["loihi2"] == ([1, 2, 8], pytest.approx([70, 80, 90]))
+    assert lines["speck"] == ([2, 8], pytest.approx([60, 60]))
+    assert [2, 2] in [list(line.get_xdata()) for line in accuracy.lines]
+    assert list(energy.lines[0].get_ydata()) == pytest.approx([2, 3, 8])
+    assert [text.get_text() for text in accuracy.get_xticklabels()] == ["1", "2", "8"]
+    assert steps_picture.draw_steps(points[:2], 2, tmp_path / "none") == []
+
+
+def test_points_without_accuracy_are_not_drawn(tmp_path):
+    points = [msgspec.structs.replace(a_point(i, "loihi2", 5, 1e6, 1, 1, True), accuracy=None) for i in (0, 8)]
+    assert steps_picture.draw_steps(points, 2, tmp_path) == []
+    assert not list(tmp_path.iterdir())
