@@ -59,15 +59,17 @@ def test_a_folder_of_pictures_runs_out_of_the_box(tmp_path):
     assert {row["class_name"] for row in predictions} <= set(hmdf.load(IMAGES).metadata.class_names)
 
 
-def test_accuracy_is_that_of_the_readme():
-    test = published("cifar10", "test")
-    row = r"cifar10-resnet18w32 \| .*?\| ([\d.]+) % \| ([\d.]+) % \|"
+@pytest.mark.parametrize(
+    ("name", "data", "samples"), [("cifar10-resnet18w32", "cifar10", 1000), ("mnist-lmh", "mnist", 4000)]
+)
+def test_accuracy_is_that_of_the_readme(name, data, samples):
+    test = published(data, "test")
+    row = name + r" \| .*?\| ([\d.]+) % \| ([\d.]+) % \|"
     printed = re.search(row, (EXAMPLES / "README.md").read_text("utf-8"))
     assert printed is not None
-    program = hmdf.load(IMAGES)
-    samples = 1000
+    program = hmdf.load(EXAMPLES / f"{name}.hmdf")
     x = normalise(test.inputs[:samples], program.input.preprocessing)
     result = hmdf.simulate(program, x, labels=test.labels[:samples])
-    # four standard deviations of a thousand draws
+    # four standard deviations of so many draws
     share = float(printed[2]) / 100
     assert abs(result.accuracy - share) < 4 * (share * (1 - share) / samples) ** 0.5

@@ -108,6 +108,12 @@ def sim_command(
     screen = console()
     _note_about_data(screen, program, dataset)
     feed, simulator = Feed.of(program, dataset), Simulator(threads)
+    trained = None if against is None else load_model(against, network)
+    if against is not None and trained is not None:
+        fidelity = float_model.noise(program, against, trained, feed, stored.time_steps)
+        float_model.extend(against, trained.module, program.time_steps)
+        if program.metadata.source_sha256 not in ("", trained.sha256):
+            _note(screen, f"{against} is not the file that the program was compiled from")
     if other is not None and beside is not None:
         check_same_data(other, beside, len(feed), run_data(dataset))
     first = one_sample(program, simulator, dataset, feed.messages(1))  # compiles the kernels for whoever comes next
@@ -126,11 +132,8 @@ def sim_command(
     document.data = run_data(dataset)
     document.sample = first
     document.verify = totals.compared
-    if against is not None:
-        trained = load_model(against, network)
-        document.fidelity = float_model.noise(program, against, trained, feed, stored.time_steps)
-        if program.metadata.source_sha256 not in ("", trained.sha256):
-            _note(screen, f"{against} is not the file that the program was compiled from")
+    if trained is not None:
+        document.fidelity = fidelity
         document.accuracy = float_model.accuracies(program, trained.module, feed, dataset.labels, totals)
     if isinstance(dataset, Pictures):
         document.predictions = predictions(program, dataset, totals)

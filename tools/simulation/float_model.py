@@ -46,15 +46,31 @@ def accuracies(
     )
 
 
+def extend(path: Path, module: nn.Module | NIRGraph, steps: int) -> None:
+    """Let the float network go on to `steps` time-steps, in place, where that is more than it was trained with.
+
+    Raises:
+        InputError: a parameter is not the same at all steps, and that of the steps to come is not known.
+    """
+    if is_graph(module):
+        return
+    from hmdf.train.errors import ModelError
+    from hmdf.train.neurons import temporal_modules
+
+    for name, temporal in temporal_modules(module):
+        try:
+            temporal.extend(steps)
+        except ModelError as error:
+            problem = f"{path}: {steps} time-steps of the float network: {name}.{error}"
+            raise InputError(f"{problem}; leave --against out, or run {temporal.time_steps} steps at most") from None
+
+
 def _predictions(module: nn.Module, feed: Feed, steps: int) -> np.ndarray:
     """The classes of the float network for the samples of a feed."""
     import torch
 
-    from hmdf.train.neurons import temporal_modules
     from hmdf.train.online import run
 
-    for _, temporal in temporal_modules(module):  # in more steps than trained, which the parameters allow
-        temporal.time_steps = max(temporal.time_steps, steps)
     predictions = []
     with torch.inference_mode(), progress("float model", len(feed)) as advance:
         for start in range(0, len(feed), BATCH):
