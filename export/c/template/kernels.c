@@ -664,7 +664,7 @@ static inline int list_events_SUFFIX(const MESSAGE *in, int channels, uint32_t r
 
 /* The events of the source's rows that a convolution is at, each row's one after the other from its `list` on: those of
  * column x begin at start[x], total[x] is the sum of the columns before it. Where `dense` is not NULL, `list` has all the
- * messages of the rows instead, with zeros as padding; see conv2d_dense. */
+ * messages of the rows instead, with zeros as padding. */
 typedef struct {
     uint32_t *list;
     int32_t *start, *total;
