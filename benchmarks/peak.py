@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 
 from hmdf.sim.kernels import amx, dot
 from hmdf.sim.kernels.paths import Amx, Avx2, AvxVnni, NeonDot, NeonI8mm, Path, Portable, Vnni512, choose_path
+from hmdf.sim.kernels.paths.loops import Scheme
 
 ROUNDS = 10_000_000
 
@@ -31,7 +32,7 @@ class Peak(NamedTuple):
     burn: Callable[[int, int], int]
 
 
-def _peak(instructions: str, scheme: dot.Scheme, chains: int) -> Peak:
+def _peak(instructions: str, scheme: Scheme, chains: int) -> Peak:
     """`chains` accumulators in flight: as many as registers hold, more than the latency needs."""
 
     @intrinsic
@@ -79,7 +80,7 @@ def _peak_of_tiles() -> Peak:
     return Peak("tdpbusd, 16 x 16 x 64 bytes", 4 * 16 * 16 * 64, burn)
 
 
-def _emit_chains(builder: Any, scheme: dot.Scheme, chains: int, rounds: Any, seed: Any) -> Any:
+def _emit_chains(builder: Any, scheme: Scheme, chains: int, rounds: Any, seed: Any) -> Any:
     wide, words = ir.IntType(64), ir.VectorType(ir.IntType(32), scheme.lanes)
     narrow = builder.trunc(seed, ir.IntType(32))
     first = builder.insert_element(ir.Constant(words, ir.Undefined), narrow, ir.IntType(32)(0))

@@ -7,17 +7,18 @@ import pytest
 from llvmlite import ir
 
 from hmdf.sim.kernels import dot
+from hmdf.sim.kernels.paths.loops import Loops, Scheme
 
 PIXELS, VECTORS = 6, 4
 
 
-def inner_loop(scheme: dot.Scheme, features: str) -> list[str]:
+def inner_loop(scheme: Scheme, features: str) -> list[str]:
     """Instructions of the loop over positions, in the assembly of `scheme` for a generic AArch64 with `features`."""
     module, wide = ir.Module(), ir.IntType(64)
     module.triple = "aarch64-unknown-linux-gnu"
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [wide] * 8), "dot")
     builder = ir.IRBuilder(function.append_basic_block())
-    dot._Loops(builder, PIXELS, VECTORS, scheme).generate(*function.args)
+    Loops(builder, PIXELS, VECTORS, scheme).generate(*function.args)
     builder.ret_void()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()

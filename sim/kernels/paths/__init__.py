@@ -15,7 +15,7 @@ from typing import NamedTuple
 import llvmlite.binding as llvm
 import numba
 
-from ..errors import InputError
+from ...errors import InputError
 
 ENVIRONMENT = "HMDF_KERNELS"
 QUADS, PAIRS, BYTE_PAIRS, QUADS_OF_RUN, QUADS_WIDENED, QUADS_IN_TILES = 1, 2, 3, 4, 5, 6
