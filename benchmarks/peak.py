@@ -17,8 +17,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from hmdf.sim.kernels import amx, dot
-from hmdf.sim.kernels.paths import Amx, Avx2, AvxVnni, NeonDot, NeonI8mm, Path, Portable, Vnni512, choose_path
+from hmdf.sim.kernels.paths import Path, amx, avx2, avxvnni, choose_path, neondot, neoni8mm, portable, vnni512
 from hmdf.sim.kernels.paths.loops import Scheme
 
 ROUNDS = 10_000_000
@@ -113,13 +112,13 @@ def _opaque(builder: Any, vector: Any) -> Any:
 
 
 _PEAKS: dict[type, Peak] = {
-    Amx: _peak_of_tiles(),
-    Vnni512: _peak("vpdpbusd, 512 bits", dot._QUADS_512, 24),
-    AvxVnni: _peak("vpdpbusd, 256 bits", dot._QUADS_VNNI, 12),
-    Avx2: _peak("vpmaddubsw + vpaddw, 256 bits", dot._QUADS_AVX2, 12),
-    NeonI8mm: _peak("usdot", dot._QUADS_I8MM, 24),
-    NeonDot: _peak("sdot", dot._QUADS_NEON, 24),
-    Portable: _peak("products of 16-bit integers, by LLVM", dot._BYTE_PAIRS_ANYWHERE, 6),
+    amx.Amx: _peak_of_tiles(),
+    vnni512.Vnni512: _peak("vpdpbusd, 512 bits", vnni512.QUADS_512, 24),
+    avxvnni.AvxVnni: _peak("vpdpbusd, 256 bits", avxvnni.QUADS_VNNI, 12),
+    avx2.Avx2: _peak("vpmaddubsw + vpaddw, 256 bits", avx2.QUADS_AVX2, 12),
+    neoni8mm.NeonI8mm: _peak("usdot", neoni8mm.QUADS_I8MM, 24),
+    neondot.NeonDot: _peak("sdot", neondot.QUADS_NEON, 24),
+    portable.Portable: _peak("products of 16-bit integers, by LLVM", portable.BYTE_PAIRS_ANYWHERE, 6),
 }
 
 

@@ -13,6 +13,7 @@ from typing import get_args
 
 from hmdf.sim.contract import Dynamics, Gate, Op, Port
 from hmdf.sim.contract.parameters import kinds_of
+from hmdf.sim.kernels.paths import PATHS
 
 ROOT = Path(__file__).parent.parent
 ALLOWED: dict[str, set[str]] = {
@@ -28,6 +29,7 @@ SAME_ON_PURPOSE = {"Preprocessing"}
 """The same four numbers of a data set in a checkpoint and in a Program: neither of the two may import the other."""
 DYNAMICS = {kind.__name__: str(kind.__struct_config__.tag) for kind in get_args(Dynamics)}
 OPS = {kind.__name__: str(kind.__struct_config__.tag) for kind in get_args(Op)}
+PATH_FILES, SHARED_BY_PATHS = "sim/kernels/paths/", {"__init__", "path", "loops", "event_loops"}
 TYPED_FIELDS = {name for part in (*get_args(Dynamics), Port, Gate) for name in kinds_of(part)}
 
 Sources = dict[str, str]
@@ -114,6 +116,21 @@ def named_kinds(files: Sources) -> list[str]:
             text = {n.value for e in asked for n in ast.walk(e) if isinstance(n, ast.Constant)}
             kinds = (names | text) & set(DYNAMICS) | text & set(DYNAMICS.values())
             found += [f"{path}:{getattr(node, 'lineno', 0)} asks for {name}" for name in sorted(kinds)]
+    return found
+
+
+def named_paths(files: Sources) -> list[str]:
+    """What the kernels know of one processor outside that path's own file: its class is named elsewhere, or it has no
+    file. Its helpers may be used."""
+    classes = {type(path).__name__: f"{PATH_FILES}{name}.py" for name, path in PATHS.items()}
+    found = [f"{path} is no path" for path in files if path.startswith(PATH_FILES)
+             and Path(path).stem not in {*PATHS, *SHARED_BY_PATHS}]  # fmt: skip
+    found += [f"{name} has no file {home}" for name, home in classes.items() if home not in files]
+    for path, source in files.items():
+        if path.startswith("sim/kernels/") and path != f"{PATH_FILES}__init__.py":
+            names = {n.id for n in nodes_of(source) if isinstance(n, ast.Name)}
+            names |= {n.attr for n in nodes_of(source) if isinstance(n, ast.Attribute)}
+            found += [f"{path} asks for {name}" for name in sorted(names & set(classes)) if classes[name] != path]
     return found
 
 

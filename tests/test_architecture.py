@@ -17,6 +17,7 @@ PLANTED = {
     architecture.compared_names: ("hw_targets/planted.py", 'width = 24 if "bias" in what else 16'),
     architecture.shared_names: ("hw_targets/planted.py", "class Program:\n    pass"),
     architecture.loose_documents: ("tools/planted.py", "import json\n\ntext = json.dumps({})"),
+    architecture.named_paths: ("sim/kernels/planted.py", "pixels = 6 if isinstance(path, Avx2) else 8"),
 }
 MORE_VIOLATIONS = [
     (architecture.named_kinds, "tools/planted.py", "leaky = isinstance(n.dynamics, contract.LeakyIntegrateAndFire)"),
@@ -35,6 +36,8 @@ MORE_VIOLATIONS = [
     (architecture.foreign_imports, "export/onnx/planted.py", "from ..lava.wiring import wire"),
     (architecture.foreign_imports, "sim/contract/planted.py", "from ..program import Program"),
     (architecture.borrowed_definitions, "export/onnx/planted.py", "from hmdf.sim.reference import run"),
+    (architecture.named_paths, "sim/kernels/events.py", "share = 0.05 if path.instance_class is amx.Amx else 0.25"),
+    (architecture.named_paths, "sim/kernels/paths/planted.py", ""),
     (architecture.circles, "sim/contract/struct.py", "def f():\n    from .population import Population"),
 ]
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from . import amx, counting, events, narrow, wide
+from . import counting, events, narrow, wide
 from .compiling import compile_entry, digest_of_sources, inlined, kernel
 from .memory import bind, with_kept
 from .neurons import READOUT
+from .paths import amx
 from .records import population_row
 from .tiles import LANES, WEIGHTS_IN_CACHE, Tile
 

@@ -11,25 +11,20 @@ import numpy as np
 
 from . import records as p
 from .compiling import kernel
-from .dot import OUTPUTS, add_events
+from .dot import add_events
 from .lanes import WIDTH, address, differs, load, splat, store, total
-from .paths import BYTE_PAIRS, Amx, Path
+from .paths.path import BYTE_PAIRS, OUTPUTS
 from .pointers import int32s
 from .records import buffer_row, port_row
 from .tiles import LANES
 
-WORTHWHILE, WORTHWHILE_BESIDE_TILES, WORTHWHILE_BESIDE_POINTS = 0.25, 0.05, 0.12
-"""Largest share of non-zero quads for which the list is faster; measured by benchmarks/speed.py."""
+WORTHWHILE_BESIDE_POINTS = 0.12
+"""As Path.EVENT_SHARE, where multiplications are saved (winograd.py)."""
 SMALLEST_PATCH = 256
 """Bytes of a patch for which it can be worth it."""
 QUAD = 4
 _LOOKED_AT = 1024
 """Quads between two looks at whether there are too many."""
-
-
-def worthwhile(path: Path) -> float:
-    """Largest share of non-zero quads for which the list is faster on a path."""
-    return WORTHWHILE_BESIDE_TILES if isinstance(path, Amx) else WORTHWHILE
 
 
 @kernel

@@ -6,22 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import ChannelConv, Conv2d, Linear, Op, SumPool, Synapse
-from . import amx, winograd
-from .dot import OUTPUTS
+from . import winograd
 from .layout import Concatenated, Layout, Row, padded, rounded_up
-from .paths import (
-    BYTE_PAIRS,
-    PAIRS,
-    QUADS,
-    QUADS_IN_TILES,
-    QUADS_OF_RUN,
-    QUADS_WIDENED,
-    Amx,
-    Avx2,
-    NeonDot,
-    Path,
-    Portable,
-)
+from .paths import amx
+from .paths.path import OUTPUTS, PAIRS, QUADS, QUADS_IN_TILES, QUADS_OF_RUN, Path, packed
 from .records import CHANNEL_CONVOLUTION, CONVOLUTION, MAX_POOL, SUM_POOL
 from .tiles import PIXELS
 
@@ -108,13 +96,13 @@ def _linear(synapse: Synapse, op: Linear, layout: Layout, pools: Pools, narrow: 
 def _points(taps: NDArray[np.int8], largest: int, pools: Pools) -> Row:
     """What winograd.py reads of a 3x3 convolution of messages up to `largest`."""
     points, corrections = winograd.weights_at_points(taps), winograd.corrections(taps, largest)
-    kind = _dot_kind(pools.path, points, winograd.largest_at_points(largest), amx.ROWS)
-    packed, corrections = _packed(points, kind), padded(corrections, rounded_up(len(taps), OUTPUTS))
+    kind = pools.path.kind(points, winograd.largest_at_points(largest), amx.ROWS)
+    laid_out, corrections = packed(points, kind), padded(corrections, rounded_up(len(taps), OUTPUTS))
     return {
         "point_channels": points.shape[2],
         "point_dot": QUADS if kind == QUADS_OF_RUN else kind,
-        "point_weight": pools.weights.add(packed),
-        "point_row": packed.size // len(packed) // winograd.POINTS,
+        "point_weight": pools.weights.add(laid_out),
+        "point_row": laid_out.size // len(laid_out) // winograd.POINTS,
         "point_rows": pools.offsets.add(np.arange(2 * PIXELS) * points.shape[2]),
         "point_added": 2 * largest,
         "point_corrections": pools.parameters.add(corrections),
@@ -132,7 +120,7 @@ def _patches(pixels: np.ndarray, runs: np.ndarray, run_length: int, pools: Pools
 def _weights(
     taps: NDArray[np.int8], synapse: Synapse, patch: Row, layout: Layout, pools: Pools, narrow: bool, width: int
 ) -> Row:
-    """Weights (output, run, element); in the order element by element for 64 bits, else as dot.py reads them.
+    """Weights (output, run, element); in the order element by element for 64 bits, else as paths read them.
 
     `width`: of an image; 1 where its pixels are not row by row.
     """
@@ -140,46 +128,9 @@ def _weights(
         return {"weight": pools.weights.add(taps.reshape(len(taps), -1).T), "weight_row": len(taps)}
     source = synapse.source
     bytes_ = layout.buffers[source]["arena"] == 0
-    kind = _dot_kind(pools.path, taps, layout.largest[source], width) if bytes_ else PAIRS
+    kind = pools.path.kind(taps, layout.largest[source], width) if bytes_ else PAIRS
     if kind == QUADS_IN_TILES:
         taps = amx.padded_runs(taps)
-    packed = _packed(taps, kind)
-    row = {"dot": kind, "weight": pools.weights.add(packed), "weight_row": packed.size // len(packed)}
-    return row | {"run_weights": packed.size // len(packed) // patch["run_count"]}
-
-
-def _packed(taps: NDArray[np.int8], kind: int) -> NDArray[np.int8]:
-    """Weights (output, run, element) in blocks of OUTPUTS, as dot.py reads them: 32 bits of each output in turn."""
-    kept = np.ascontiguousarray(taps, np.int16 if kind in (PAIRS, BYTE_PAIRS) else np.int8)
-    words = kept.reshape(len(taps), -1).view(np.int32)
-    blocks = np.zeros((rounded_up(len(taps), OUTPUTS) // OUTPUTS, words.shape[1], OUTPUTS), np.int32)
-    for block, first in zip(blocks, range(0, len(taps), OUTPUTS), strict=True):
-        part = words[first : first + OUTPUTS]
-        block[:, : len(part)] = part.T
-    return blocks.view(np.int8)
-
-
-def _dot_kind(path: Path, taps: NDArray[np.int8], largest: int, width: int) -> int:
-    """How the kernels of `path` do a convolution of bytes, none beyond `largest`, exactly.
-
-    AVX2 adds products in signed 16-bit lanes, two for each output: what a lane holds lies between the sums of its
-    negative and of its positive weights, times the largest message.
-    """
-    if isinstance(path, Portable) or (isinstance(path, NeonDot) and largest > np.iinfo(np.int8).max):
-        return BYTE_PAIRS
-    if isinstance(path, Amx) and amx.worthwhile(width, taps.shape[2]):
-        return QUADS_IN_TILES
-    if not isinstance(path, Avx2):
-        return QUADS
-    limit = np.iinfo(np.int16).max // largest
-    packed = _packed(taps, QUADS)
-    by_run = packed.reshape(len(packed), taps.shape[1], -1, 2 * OUTPUTS, 2)
-    parts = [part(by_run, 0) for part in (np.maximum, np.minimum)]
-    # Of the positive and of the negative weights, (block, run, lane)
-    of_runs = [part.sum(axis=2, dtype=np.int32).sum(axis=-1) for part in parts]
-    if max(np.abs(sums.sum(axis=1)).max() for sums in of_runs) <= limit:
-        return QUADS
-    if max(np.abs(sums).max() for sums in of_runs) <= limit:
-        return QUADS_OF_RUN
-    largest_pair = max(np.abs(part.sum(axis=-1, dtype=np.int16)).max() for part in parts)
-    return QUADS_WIDENED if largest_pair <= limit else BYTE_PAIRS
+    blocks = packed(taps, kind)
+    row = {"dot": kind, "weight": pools.weights.add(blocks), "weight_row": blocks.size // len(blocks)}
+    return row | {"run_weights": blocks.size // len(blocks) // patch["run_count"]}

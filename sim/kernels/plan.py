@@ -12,13 +12,13 @@ from ..contract import INPUT, Population, Port, Synapse
 from ..contract.parameters import Parameter, Table, fields_of
 from ..program import Program
 from ..ranges import Ranges, prove
-from . import amx, winograd
-from .dot import OUTPUTS
+from . import winograd
 from .fanouts import fanout_by_class, pixel_classes
 from .layout import Layout, Row, lay_out, padded, rounded_up
 from .neurons import NUMBERS, READOUT
 from .patches import Order, Pools, in_order, pixel_offsets, synapse_fields
-from .paths import QUADS_IN_TILES, Path
+from .paths import amx
+from .paths.path import OUTPUTS, QUADS_IN_TILES, Path
 from .records import BUFFER, CONSUMER, MESSAGE, POPULATION, PORT, records
 from .tiles import LANES, PIXELS
 from .widths import Narrow, narrow_readout, narrow_widths

@@ -55,7 +55,7 @@ PORT = _record("""
     source: the buffer read
     shift: of the product with the multiplier
     split: bits by which the product is split to fit 32 (widths.py); 0 if it fits
-    dot: how a patch meets its weights (dot.py); 0 in 64 bits
+    dot: how a patch meets its weights (paths/path.py); 0 in 64 bits
     pixels: offsets of all output pixels' patches, or of the messages, from the buffer's first message
     runs: offsets of a patch's contiguous runs
     run_count: runs of a patch

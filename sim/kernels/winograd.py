@@ -13,7 +13,7 @@ For the 3x3 weights g of a channel and the 4x4 messages d that 2x2 outputs read 
 lies in -2m..2m, at the point (1, 1) in 0..4m; 2m is added at the others, since the dot products take unsigned bytes,
 and its effect on 4 Y is taken off at the end. Sums wrap at 32 bits, and 4 Y fits. Populations that read so number
 their pixels 2x2 by 2x2. A point's products, over all channels and for as many steps as there is room for, are a dot
-product of dot.py.
+product of the path's (paths/).
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from numpy.typing import NDArray
 
 from ..contract import Conv2d, Port, Synapse
 from ..program import Program
-from . import amx
 from .compiling import intrinsic, kernel
-from .dot import OUTPUTS, dot_rows
+from .dot import dot_rows
 from .lanes import WIDTH, address, load, shift_right, store
 from .layout import Layout
-from .paths import Amx, Path
+from .paths.path import OUTPUTS, Path
 from .records import buffer_row
 from .tiles import LANES, PIXELS
 
@@ -46,8 +45,6 @@ _APART = 64
 """Bytes by which points are kept further apart, lest all of them compete for the same lines of the cache."""
 ROWS = 16
 """Rows of a product, 2x2 pixels of a step each: their sums at all points stay in the first-level cache."""
-_MOST_IMAGE_ROWS = 8
-"""Pixels of an image's row that fill a matrix tile so badly that points are faster, measured."""
 PRODUCTS = ROWS * OUTPUTS + _APART // 4
 """32-bit sums of a point."""
 _INT8, _INT64 = ir.IntType(8), ir.IntType(64)
@@ -72,15 +69,9 @@ def _fits(synapse: Synapse, layout: Layout, path: Path) -> bool:
     even = all(size % 2 == 0 for size in layout.shapes[synapse.name][1:])
     small = largest_at_points(layout.largest[synapse.source]) <= 255 and np.abs(op.weight).max() <= _LARGEST_WEIGHT
     channels = source["arena"] == 0 and source["pixel"] % _CHANNELS == 0
-    return plain and even and small and channels and _beats_tiles(synapse, layout, path)
-
-
-def _beats_tiles(synapse: Synapse, layout: Layout, path: Path) -> bool:
-    """Whether matrix tiles, where the path has them, are better filled with rows of points than with rows of images."""
-    if not isinstance(path, Amx):
-        return True
-    rows = amx.rows_of(layout.shapes[synapse.name][2])
-    return rows <= _MOST_IMAGE_ROWS and layout.buffers[synapse.source]["pixel"] % amx.BYTES == 0
+    return (
+        plain and even and small and channels and path.prefers_points(layout.shapes[synapse.name][2], source["pixel"])
+    )
 
 
 def pixel_order(height: int, width: int) -> NDArray[np.int64]:

@@ -10,10 +10,11 @@ from ..arithmetic import Integers
 from ..contract import INPUT
 from ..counters import Tally
 from ..program import Program
-from . import amx, engine, events, winograd
+from . import engine, events, winograd
 from .layout import aligned_zeros
 from .memory import Arenas, Model, Outcome, Scratch
-from .paths import Path
+from .paths import amx
+from .paths.path import Path
 from .plan import Plan
 from .records import ARENAS
 from .tiles import LANES, PIXELS
@@ -58,7 +59,7 @@ class Workspace:
             state_high=plan.state_range[1],
             time_steps=program.time_steps,
             classes=program.classes,
-            event_share=events.worthwhile(path) if event_share is None else float(event_share),
+            event_share=path.EVENT_SHARE if event_share is None else float(event_share),
             event_share_beside_points=events.WORTHWHILE_BESIDE_POINTS if event_share is None else float(event_share),
         )
 

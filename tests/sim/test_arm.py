@@ -6,8 +6,9 @@ import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
-from hmdf.sim.kernels import dot
 from hmdf.sim.kernels.paths.loops import Loops, Scheme
+from hmdf.sim.kernels.paths.neondot import QUADS_NEON
+from hmdf.sim.kernels.paths.neoni8mm import QUADS_I8MM
 
 PIXELS, VECTORS = 6, 4
 
@@ -40,7 +41,7 @@ def inner_loop(scheme: Scheme, features: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("scheme", "instruction", "features"),
-    [(dot._QUADS_I8MM, "usdot", "+neon,+dotprod,+i8mm"), (dot._QUADS_NEON, "sdot", "+neon,+dotprod")],
+    [(QUADS_I8MM, "usdot", "+neon,+dotprod,+i8mm"), (QUADS_NEON, "sdot", "+neon,+dotprod")],
 )
 def test_inner_loop_for_arm(scheme, instruction, features):
     """The wanted instruction and no other product, no register spilled, few instructions beside."""

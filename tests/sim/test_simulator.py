@@ -1,6 +1,9 @@
 """The simulator gives the reference's integers, on every program, with any number of threads, in constant memory."""
 
+import os
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from collections import Counter
 from functools import cache
@@ -16,20 +19,8 @@ from hmdf.sim.contract import INPUT, Conv2d, Dynamics, HybridFiring, Linear, Mes
 from hmdf.sim.errors import InputError
 from hmdf.sim.executor import Taps
 from hmdf.sim.kernels import compiling, neurons, paths
-from hmdf.sim.kernels.paths import (
-    BYTE_PAIRS,
-    ENVIRONMENT,
-    PATHS,
-    QUADS,
-    QUADS_IN_TILES,
-    QUADS_OF_RUN,
-    QUADS_WIDENED,
-    Amx,
-    Avx2,
-    available_paths,
-    choose_path,
-    name_of,
-)
+from hmdf.sim.kernels.paths import ENVIRONMENT, PATHS, Amx, Avx2, available_paths, choose_path, name_of
+from hmdf.sim.kernels.paths.path import BYTE_PAIRS, QUADS, QUADS_IN_TILES, QUADS_OF_RUN, QUADS_WIDENED
 from hmdf.sim.kernels.plan import build_plan
 from hmdf.sim.kernels.workspace import Workspace
 from hmdf.sim.program import Input, Preprocessing, Program, Readout
@@ -89,6 +80,15 @@ def test_a_path_that_the_processor_has_not_got(monkeypatch):
         choose_path()
 
 
+@pytest.mark.skipif("avx2" not in available_paths(), reason="no AVX2")
+def test_a_forced_path_compiles_for_its_processor():
+    """Numba takes the processor's features once, with the first function: paths must be known before there is one."""
+    code = "from hmdf.sim.kernels import engine; print(engine.run.targetctx.codegen()._tm_features)"
+    environment = os.environ | {ENVIRONMENT: "avx2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""  # of haswell, and nothing more
+
+
 def full_sums(weight: int, bits: int, inputs: int) -> Program:
     """A 1x1 convolution, all weights equal, whose sums reach as far as they can."""
     one, zero = np.ones((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32)
@@ -138,7 +138,7 @@ def test_sums_at_the_limits_of_16_bits(path, weight, bits, inputs, kind, sign):
     ("path", "bits", "kind"), [("neondot", 7, QUADS), ("neondot", 8, BYTE_PAIRS), ("neoni8mm", 8, QUADS)]
 )
 def test_signed_products_of_arm_take_messages_of_seven_bits(path, bits, kind):
-    assert build_plan(full_sums(1, bits, 8), PATHS[path][0]).tables.ports["dot"][0] == kind
+    assert build_plan(full_sums(1, bits, 8), PATHS[path]).tables.ports["dot"][0] == kind
 
 
 def test_kept_machine_code_is_told_apart_by_every_file(tmp_path, monkeypatch):

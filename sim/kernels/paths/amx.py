@@ -11,14 +11,19 @@ at one distance from each other, so that they are pixels of one row of an image;
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from functools import cache
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from .compiling import intrinsic, kernel
-from .paths import Amx
+from ..compiling import intrinsic, kernel
+from .path import QUADS, QUADS_IN_TILES, Kernel, Path
+from .vnni512 import events_512, on_512_bits
 
 BYTES = 64
 """Of a tile's row: what a patch's runs are rounded up to, with weights of 0."""
@@ -29,9 +34,60 @@ _LEAST_ROWS = 10
 """Fewer rows take no less time, measured: 4 take as long as 10."""
 _VNNI = 8
 """How many times faster full tiles are than vpdpbusd."""
+_MOST_IMAGE_ROWS = 8
+"""Pixels of an image's row that fill a tile so badly that points are faster, measured."""
 _INT8, _INT64 = ir.IntType(8), ir.IntType(64)
 _BYTE = _INT8.as_pointer()
 _SUMS, _MESSAGES, _WEIGHTS = 0, 4, 6
+
+
+class Amx(Path):
+    """Matrix tiles, and Vnni512 where they do not fit."""
+
+    FEATURES = ("amx-int8", "avx512vnni", "avx512bw")
+    EVENT_SHARE = 0.05
+
+    def may_be_used(self) -> bool:
+        return sys.platform == "linux" and _may_use_tiles()
+
+    def kind(self, taps, largest, width):
+        return QUADS_IN_TILES if worthwhile(width, taps.shape[2]) else QUADS
+
+    def prefers_points(self, width: int, channels: int) -> bool:
+        """Whether tiles are better filled with rows of points than with rows of images."""
+        return rows_of(width) <= _MOST_IMAGE_ROWS and channels % BYTES == 0
+
+    @staticmethod
+    def tile() -> Kernel:
+        on_512, in_tiles = on_512_bits(), _products()
+
+        def tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
+            if kind == QUADS_IN_TILES:
+                in_tiles(source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, rows)
+            else:
+                on_512(kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_)
+
+        return tile
+
+    @staticmethod
+    def rows() -> Kernel:
+        in_tiles = _products()
+
+        def rows(path, kind, source, apart, offsets, row_bytes, weights, sums, rows, lanes):
+            in_tiles(source, offsets, offsets, 1, row_bytes, weights, sums, ROWS, lanes, ROWS)
+
+        return rows
+
+    @staticmethod
+    def events() -> Kernel:
+        return events_512()
+
+
+@cache
+def _may_use_tiles() -> bool:
+    """Whether Linux lets this process use AMX's registers: it must be asked."""
+    arch_prctl, request, tile_data = 158, 0x1023, 18  # ARCH_REQ_XCOMP_PERM: arch/x86/include/uapi/asm/prctl.h
+    return ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0
 
 
 def rows_of(width: int) -> int:
@@ -184,31 +240,34 @@ def _generate(b, stretches, vectors, source, offsets, rows, runs, run_count, run
         emit(b, "tilestored64", _INT8(_SUMS + vectors * s + v), b.inttoptr(place, _BYTE), _INT64(_STRIDE))
 
 
-_four_by_one, _two_by_one, _one_by_one = (_make_product(s, 1) for s in (4, 2, 1))
-_two_by_two, _one_by_two = (_make_product(s, 2) for s in (2, 1))
-
-
-@kernel
-def products(source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, rows):
+@cache
+def _products() -> Kernel:
     """Sums of pixels x lanes, in stretches of `rows` pixels, as `configure` has set them up; see dot.dot_tile."""
-    tiles = (run_bytes + BYTES - 1) // BYTES
-    i = 0
-    while i < pixels:
-        at, to, left = offsets + 8 * i, sums + _STRIDE * i, (pixels - i) // rows
-        if left >= 4:
-            # Weights come from the second-level cache: these are used for four stretches.
-            for half in range(0, 4 * lanes, _STRIDE // 2):
-                _four_by_one(source, at, rows, runs, run_count, tiles, weights + half, to + half)
-            i += 4 * rows
-        elif left >= 2:
-            if lanes > 16:
-                _two_by_two(source, at, rows, runs, run_count, tiles, weights, to)
+    four_by_one, two_by_one, one_by_one = (_make_product(s, 1) for s in (4, 2, 1))
+    two_by_two, one_by_two = (_make_product(s, 2) for s in (2, 1))
+
+    @kernel
+    def products(source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, rows):
+        tiles = (run_bytes + BYTES - 1) // BYTES
+        i = 0
+        while i < pixels:
+            at, to, left = offsets + 8 * i, sums + _STRIDE * i, (pixels - i) // rows
+            if left >= 4:
+                # Weights come from the second-level cache: these are used for four stretches.
+                for half in range(0, 4 * lanes, _STRIDE // 2):
+                    four_by_one(source, at, rows, runs, run_count, tiles, weights + half, to + half)
+                i += 4 * rows
+            elif left >= 2:
+                if lanes > 16:
+                    two_by_two(source, at, rows, runs, run_count, tiles, weights, to)
+                else:
+                    two_by_one(source, at, rows, runs, run_count, tiles, weights, to)
+                i += 2 * rows
             else:
-                _two_by_one(source, at, rows, runs, run_count, tiles, weights, to)
-            i += 2 * rows
-        else:
-            if lanes > 16:
-                _one_by_two(source, at, rows, runs, run_count, tiles, weights, to)
-            else:
-                _one_by_one(source, at, rows, runs, run_count, tiles, weights, to)
-            i += rows
+                if lanes > 16:
+                    one_by_two(source, at, rows, runs, run_count, tiles, weights, to)
+                else:
+                    one_by_one(source, at, rows, runs, run_count, tiles, weights, to)
+                i += rows
+
+    return products
