@@ -70,6 +70,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate: float = 0.1
     warmup_epochs: float = 1.0
     optimizer: str = "sgd"
+    precision: str = "32-true"
     crop: int = 2
     flip: bool = True
     samples: int | None = None
@@ -83,7 +84,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def training(self, row: str, seed: int) -> dict[str, Any]:
         """Options of TrainingConfig."""
-        shared = "epochs", "batch_size", "learning_rate", "warmup_epochs", "optimizer", "crop", "flip"
+        shared = "epochs", "batch_size", "learning_rate", "warmup_epochs", "optimizer", "precision", "crop", "flip"
         budget = {key: getattr(self, key) for key in shared}
         return {"seed": seed, "test_every": self.epochs, **budget, **TRAINING, **ROWS[row].training}
 

@@ -1,13 +1,14 @@
 """Training arithmetic of a CPU in as few passes over memory as it needs: BatchNorm, neurons, low-bit convolutions.
 
 What these functions compute is what `neurons`, `distributed` and `synapses` say with PyTorch's operators, and the tests
-hold both against each other. They are taken where they apply (`fits`): 32-bit floats on a CPU, images in the
-channels-last layout. A training step on a CPU otherwise spends half of its time in a dozen passes over each layer's
+hold both against each other. They are taken where they apply (`fits`): 32-bit floats or bfloat16 on a CPU, images in
+the channels-last layout. A training step on a CPU otherwise spends half of its time in a dozen passes over each layer's
 activations.
 
 A spike is an integer message times an LSB. `attach_messages` lets a tensor of spikes carry these integers (8 bit), and
 `convolve` multiplies them with the integer weights in the processor's 8-bit dot products: exact, and about four times
-as fast as 32-bit floats. Gradients are computed in 32-bit floats.
+as fast as 32-bit floats. Gradients are computed in floats, of 32 bits or, under autocast, in bfloat16: then what a
+convolution reads and writes is bfloat16, membranes stay in 32 bits.
 """
 
 from __future__ import annotations
@@ -38,14 +39,17 @@ __all__ = [
 ]
 
 
+NOTHING = torch.empty(0)
+"""In the place of a membrane that is not there."""
+
+
 def fits(x: Tensor) -> bool:
     """Whether ``x`` (N, C, H, W) is what the functions of this module take."""
     return (
         x.dim() == 4
-        and x.dtype == torch.float32
+        and x.dtype in (torch.float32, torch.bfloat16)
         and x.device.type == "cpu"
         and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.is_autocast_enabled("cpu")
     )
 
 
@@ -99,7 +103,7 @@ def fire_folded(current: Tensor, theta: Tensor, lsb: float, bits: int | None) ->
         of_step = slice(step * size, (step + 1) * size)
         quantiser = _quantiser(theta[step], lsb, bits)
         x = current[of_step]
-        strange += loops.fire(_flat(x), *_membrane(x, None, theta[step]), *quantiser, *result.arrays(of_step))
+        strange += loops.fire(_flat(x), *_membrane(None, theta[step]), *quantiser, *result.arrays(of_step))
     if result.messages is not None and not strange:
         attach_messages(result.spikes, result.messages, lsb)
     return result.spikes
@@ -133,7 +137,7 @@ class _Fire(torch.autograd.Function):
         result = _Fired(current, bits, membrane)
         loops.use_threads()
         strange = loops.fire(
-            _flat(current), *_membrane(current, v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
+            _flat(current), *_membrane(v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
         )
         ctx.save_for_backward(result.fired, v)
         return result.outputs(ctx, strange)
@@ -144,7 +148,7 @@ class _Fire(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_current = torch.empty_like(grad)
         loops.use_threads()
-        total, with_v = loops.fire_backward(_flat(grad), _flat(fired), *_membrane(grad, v), _flat(grad_current))
+        total, with_v = loops.fire_backward(_flat(grad), _flat(fired), *_membrane(v), _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total), None, None, None
 
 
@@ -154,7 +158,7 @@ class _Fired:
     def __init__(self, current: Tensor, bits: int | None, membrane: bool) -> None:
         self.spikes = torch.empty_like(current)
         self.messages = None if bits is None else torch.empty_like(current, dtype=torch.uint8)
-        self.v = torch.empty_like(current) if membrane else None
+        self.v = torch.empty_like(current, dtype=torch.float32) if membrane else None
         self.fired = torch.empty_like(current, dtype=torch.uint8)
 
     def arrays(self, samples: slice = slice(None)) -> tuple[Any, ...]:
@@ -162,21 +166,22 @@ class _Fired:
         written = [
             self.spikes,
             self.fired if self.messages is None else self.messages,
-            self.spikes if self.v is None else self.v,
+            NOTHING if self.v is None else self.v,
             self.fired,
         ]
         spikes, messages, v, fired = (_flat(tensor[samples]) for tensor in written)
         return spikes, messages, v, self.v is not None, fired
 
     def outputs(self, ctx: Any, strange: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*(tensor for tensor in (self.messages, self.v) if tensor is not None))
         # a message cannot be NaN: a layer that is not finite passes on its spikes alone
         return self.spikes, None if strange else self.messages, self.v
 
 
-def _membrane(like: Tensor, v: Tensor | None, *leak: Tensor) -> tuple[Any, ...]:
-    """(v or anything of its size, whether it is v, leak if given) for the loops."""
-    return _flat(like if v is None else v), v is not None, *(np.float32(value.item()) for value in leak)
+def _membrane(v: Tensor | None, *leak: Tensor) -> tuple[Any, ...]:
+    """(v or nothing, whether it is v, leak if given) for the loops."""
+    return _flat(NOTHING if v is None else v), v is not None, *(np.float32(value.item()) for value in leak)
 
 
 def _quantiser(theta: Tensor, lsb: float, bits: int | None) -> tuple[np.float32, ...]:
@@ -190,15 +195,16 @@ class _FireBinary(torch.autograd.Function):
     def forward(
         ctx: Any, current: Tensor, v: Tensor | None, leak: Tensor, theta: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        spikes, v_new = torch.empty_like(current), torch.empty_like(current)
+        spikes, v_new = torch.empty_like(current), torch.empty_like(current, dtype=torch.float32)
         messages = torch.empty_like(current, dtype=torch.uint8)
         threshold = np.float32(theta.item())
         loops.use_threads()
         results = _flat(spikes), _flat(messages), _flat(v_new)
-        strange = loops.fire_binary(_flat(current), *_membrane(current, v, leak), threshold, *results)
+        strange = loops.fire_binary(_flat(current), *_membrane(v, leak), threshold, *results)
         ctx.save_for_backward(spikes, v_new, v)
         ctx.theta = threshold
         ctx.mark_non_differentiable(messages, v_new)
+        ctx.set_materialize_grads(False)
         return spikes, None if strange else messages, v_new
 
     @staticmethod
@@ -207,7 +213,7 @@ class _FireBinary(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_current = torch.empty_like(grad)
         loops.use_threads()
-        saved = _flat(spikes), _flat(v_new), ctx.theta, *_membrane(grad, v)
+        saved = _flat(spikes), _flat(v_new), ctx.theta, *_membrane(v)
         total, with_v = loops.fire_binary_backward(_flat(grad), *saved, _flat(grad_current))
         return grad_current, None, torch.tensor(with_v), torch.tensor(-total)
 
@@ -231,7 +237,8 @@ def fire_hierarchical(
     Gradients flow to the current, to d and v, and to the four factors: through d' and v' too, where they are used, with
     dv'/dm = 1 and the triangle theta max(0, width - |m - theta|) / width^2 for the slope of a spike.
     """
-    spikes, messages, *state = _FireHierarchical.apply(current, d, v, mu_d, mu_s, lambda_s, lambda_d, theta, width)
+    state = d.float(), v.float()
+    spikes, messages, *state = _FireHierarchical.apply(current, *state, mu_d, mu_s, lambda_s, lambda_d, theta, width)
     if messages is not None:
         attach_messages(spikes, messages, theta.item())
     return spikes, *state
@@ -243,7 +250,8 @@ class _FireHierarchical(torch.autograd.Function):
         ctx: Any, current: Tensor, d: Tensor, v: Tensor, *scalars: Any
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         *factors, theta, width = scalars
-        spikes, d_new, v_new = (torch.empty_like(current) for _ in range(3))
+        spikes = torch.empty_like(current)
+        d_new, v_new = (torch.empty_like(current, dtype=torch.float32) for _ in range(2))
         messages = torch.empty_like(current, dtype=torch.uint8)
         numbers = [np.float32(factor.item()) for factor in (*factors, theta)]
         loops.use_threads()
@@ -267,9 +275,14 @@ class _FireHierarchical(torch.autograd.Function):
         grad_current = torch.empty_like(spikes)
         # in online training the state before has no gradient: then nothing is written
         into_state = bool(ctx.needs_input_grad[1] or ctx.needs_input_grad[2])
-        before = [torch.empty_like(spikes) if into_state else grad_current for _ in range(2)]
+        before = [torch.empty_like(d) if into_state else NOTHING for _ in range(2)]
         loops.use_threads()
-        optional = [part for known in given for part in (_flat(spikes if known is None else known), known is not None)]
+        nothing = spikes, NOTHING, NOTHING
+        optional = [
+            part
+            for known, instead in zip(given, nothing, strict=True)
+            for part in (_flat(instead if known is None else known), known is not None)
+        ]
         saved = [_flat(tensor) for tensor in (spikes, d_new, v_new, d, v)]
         sums = loops.fire_hierarchical_backward(
             *optional, *saved, *ctx.numbers, _flat(grad_current), *(_flat(tensor) for tensor in before), into_state
@@ -420,7 +433,7 @@ class _BatchNormAndFire(torch.autograd.Function):
         gain, offset = moments.affine(weight, bias)
         loops.use_threads()
         strange = loops.affine_and_fire(
-            _flat(x), gain, offset, *_membrane(x, v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
+            _flat(x), gain, offset, *_membrane(v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
         )
         ctx.save_for_backward(x, weight, result.fired, v)
         ctx.moments = moments
@@ -434,7 +447,7 @@ class _BatchNormAndFire(torch.autograd.Function):
         masked = _flat(grad_x)
         sums = np.zeros(2 * len(weight))
         loops.use_threads()
-        total, with_v = loops.fire_backward(_flat(grad), _flat(fired), *_membrane(x, v), masked)
+        total, with_v = loops.fire_backward(_flat(grad), _flat(fired), *_membrane(v), masked)
         loops.sum_products(masked, _flat(x), ctx.moments.mean.astype(np.float32), sums)
         factors, grad_weight, grad_bias = ctx.moments.backward(weight, sums)
         loops.affine_of_two(masked, _flat(x), *factors, masked)
@@ -466,7 +479,7 @@ def convolve(
     ``packed`` is `pack` of the integers, ``scale`` float32 (C_out,). Returns (N, C_out, H', W'); gradients flow to x
     and weight.
     """
-    return _Convolution.apply(x, weight, packed, scale, stride, padding, dilation, messages_of(x))
+    return _Convolution.apply(x, weight.to(x.dtype), packed, scale, stride, padding, dilation, messages_of(x))
 
 
 class _Convolution(torch.autograd.Function):
@@ -487,7 +500,7 @@ class _Convolution(torch.autograd.Function):
         ctx.geometry = list(stride), list(padding), list(dilation)
         no_offset = torch.zeros(len(scale), dtype=torch.int64)
         geometry = stride, padding, dilation, 1
-        output: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
+        output: tuple[Any, ...] = (1.0, 0, x.dtype, "none", [], "")
         return torch.ops.onednn.qconv2d_pointwise(messages, lsb, 0, packed, scale, no_offset, None, *geometry, *output)
 
     @staticmethod
@@ -505,5 +518,6 @@ class _Convolution(torch.autograd.Function):
 
 
 def _flat(x: Tensor) -> NDArray[Any]:
-    """All elements of a dense tensor in the order of memory; no copy."""
-    return x.detach().as_strided((x.numel(),), (1,)).numpy()
+    """All elements of a dense tensor in the order of memory, of bfloat16 the bits; no copy."""
+    flat = x.detach().as_strided((x.numel(),), (1,))
+    return (flat.view(torch.uint16) if flat.dtype == torch.bfloat16 else flat).numpy()

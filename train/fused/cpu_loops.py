@@ -1,4 +1,8 @@
-"""The loops of `cpu`, compiled by Numba: over flat arrays, each thread's part small enough for its cache."""
+"""The loops of `cpu`, compiled by Numba: over flat arrays, each thread's part small enough for its cache.
+
+What a convolution reads or writes may be bfloat16, as the uint16 of its bits (`_get`, `_put`); arithmetic, membranes
+and sums are in 32-bit floats.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from llvmlite import ir
+from numba.extending import intrinsic, overload
 
 # Elements that a thread takes at a time: what it reads and writes of them stays in the first-level cache.
 ELEMENTS = 1 << 12
@@ -38,6 +44,49 @@ def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(function, **_OPTIONS)
 
 
+@intrinsic
+def _bits_of(typing: Any, x: Any) -> Any:
+    """The bits of a float32."""
+    return numba.uint32(numba.float32), lambda _, builder, __, args: builder.bitcast(args[0], ir.IntType(32))
+
+
+@intrinsic
+def _float_of(typing: Any, bits: Any) -> Any:
+    return numba.float32(numba.uint32), lambda _, builder, __, args: builder.bitcast(args[0], ir.FloatType())
+
+
+def _get(array, i):
+    """The float at ``i`` of float32 or of the bits of bfloat16."""
+
+
+def _put(array, i, value):
+    """Write a float there; to bfloat16 rounded to nearest, ties to even."""
+
+
+@overload(_get, inline="always")
+def _get_of(array, i):
+    if array.dtype == numba.uint16:
+        return lambda array, i: _float_of(np.uint32(array[i]) << np.uint32(16))
+    return lambda array, i: array[i]
+
+
+@overload(_put, inline="always")
+def _put_of(array, i, value):
+    if array.dtype != numba.uint16:
+
+        def put(array, i, value):
+            array[i] = value
+
+        return put
+
+    def put_rounded(array, i, value):
+        bits = _bits_of(value)
+        odd = (bits >> np.uint32(16)) & np.uint32(1)
+        array[i] = np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+    return put_rounded
+
+
 @_kernel
 def fire(current, v, has_v, leak, theta, lsb, per_lsb, top, spikes, messages, v_new, membrane, fired):
     """Returns how many spikes are NaN."""
@@ -56,9 +105,10 @@ def fire(current, v, has_v, leak, theta, lsb, per_lsb, top, spikes, messages, v_
 def _integrate(current, v, has_v, leak, m):
     if has_v:
         for i in range(current.size):
-            m[i] = leak * v[i] + current[i]
+            m[i] = leak * v[i] + _get(current, i)
     else:
-        m[:] = current
+        for i in range(current.size):
+            m[i] = _get(current, i)
 
 
 @_inner
@@ -72,13 +122,13 @@ def _spikes_of(m, theta, lsb, per_lsb, top, spikes, messages, fired):
             q = np.rint((zero if s <= zero else s) * per_lsb)
             q = top if q > top else q
             messages[i] = np.uint8(np.int32(q))
-            spikes[i] = q * lsb
+            _put(spikes, i, q * lsb)
             strange += np.int32(1) if q != q else np.int32(0)
     else:
         for i in range(m.size):
             s = m[i] - theta
             fired[i] = np.uint8(0) if s <= zero else np.uint8(1)
-            spikes[i] = zero if s <= zero else s
+            _put(spikes, i, zero if s <= zero else s)
     return np.int64(strange)
 
 
@@ -106,14 +156,14 @@ def fire_backward(grad, fired, v, has_v, grad_current):
 @_inner
 def _where_fired(grad, fired, result):
     for i in range(grad.size):
-        result[i] = grad[i] if fired[i] != 0 else np.float32(0)
+        _put(result, i, _get(grad, i) if fired[i] != 0 else np.float32(0))
 
 
 @_inner
 def _sum(x):
     total = np.float32(0)
     for i in range(x.size):
-        total += x[i]
+        total += _get(x, i)
     return np.float64(total)
 
 
@@ -121,7 +171,7 @@ def _sum(x):
 def _dot(x, y):
     total = np.float32(0)
     for i in range(x.size):
-        total += x[i] * y[i]
+        total += _get(x, i) * y[i]
     return np.float64(total)
 
 
@@ -144,7 +194,7 @@ def _spikes_binary(m, theta, spikes, messages):
     for i in range(m.size):
         strange += np.int32(1) if m[i] != m[i] else np.int32(0)
         fires = m[i] >= theta
-        spikes[i] = np.float32(1) if fires else np.float32(0)
+        _put(spikes, i, np.float32(1) if fires else np.float32(0))
         messages[i] = np.uint8(1) if fires else np.uint8(0)
         m[i] = m[i] - theta if fires else m[i]
     return np.int64(strange)
@@ -168,8 +218,8 @@ def fire_binary_backward(grad, spikes, v_new, theta, v, has_v, grad_current):
 @_inner
 def _by_triangle(grad, spikes, v_new, theta, result):
     for i in range(grad.size):
-        slope = np.float32(1) - abs(v_new[i] + spikes[i] * theta - theta)
-        result[i] = grad[i] * (np.float32(0) if slope <= 0 else slope)
+        slope = np.float32(1) - abs(v_new[i] + _get(spikes, i) * theta - theta)
+        _put(result, i, _get(grad, i) * (np.float32(0) if slope <= 0 else slope))
 
 
 @_kernel
@@ -187,7 +237,7 @@ def fire_hierarchical(current, d, v, mu_d, mu_s, lambda_s, lambda_d, theta, spik
 @_inner
 def _couple(current, d, v, mu_d, mu_s, lambda_s, lambda_d, d_new, m):
     for i in range(current.size):
-        d_new[i] = mu_d * d[i] + mu_s * v[i] + current[i]
+        d_new[i] = mu_d * d[i] + mu_s * v[i] + _get(current, i)
         m[i] = lambda_s * v[i] + lambda_d * d_new[i]
 
 
@@ -198,7 +248,7 @@ def _spikes_worth_theta(m, theta, spikes, messages):
     for i in range(m.size):
         strange += np.int32(1) if m[i] != m[i] else np.int32(0)
         fires = m[i] >= theta
-        spikes[i] = theta if fires else np.float32(0)
+        _put(spikes, i, theta if fires else np.float32(0))
         messages[i] = np.uint8(1) if fires else np.uint8(0)
         m[i] = m[i] - theta if fires else m[i]
     return np.int64(strange)
@@ -221,7 +271,7 @@ def fire_hierarchical_backward(
             _by_wide_triangle(grad[part], spikes[part], v_new[part], theta, width, of_m)
         if has_grad_v:
             _add(grad_v[part], of_m)
-        of_d = grad_current[part]
+        of_d = np.empty(of_m.size, np.float32)
         _scale(of_m, lambda_d, of_d)
         if has_grad_d:
             _add(grad_d[part], of_d)
@@ -229,6 +279,7 @@ def fire_hierarchical_backward(
         with_v += _dot(of_d, v[part])
         soma_with_v += _dot(of_m, v[part])
         soma_with_d += _dot(of_m, d_new[part])
+        _scale(of_d, np.float32(1), grad_current[part])
         if into_state:
             _scale(of_d, mu_d, before_d[part])
             _scale(of_d, mu_s, before_v[part])
@@ -239,8 +290,8 @@ def fire_hierarchical_backward(
 @_inner
 def _by_wide_triangle(grad, spikes, v_new, theta, width, result):
     for i in range(grad.size):
-        slope = width - abs(v_new[i] + spikes[i] - theta)
-        result[i] = grad[i] * (np.float32(0) if slope <= 0 else slope) * (theta / (width * width))
+        slope = width - abs(v_new[i] + (np.float32(0) if _get(spikes, i) == 0 else theta) - theta)
+        result[i] = _get(grad, i) * (np.float32(0) if slope <= 0 else slope) * (theta / (width * width))
 
 
 @_inner
@@ -252,7 +303,7 @@ def _add(x, y):
 @_inner
 def _scale(x, factor, y):
     for i in range(y.size):
-        y[i] = factor * x[i]
+        _put(y, i, factor * x[i])
 
 
 # Per channel: all elements lie in the order (pixel, channel), so the coefficients of a run of pixels are those of one
@@ -296,7 +347,9 @@ def affine_of_two(a, b, of_a, of_b, offset, y):
     of_as, of_bs, offsets = _repeated(of_a, run), _repeated(of_b, run), _repeated(offset, run)
     for block in numba.prange((a.size + run - 1) // run):
         part = slice(np.int64(block) * run, (np.int64(block) + 1) * run)
-        _affine_of_two_part(a[part], b[part], of_as, of_bs, offsets, y[part])
+        sum_of = np.empty(a[part].size, np.float32)  # where y is a, the loop would not become vector instructions
+        _affine_of_two_part(a[part], b[part], of_as, of_bs, offsets, sum_of)
+        _scale(sum_of, np.float32(1), y[part])
 
 
 @_kernel
@@ -347,7 +400,7 @@ def _repeated(values, length):
 @_inner
 def _affine_part(x, gain, offset, y):
     for i in range(x.size):
-        y[i] = gain[i] * x[i] + offset[i]
+        _put(y, i, gain[i] * _get(x, i) + offset[i])
 
 
 @_inner
@@ -359,21 +412,23 @@ def _add_leaked(v, leak, m):
 @_inner
 def _affine_of_two_part(a, b, of_a, of_b, offset, y):
     for i in range(a.size):
-        y[i] = of_a[i] * a[i] + of_b[i] * b[i] + offset[i]
+        y[i] = of_a[i] * _get(a, i) + of_b[i] * _get(b, i) + offset[i]
 
 
 @_inner
 def _add_moments(x, total, squares):
     for i in range(x.size):
-        total[i] += x[i]
-        squares[i] += x[i] * x[i]
+        value = _get(x, i)
+        total[i] += value
+        squares[i] += value * value
 
 
 @_inner
 def _add_products(grad, x, mean, total, products):
     for i in range(x.size):
-        total[i] += grad[i]
-        products[i] += grad[i] * (x[i] - mean[i])
+        g = _get(grad, i)
+        total[i] += g
+        products[i] += g * (_get(x, i) - mean[i])
 
 
 @_inner
