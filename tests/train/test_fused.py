@@ -17,6 +17,7 @@ from hmdf.train.neurons import (
     HybridFiring,
     LeakyIntegrateAndFire,
     MembraneNeuron,
+    MultiHierarchical,
     Neuron,
     ParallelFiring,
     reset,
@@ -74,7 +75,7 @@ def two_steps(neuron: Neuron, inputs: list[torch.Tensor], call) -> tuple[list[to
         x.grad = None
         set_step(neuron, step)
         spikes = call(x)
-        weights = torch.linspace(-1, 1, spikes.numel()).view_as(spikes)
+        weights = torch.linspace(-1, 1, spikes.numel()).view_as(spikes).bfloat16().to(spikes.dtype)
         (spikes * weights).sum().backward()
         results.append(spikes.detach())
     if isinstance(neuron, MembraneNeuron):
@@ -106,6 +107,30 @@ def test_neurons(kind, shape, bits, lsb, seed):
         expected = two_steps(neuron, inputs, neuron)
     assert_alike(found[0], expected[0], 1e-6)
     assert_alike(found[1], expected[1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(["hybrid", "parallel", "lif", "lm-h"]), SHAPES, BITS, LSB, st.integers(0, 1000))
+def test_neurons_of_bfloat16_round_what_they_write_and_nothing_else(kind, shape, bits, lsb, seed):
+    """Of the same currents and gradients, both representable in bfloat16: spikes and gradients of 32 bits, rounded."""
+    neuron = MultiHierarchical(shape[1], 2) if kind == "lm-h" else make_neuron(kind, shape[1], bits, lsb)
+    inputs = [images(shape, seed + step).detach().bfloat16() for step in range(2)]
+    outcomes = []
+    for dtype in torch.bfloat16, torch.float32:
+        currents = [x.detach().to(dtype).requires_grad_() for x in inputs]
+        assert all(cpu.fits(x) for x in currents)
+        outcomes.append(two_steps(neuron, currents, neuron))
+    (found, found_grads), (expected, expected_grads) = outcomes
+    for a, b in zip(found[:2], expected[:2], strict=True):
+        assert a.dtype == torch.bfloat16
+        assert torch.equal(a, b.bfloat16())
+    if len(found) > 2:
+        assert torch.equal(found[2], expected[2])  # the membrane has 32 bits
+    for a, b in zip(found_grads[-2:], expected_grads[-2:], strict=True):
+        assert a is not None
+        assert b is not None
+        assert torch.equal(a, b.bfloat16())
+    assert_alike(found_grads[:-2], expected_grads[:-2], 2**-6)  # sums of what was rounded
 
 
 @settings(max_examples=30, deadline=None)
@@ -151,6 +176,41 @@ def test_batch_norm(shape, mean, seed):
     assert_alike(*outcomes, tolerance=1e-3 * max(1, abs(mean) / 20))
 
 
+@settings(max_examples=20, deadline=None)
+@given(SHAPES, st.integers(0, 1000))
+def test_batch_norm_of_bfloat16(shape, seed):
+    """As of 32 bits, but for the last place of bfloat16."""
+    outcomes = []
+    for dtype in torch.bfloat16, torch.float32:
+        norm, x = JointBatchNorm2d(shape[1]), images(shape, seed).detach().bfloat16().to(dtype).requires_grad_()
+        assert norm.fuses(x)
+        y = norm(x)
+        assert y.dtype == dtype
+        (y * torch.linspace(-1, 1, y.numel()).view_as(y).bfloat16().to(dtype)).sum().backward()
+        results = [y.detach(), *gradients(norm, x), norm.running_mean, norm.running_var]
+        outcomes.append([None if t is None else t.float() for t in results])
+    assert_alike(*outcomes, tolerance=2**-8)
+    assert torch.equal(outcomes[0][0], outcomes[1][0].bfloat16().float())
+
+
+@pytest.mark.parametrize("neuron", ["plain", "mpbn"])
+def test_a_training_step_in_bfloat16(neuron):
+    """The gradient points where that of 32 bits does, if no quantiser makes a step of what is rounded."""
+    spec = NetworkSpec(**{**SPEC.to_dict(), "neuron": neuron, "spike_bits": None})
+    x = torch.randn(32, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    outcomes = []
+    for mixed in True, False:
+        torch.manual_seed(0)
+        model = build(spec).to(memory_format=torch.channels_last)
+        join_batch_norms(model)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            image = x.contiguous(memory_format=torch.channels_last)
+            labels = torch.arange(32) % 10
+            backward_every(model, image, labels, 3, functional.cross_entropy, torch.Tensor.backward)
+        outcomes.append(torch.cat([p.grad.flatten() for n, p in model.named_parameters() if n.endswith("weight")]))
+    assert functional.cosine_similarity(*outcomes, dim=0) > 0.95
+
+
 @pytest.mark.parametrize("change", [{}, {"neuron": "mpbn"}, {"name": "vgg13"}])
 def test_inference(change):
     torch.manual_seed(0)
@@ -170,11 +230,12 @@ def test_inference(change):
 @pytest.mark.parametrize("kind", [TernaryConv2d, BinaryConv2d])
 @pytest.mark.parametrize("geometry", [(3, 1, 1), (3, 2, 1), (1, 1, 0), (1, 2, 0), (3, 1, 0), ((3, 1), 1, (1, 0))])
 @pytest.mark.parametrize("bits", [1, 4, 8])
-def test_convolutions_are_exact(kind, geometry, bits):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_convolutions_are_exact(kind, geometry, bits, dtype):
     torch.manual_seed(0)
     conv = kind(20, 12, *geometry)
     neuron = make_neuron("parallel", 20, bits, 0.25)
-    spikes = neuron(images((3, 20, 9, 11), 1).detach())
+    spikes = neuron(images((3, 20, 9, 11), 1).detach().to(dtype))
     carried = cpu.messages_of(spikes)
     assert carried is not None
     messages, lsb = carried
@@ -182,6 +243,9 @@ def test_convolutions_are_exact(kind, geometry, bits):
     integer, scale = conv.quantized()
     sums = functional.conv2d(messages.double(), integer.double(), None, conv.stride, conv.padding)
     found = conv(spikes)
+    if dtype == torch.bfloat16:
+        assert torch.allclose(found.double(), sums * lsb * scale.view(-1, 1, 1), rtol=2**-8, atol=0)
+        return
     assert torch.equal(found, (sums * lsb * scale.view(-1, 1, 1)).float()) or torch.allclose(
         found.double(), sums * lsb * scale.view(-1, 1, 1), rtol=3e-7, atol=0
     )

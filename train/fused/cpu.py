@@ -136,9 +136,7 @@ class _Fire(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         result = _Fired(current, bits, membrane)
         loops.use_threads()
-        strange = loops.fire(
-            _flat(current), *_membrane(v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
-        )
+        strange = loops.fire(_flat(current), *_membrane(v, leak), *_quantiser(theta, lsb, bits), *result.arrays())
         ctx.save_for_backward(result.fired, v)
         return result.outputs(ctx, strange)
 

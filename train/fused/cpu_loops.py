@@ -44,15 +44,18 @@ def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(function, **_OPTIONS)
 
 
-@intrinsic
-def _bits_of(typing: Any, x: Any) -> Any:
-    """The bits of a float32."""
-    return numba.uint32(numba.float32), lambda _, builder, __, args: builder.bitcast(args[0], ir.IntType(32))
+def _bitcast(to: Any, source: Any) -> Callable[..., Any]:
+    """x -> the 32 bits of x as another type."""
+    kinds = {numba.uint32: ir.IntType(32), numba.float32: ir.FloatType()}
+
+    def cast(typingctx: Any, x: Any) -> Any:
+        return to(source), lambda _, builder, __, args: builder.bitcast(args[0], kinds[to])
+
+    return intrinsic(cast)
 
 
-@intrinsic
-def _float_of(typing: Any, bits: Any) -> Any:
-    return numba.float32(numba.uint32), lambda _, builder, __, args: builder.bitcast(args[0], ir.FloatType())
+_bits_of = _bitcast(numba.uint32, numba.float32)
+_float_of = _bitcast(numba.float32, numba.uint32)
 
 
 def _get(array, i):
@@ -63,14 +66,14 @@ def _put(array, i, value):
     """Write a float there; to bfloat16 rounded to nearest, ties to even."""
 
 
-@overload(_get, inline="always")
+@overload(_get)
 def _get_of(array, i):
     if array.dtype == numba.uint16:
         return lambda array, i: _float_of(np.uint32(array[i]) << np.uint32(16))
     return lambda array, i: array[i]
 
 
-@overload(_put, inline="always")
+@overload(_put)
 def _put_of(array, i, value):
     if array.dtype != numba.uint16:
 
@@ -115,6 +118,7 @@ def _integrate(current, v, has_v, leak, m):
 def _spikes_of(m, theta, lsb, per_lsb, top, spikes, messages, fired):
     strange = np.int32(0)
     zero = np.float32(0)
+    values = np.empty(m.size, np.float32)  # apart from the stores of `_put`, so that both become vector instructions
     if top > 0:
         for i in range(m.size):
             s = m[i] - theta
@@ -122,13 +126,14 @@ def _spikes_of(m, theta, lsb, per_lsb, top, spikes, messages, fired):
             q = np.rint((zero if s <= zero else s) * per_lsb)
             q = top if q > top else q
             messages[i] = np.uint8(np.int32(q))
-            _put(spikes, i, q * lsb)
+            values[i] = q * lsb
             strange += np.int32(1) if q != q else np.int32(0)
     else:
         for i in range(m.size):
             s = m[i] - theta
             fired[i] = np.uint8(0) if s <= zero else np.uint8(1)
-            _put(spikes, i, zero if s <= zero else s)
+            values[i] = zero if s <= zero else s
+    _scale(values, np.float32(1), spikes)
     return np.int64(strange)
 
 
