@@ -23,6 +23,8 @@ class Row(msgspec.Struct, frozen=True):
 
 NETWORK = {"weights": "ternary", "neuron": "plain", "parallel": "none", "seca": "none", "spike_bits": None}
 TRAINING = {"backprop": "every"}
+SGD = {"optimizer": "sgd", "learning_rate": 0.1}
+"""Muon is for low-bit weights: full-precision ones have SGD, and so has a base beside them, at the papers' rate."""
 
 # In the order in which they run: whatever was finished when one had to stop can be compared.
 ROWS = {
@@ -43,11 +45,10 @@ ROWS = {
     "seca-I": Row("channel attention I", {"seca": "I"}),
     "seca-II": Row("channel attention II", {"seca": "II"}),
     "seca-II-gate": Row("channel attention II, of a layer's current alone", {"seca": "II-gate"}),
-    "float": Row("full-precision weights, by SGD", {"weights": "float"}, {"optimizer": "sgd"}),
+    "sgd": Row("the base, by SGD", training=SGD),
+    "float": Row("full-precision weights, by SGD", {"weights": "float"}, SGD),
     "vanilla": Row(
-        "vanilla online learning: LIF, full-precision weights, by SGD",
-        {"neuron": "lif", "weights": "float"},
-        {"optimizer": "sgd"},
+        "vanilla online learning: LIF, full-precision weights, by SGD", {"neuron": "lif", "weights": "float"}, SGD
     ),
 }
 
