@@ -55,6 +55,7 @@ def _option(name: str, kind: Any, text: str) -> Any:
 @_option("--learning-rate", click.FloatRange(0, min_open=True), "Peak, after the warm-up; then a cosine.")
 @_option("--warmup-epochs", click.FloatRange(0), "")
 @_option("--optimizer", click.Choice(["sgd", "muon"]), "")
+@_option("--backprop", click.Choice(["every", "random"]), "")
 @_option("--precision", click.Choice(["32-true", "bf16-mixed"]), "")
 @_option("--crop", click.IntRange(0), "Augmentation: move images by up to this many pixels.")
 @click.option("--flip/--no-flip", default=DEFAULT.flip, show_default=True, help="Augmentation: mirror.")

@@ -22,19 +22,19 @@ class Row(msgspec.Struct, frozen=True):
 
 
 NETWORK = {"weights": "ternary", "neuron": "plain", "parallel": "none", "seca": "none", "spike_bits": None}
-TRAINING = {"backprop": "every"}
 SGD = {"optimizer": "sgd", "learning_rate": 0.1}
 """Muon is for low-bit weights: full-precision ones have SGD, and so has a base beside them, at the papers' rate."""
 
 # In the order in which they run: whatever was finished when one had to stop can be compared.
 ROWS = {
-    BASE: Row("1.5-bit weights, plain neurons, spikes in floating point, gradients of every step"),
+    BASE: Row("1.5-bit weights, plain neurons, spikes in floating point"),
     "binary": Row("1-bit weights", {"weights": "binary"}),
     "lif-ternary": Row("LIF neurons with binary spikes, 1.5-bit weights", {"neuron": "lif"}),
     "parallel": Row("the second neuron of a block without membrane", {"parallel": "second"}),
     "spikes-4bit": Row("4-bit spikes in training", {"spike_bits": 4}),
     "clipped": Row("4-bit spikes without gradient above the largest", {"spike_bits": 4, "activation": "clipped"}),
     "power-of-two": Row("4-bit spikes that are powers of two", {"spike_bits": 4, "activation": "power-of-two"}),
+    "every": Row("gradients of every step", training={"backprop": "every"}),
     "random": Row("gradient of one drawn step", training={"backprop": "random"}),
     "all": Row(
         "parallel, 4-bit spikes and one drawn step together",
@@ -72,6 +72,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warmup_epochs: float = 1.0
     optimizer: str = "sgd"
     precision: str = "32-true"
+    backprop: str = "every"
     crop: int = 2
     flip: bool = True
     samples: int | None = None
@@ -85,9 +86,19 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def training(self, row: str, seed: int) -> dict[str, Any]:
         """Options of TrainingConfig."""
-        shared = "epochs", "batch_size", "learning_rate", "warmup_epochs", "optimizer", "precision", "crop", "flip"
+        shared = (
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "warmup_epochs",
+            "optimizer",
+            "precision",
+            "backprop",
+            "crop",
+            "flip",
+        )
         budget = {key: getattr(self, key) for key in shared}
-        return {"seed": seed, "test_every": self.epochs, **budget, **TRAINING, **ROWS[row].training}
+        return {"seed": seed, "test_every": self.epochs, **budget, **ROWS[row].training}
 
 
 class Record(msgspec.Struct, frozen=True):
