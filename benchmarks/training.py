@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -156,10 +156,11 @@ def noise() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fused_figures(advance: Advance) -> dict[str, Any]:
-    """PyTorch's operators against the functions of `hmdf.train.fused.cpu`: plain neurons, the second of each block
-    parallel, one random step.
+    """PyTorch's operators against the functions of `hmdf.train.fused.cpu`, and these against themselves in bfloat16:
+    plain neurons, the second of each block parallel, one random step.
     """
     train = iterations_of(training_run("random", STEPS, "second", "plain"))
+    mixed = iterations_of(training_run("random", STEPS, "second", "plain", precision="bf16-mixed"))
 
     def with_operators() -> None:
         fits, cpu.fits = cpu.fits, lambda x: False
@@ -168,11 +169,21 @@ def fused_figures(advance: Advance) -> dict[str, Any]:
         finally:
             cpu.fits = fits
 
-    seconds = interleaved({"operators": with_operators, "fused": train}, "fused operators", advance)
-    return {"fused_speedup": ratio(seconds["operators"], seconds["fused"])}
+    seconds = interleaved({"operators": with_operators, "fused": train, "mixed": mixed}, "fused operators", advance)
+    return {
+        "fused_speedup": ratio(seconds["operators"], seconds["fused"]),
+        "bfloat16_speedup": ratio(seconds["fused"], seconds["mixed"]),
+    }
 
 
-def training_run(backprop: str, time_steps: int, parallel: str, neuron: str = "mpbn", length: int = 2) -> TrainingRun:
+def training_run(
+    backprop: str,
+    time_steps: int,
+    parallel: str,
+    neuron: str = "mpbn",
+    length: int = 2,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+) -> TrainingRun:
     """A training of the trainer, ready for its first mini-batch; ``length`` of slices."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (BATCH, 3, 32, 32), dtype=np.uint8)
@@ -181,7 +192,8 @@ def training_run(backprop: str, time_steps: int, parallel: str, neuron: str = "m
     data = Dataset(images, np.arange(BATCH) % 10, names, preprocessing, "noise", "train")
     spec = NetworkSpec("resnet18", (3, 32, 32), 10, time_steps, width=WIDTH, neuron=neuron, parallel=parallel)  # type: ignore[arg-type]
     config = TrainingConfig(batch_size=BATCH, backprop=backprop, slice=length, learning_rate=0.01)  # type: ignore[arg-type]
-    this_run = TrainingRun(Fabric(accelerator="cpu", devices=1), spec, config, data, data, None, Progress(), np.inf)
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    this_run = TrainingRun(fabric, spec, config, data, data, None, Progress(), np.inf)
     this_run.model.train()
     return this_run
 
@@ -342,6 +354,7 @@ BARS = {
     "random_speedup": (">= 1.7", "time of an iteration, every / random, T = 4"),
     "random_parallel_speedup": (">= 2.2", "the same with all-parallel neurons"),
     "fused_speedup": ("", "time of an iteration, PyTorch's operators / fused, plain neurons, second parallel"),
+    "bfloat16_speedup": ("", "the same, fused in 32 bits / in bfloat16 (--precision bf16-mixed)"),
     "vs_plain_torch": (">= 1.5", "time of an iteration, a plain PyTorch loop of the same algorithm / ours"),
     "vs_spikingjelly": (">= 1.5", "SpikingJelly, STBP of LIF neurons / ours, random BP"),
     "stbp_vs_spikingjelly": ("", "the same algorithm here: SpikingJelly / ours, both STBP of LIF neurons"),
