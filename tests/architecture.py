@@ -29,7 +29,7 @@ SAME_ON_PURPOSE = {"Preprocessing"}
 """The same four numbers of a data set in a checkpoint and in a Program: neither of the two may import the other."""
 DYNAMICS = {kind.__name__: str(kind.__struct_config__.tag) for kind in get_args(Dynamics)}
 OPS = {kind.__name__: str(kind.__struct_config__.tag) for kind in get_args(Op)}
-PATH_FILES, SHARED_BY_PATHS = "sim/kernels/paths/", {"__init__", "path", "loops", "event_loops"}
+PATH_FILES, SHARED_BY_PATHS = "sim/kernels/paths/", {"__init__", "path", "loops", "event_loops", "tables"}
 TYPED_FIELDS = {name for part in (*get_args(Dynamics), Port, Gate) for name in kinds_of(part)}
 
 Sources = dict[str, str]

@@ -37,6 +37,18 @@ def add_events(path, kind, events, count, weights, accumulators):
     raise NotImplementedError(_ONLY_COMPILED)
 
 
+def look_up(
+    path, planes, source, count, fresh, tables, offsets, runs, run_count, run_bytes, weights, whole, sums, pixels
+):
+    """Accumulators of pixels x OUTPUTS, at `sums`, by look-ups; `source` is where the patch of the first pixel begins.
+
+    Args:
+        planes: of the weights; count: messages from `source` on that are read; fresh: whether to make `tables` of them.
+        whole: where the sums of all messages of each patch are, or are put with the tables; of one plane.
+    """
+    raise NotImplementedError(_ONLY_COMPILED)
+
+
 @overload(dot_tile)
 def _dot_tile(path, kind, source, offsets, runs, run_count, run_bytes, weights, sums, pixels, lanes, bytes_, rows):
     return path.instance_class.tile()
@@ -50,3 +62,10 @@ def _dot_rows(path, kind, source, apart, offsets, row_bytes, weights, sums, rows
 @overload(add_events)
 def _add_events(path, kind, events, count, weights, accumulators):
     return path.instance_class.events()
+
+
+@overload(look_up)
+def _look_up(
+    path, planes, source, count, fresh, tables, offsets, runs, run_count, run_bytes, weights, whole, sums, pixels
+):
+    return path.instance_class.look_ups()

@@ -19,7 +19,7 @@ from .records import buffer_row, port_row
 from .tiles import LANES
 
 WORTHWHILE_BESIDE_POINTS = 0.12
-"""As Path.EVENT_SHARE, where multiplications are saved (winograd.py)."""
+"""As Path.EVENT_SHARE, where multiplications are saved (winograd.py, look_ups.py)."""
 SMALLEST_PATCH = 256
 """Bytes of a patch for which it can be worth it."""
 QUAD = 4
@@ -38,7 +38,9 @@ def port_with_events(population, model, arenas, sample, scratch):
             large = port.run_count * port.run_length >= SMALLEST_PATCH and source.plane < 1 << 26
             if source.arena == 0 and large:
                 start = source.offset + sample * source.sample - source.corner
-                share = model.event_share_beside_points if port.point_channels > 0 else model.event_share
+                share = (
+                    model.event_share_beside_points if port.point_channels + port.look_planes > 0 else model.event_share
+                )
                 if _is_sparse(arenas.bytes, start, source, share):
                     _gather(arenas.bytes, start, source, quad_bytes(port), scratch)
                     return index

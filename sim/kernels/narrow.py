@@ -6,7 +6,7 @@ The equations are those of wide.py. A product that needs more than 32 bits befor
 
 from __future__ import annotations
 
-from . import events, winograd
+from . import events, look_ups, winograd
 from . import records as p
 from .compiling import inlined, kernel
 from .dot import dot_tile
@@ -43,6 +43,8 @@ def run_tile(
                         stop = min(t + together, end)
                         winograd.multiply(path, port, model, arenas, tile, population.steps, t, stop, fresh, scratch)
                     winograd.add_up(port, model, tile, step % together, scratch)
+                elif port.look_planes > 0:
+                    look_ups.accumulate(path, port, model, arenas, tile, population.steps, t, fresh, scratch)
                 else:
                     _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
                 _add_accumulator(population, port, model, tile, t, scratch, first)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import ChannelConv, Conv2d, Linear, Op, SumPool, Synapse
-from . import winograd
+from . import look_ups, winograd
 from .layout import Concatenated, Layout, Row, padded, rounded_up
 from .paths import amx
 from .paths.path import OUTPUTS, PAIRS, QUADS, QUADS_IN_TILES, QUADS_OF_RUN, Path, packed
@@ -78,6 +78,8 @@ def _convolution(
     row |= {"group_inputs": read if op.groups > 1 else 0, "group_outputs": outputs // op.groups}
     if at_points:
         row |= _points(taps, layout.largest[synapse.source], pools)
+    elif narrow and order is None and contiguous and buffer["arena"] == 0:
+        row |= _look_ups(taps, layout.largest[synapse.source], inputs, pixels, runs, pools)
     tiles = width if order is None else 1
     return row | _weights(taps.reshape(outputs, runs.size, -1), synapse, row, layout, pools, narrow, tiles)
 
@@ -107,6 +109,22 @@ def _points(taps: NDArray[np.int8], largest: int, pools: Pools) -> Row:
         "point_added": 2 * largest,
         "point_corrections": pools.parameters.add(corrections),
         "point_corrections_row": corrections.shape[1],
+    }
+
+
+def _look_ups(
+    taps: NDArray[np.int8], largest: int, inputs: int, pixels: np.ndarray, runs: np.ndarray, pools: Pools
+) -> Row:
+    """What look_ups.py reads of a convolution, where that is faster on the path."""
+    if not (planes := pools.path.planes(taps[..., :inputs], taps.shape[3], largest, False)):
+        return {}
+    taps = taps.reshape(len(taps), runs.size, -1)
+    bits = look_ups.packed_bits(taps, planes)
+    return {
+        "look_planes": planes,
+        "look_weight": pools.weights.add(bits.view(np.int8)),
+        "look_row": bits[0].size,
+        "look_reach": look_ups.reach(pixels.reshape(-1), runs.reshape(-1), taps.shape[2]),
     }
 
 

@@ -12,7 +12,7 @@ from ..contract import INPUT, Population, Port, Synapse
 from ..contract.parameters import Parameter, Table, fields_of
 from ..program import Program
 from ..ranges import Ranges, prove
-from . import winograd
+from . import look_ups, winograd
 from .fanouts import fanout_by_class, pixel_classes
 from .layout import Layout, Row, lay_out, padded, rounded_up
 from .neurons import NUMBERS, READOUT
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
         events_size, firsts_size: elements of the longest list of events.
         counts_size: elements per sample that count the messages of the largest population.
         kept_size: elements per sample that keep states between the steps of a loop.
-        points_size: bytes of winograd.py's memory.
+        points_size: bytes of winograd.py's and look_ups.py's memory.
     """
 
     tables: Tables
@@ -87,7 +87,9 @@ def build_plan(program: Program, path: Path) -> Plan:
         read = _port_rows(program, population, layout, pools, narrow, order, at_points)
         ports += read
         row |= _tiles(row["width"], read, at_points)
-        event_weights = sum(p["weight_row"] for p in read if "point_dot" in p) * -(-row["channels"] // OUTPUTS)
+        event_weights = sum(p["weight_row"] for p in read if "point_dot" in p or "look_planes" in p) * -(
+            -row["channels"] // OUTPUTS
+        )
         row["weight_bytes"] = pools.weights.size - weights_before - event_weights
         consumers += _consumers(program, layout, pools, population.name, row)
         rows.append(row | _neuron_fields(population, layout, pools, proof, narrow))
@@ -116,8 +118,13 @@ def build_plan(program: Program, path: Path) -> Plan:
         firsts_size=max((b["steps"] * (b["plane"] // b["pixel"] + 1) for b in of_bytes), default=0),
         counts_size=max(program.time_steps * r.get("class_count", 0) * r.get("count_row", 0) for r in rows),
         kept_size=kept_size,
-        points_size=max(winograd.memory_size(program.time_steps, p.get("point_channels", 0)) for p in ports),
+        points_size=max(_points_size(program.time_steps, p) for p in ports),
     )
+
+
+def _points_size(steps: int, port: Row) -> int:
+    points = winograd.memory_size(steps, port.get("point_channels", 0))
+    return max(points, look_ups.memory_size(steps, port.get("look_reach", 0)))
 
 
 # ------------------------------------------------------------------------ populations

@@ -73,6 +73,10 @@ PORT = _record("""
     point_added: to all points but one, lest they are negative
     point_corrections: for what was added, of each of 2x2 pixels, in the parameters
     point_corrections_row: elements from one pixel's to the next
+    look_planes: planes of bits of the weights, where they are looked up (look_ups.py); 0 where they are not
+    look_weight: the first of these
+    look_row: bytes of these, of a block of outputs
+    look_reach: most messages from the first to the last that a tile reads
     kernel_y: of a pool
     kernel_x: of a pool, or of a convolution over channels
     stride_y: of a pool

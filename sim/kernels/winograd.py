@@ -69,9 +69,10 @@ def _fits(synapse: Synapse, layout: Layout, path: Path) -> bool:
     even = all(size % 2 == 0 for size in layout.shapes[synapse.name][1:])
     small = largest_at_points(layout.largest[synapse.source]) <= 255 and np.abs(op.weight).max() <= _LARGEST_WEIGHT
     channels = source["arena"] == 0 and source["pixel"] % _CHANNELS == 0
-    return (
-        plain and even and small and channels and path.prefers_points(layout.shapes[synapse.name][2], source["pixel"])
-    )
+    if not (plain and even and small and channels):
+        return False
+    looked_up = path.planes(op.weight.transpose(0, 2, 3, 1), source["pixel"], layout.largest[synapse.source], True)
+    return not looked_up and path.prefers_points(layout.shapes[synapse.name][2], source["pixel"])
 
 
 def pixel_order(height: int, width: int) -> NDArray[np.int64]:

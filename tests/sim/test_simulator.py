@@ -501,3 +501,46 @@ def test_3x3_convolutions_at_points(path, size, channels, reach, bits, fits):
         assert_same(reference.run(program, messages), simulator.run(program, messages))
     at_points = build_plan(program, simulator.path).tables.ports["point_channels"].any()
     assert at_points == (fits and (size[1] <= 8 or not isinstance(simulator.path, Amx)))
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "smallest", "bits", "stride", "planes"),
+    [
+        ((7, 11), 16, 1, 4, 2, 1),
+        ((7, 11), 32, 0, 3, 2, 2),
+        ((12, 6), 32, 1, 4, 1, 1),
+        ((7, 5), 240, 0, 4, 1, 2),  # 240 * 9 * 15 = 32,400
+        ((5, 3), 256, 0, 4, 1, 0),
+        ((5, 3), 480, 1, 4, 1, 1),  # 480 * 9 * 15 = 64,800
+        ((5, 3), 496, 1, 4, 1, 0),
+        ((7, 11), 16, 1, 5, 2, 0),
+        ((7, 11), 24, 1, 4, 2, 2),  # 32 with padding, of weight 0
+    ],
+)
+def test_convolutions_by_look_ups(path, size, channels, smallest, bits, stride, planes):
+    """Tiles that are not full, two blocks of channels; every sum at its limits; with AVX2's tables where they are."""
+    rng, one = np.random.default_rng(channels), np.ones((1, 1), dtype=np.int32)
+    weight = rng.choice(np.array([-1, 1] if smallest else [-1, 0, 1], np.int8), (64, channels, 3, 3))
+    weight[3], weight[4] = 1, -1
+    op = Conv2d(weight, 2, (stride, stride), (1, 1))
+    source = Message(bits, False, 1.0)
+    shape, outputs = (channels, *size), (64, *(-(-length // stride) for length in size))
+    program = Program(
+        time_steps=3,
+        state_bits=32,
+        accumulator_bits=32,
+        input=Input(shape, source, "frames", Preprocessing(1.0, (0.0,), (1.0,))),
+        nodes=(
+            Population("spikes", shape, (Port(INPUT, one, 0),), 0 * one, Relay(), source),
+            Synapse("conv", "spikes", op),
+            Population("sums", outputs, (Port("conv", one, 2),), 0 * one, Relay(), Message(16, True, 1.0)),
+            Synapse("head", "sums", Linear(rng.integers(-1, 2, (2, int(np.prod(outputs)))).astype(np.int8), 2)),
+        ),
+        readout=Readout("head", np.zeros(2, np.int64), 1.0),
+    )
+    messages = rng.integers(0, 2**bits, (2, 3, *shape))
+    messages[0] = 2**bits - 1
+    simulator = Simulator(1, event_share=-1)
+    assert_same(reference.run(program, messages), simulator.run(program, messages))
+    if isinstance(simulator.path, Avx2):
+        assert build_plan(program, simulator.path).tables.ports["look_planes"].max() == planes

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
+from numpy.typing import NDArray
 
 from ..dot import dot_tile
 from .event_loops import make_add_events, quad_of_bytes, quad_of_pairs
 from .loops import INT8, INT16, Scheme, call, make_dot, make_rows, make_scheme, read_two_bytes, words
-from .path import BYTE_PAIRS, OUTPUTS, QUADS, QUADS_OF_RUN, QUADS_WIDENED, ROW, Kernel, Path, packed
+from .path import BYTE_PAIRS, LARGEST_LOOKED_UP, OUTPUTS, QUADS, QUADS_OF_RUN, QUADS_WIDENED, ROW, Kernel, Path, packed
+from .tables import look_ups_in_256_bits
+
+_FEWEST_OUTPUTS, _FEWEST_TAPS = 64, 9
+"""That a table is looked up for, to be worth it; measured (benchmarks/look_ups.py), for 3x3 only."""
 
 
 class Avx2(Path):
@@ -34,6 +39,10 @@ class Avx2(Path):
         largest_pair = max(np.abs(part.sum(axis=-1, dtype=np.int16)).max() for part in parts)
         return QUADS_WIDENED if largest_pair <= limit else BYTE_PAIRS
 
+    def planes(self, weight, pixel, largest, at_points):
+        planes = planes_of(weight, pixel, largest)
+        return 0 if at_points and planes > 1 else planes
+
     @staticmethod
     def tile() -> Kernel:
         return tile_of_256_bits(QUADS_AVX2, _PAIRS, emulates=True)
@@ -54,6 +63,21 @@ class Avx2(Path):
                 quads(events, count, weights, accumulators)
 
         return add
+
+    @staticmethod
+    def look_ups() -> Kernel:
+        return look_ups_in_256_bits()
+
+
+def planes_of(weight: NDArray[np.int8], pixel: int, largest: int) -> int:
+    """Planes of bits of weights that look_ups.py can do: one if none is 0; none if it cannot, or hardly gains."""
+    outputs, rows, columns, inputs = weight.shape
+    shaped = outputs % OUTPUTS == 0 and outputs >= _FEWEST_OUTPUTS and rows * columns >= _FEWEST_TAPS
+    if not shaped or pixel % 16 or largest > LARGEST_LOOKED_UP or np.abs(weight).max() > 1:
+        return 0
+    planes = 1 if inputs == pixel and weight.all() else 2
+    most = largest * max((weight == sign).sum(axis=(1, 2, 3)).max() for sign in (1, -1))
+    return planes if most <= np.iinfo(np.uint16 if planes == 1 else np.int16).max else 0
 
 
 # ----------------------------------------------------------------------- instructions

@@ -143,7 +143,7 @@ class Loops:
             for i in range(self.pixels * self.vectors):
                 place = self.place(accumulators, i)
                 b.store(ir.Constant(place.type.pointee, [0] * self.scheme.lanes), place, align=4)
-        starts = [b.add(source, b.mul(self.int64_at(offsets, i), element_bytes)) for i in range(self.pixels)]
+        starts = [b.add(source, b.mul(int64_at(b, offsets, INT64(i)), element_bytes)) for i in range(self.pixels)]
         positions = b.udiv(run_bytes, ir.Constant(INT64, self.scheme.position_bytes))
         b.branch(over_runs)
 
@@ -152,7 +152,7 @@ class Loops:
         weight_of_run = self.phi(INT64, entry, weights)
         none = ir.Constant(sums_type, [0] * sums_type.count)
         sums = [self.phi(sums_type, entry, none) for _ in range(self.pixels * self.vectors)]
-        offset = b.mul(self.int64_at(runs, run), element_bytes)
+        offset = b.mul(int64_at(b, runs, run), element_bytes)
         pointers = [b.inttoptr(b.add(start, offset), INT8.as_pointer()) for start in starts]
         updated, next_weight = self.over_positions(pointers, positions, weight_of_run, sums)
         run_done = b.block
@@ -230,10 +230,9 @@ class Loops:
         phi.add_incoming(value, block)
         return phi
 
-    def int64_at(self, address_, index):
-        pointer = self.builder.inttoptr(address_, INT64.as_pointer())
-        index = ir.Constant(INT64, index) if isinstance(index, int) else index
-        return self.builder.load(self.builder.gep(pointer, [index]))
+
+def int64_at(builder, address, index):
+    return builder.load(builder.gep(builder.inttoptr(address, INT64.as_pointer()), [index]))
 
 
 def vectors_at(builder, pointer, vectors):

@@ -17,6 +17,9 @@ QUADS, PAIRS, BYTE_PAIRS, QUADS_OF_RUN, QUADS_WIDENED, QUADS_IN_TILES = 1, 2, 3,
 bytes, widened, with 2 signed 16-bit. Where 16 bits do not hold the sums of a whole patch: as QUADS, but widened after
 each run, or at once. In AMX's tiles: as QUADS, each run's weights followed by zeros up to a tile's row."""
 
+LARGEST_LOOKED_UP = 15
+"""Message of which the sum of four fits four times into 8 bits."""
+
 Kernel = Callable[..., Any]
 
 
@@ -29,7 +32,7 @@ class _Tag(NamedTuple):
 class Path(_Tag):
     """An instruction set that convolutions are written for; what plans ask of it, and its kernels.
 
-    `tile`, `rows` and `events` are `dot.dot_tile`, `dot.dot_rows` and `dot.add_events` of the path: functions for
+    `tile`, `rows`, `events` and `look_ups` are dot_tile, dot_rows, add_events and look_up of dot.py: functions for
     Numba, of the same arguments, and made when they are asked for, since the processor that Numba compiles for is
     chosen once all paths are known.
 
@@ -61,6 +64,15 @@ class Path(_Tag):
         """Whether 3x3 convolutions for images of a width are faster with fewer multiplications (winograd.py)."""
         return True
 
+    def planes(self, weight: NDArray[np.int8], pixel: int, largest: int, at_points: bool) -> int:
+        """Planes of bits of a convolution's weights where look-ups (look_ups.py) are faster than dot products, else 0.
+
+        Args:
+            weight: (output, row, column, input); of `pixel` messages beside each other, none beyond `largest`.
+            at_points: whether they are to be faster than winograd.py too.
+        """
+        return 0
+
     @staticmethod
     def tile() -> Kernel:
         raise NotImplementedError
@@ -78,6 +90,30 @@ class Path(_Tag):
     @staticmethod
     def events() -> Kernel:
         raise NotImplementedError
+
+    @staticmethod
+    def look_ups() -> Kernel:
+        """By default nothing: no plan asks for them."""
+
+        def look_up(
+            path,
+            planes,
+            source,
+            count,
+            fresh,
+            tables,
+            offsets,
+            runs,
+            run_count,
+            run_bytes,
+            weights,
+            whole,
+            sums,
+            pixels,
+        ):
+            pass
+
+        return look_up
 
 
 def packed(taps: NDArray[np.int8], kind: int) -> NDArray[np.int8]:
