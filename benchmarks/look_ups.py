@@ -87,7 +87,7 @@ def _sums(path, model_, arenas_, scratch_, outcome_):
                         winograd.multiply(path, port, model, arenas, tile, steps, t, stop, fresh, scratch)
                     winograd.add_up(port, model, tile, t % together, scratch)
                 elif port.look_planes > 0:
-                    look_ups.accumulate(path, port, model, arenas, tile, steps, t, fresh, scratch)
+                    look_ups.add_up(path, port, model, arenas, tile, steps, t, fresh, scratch)
                 else:
                     narrow._accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
 

@@ -47,7 +47,7 @@ def memory_size(steps: int, reach: int) -> int:
 
 
 @kernel
-def accumulate(path, port, model, arenas, tile, steps, t, fresh, scratch):
+def add_up(path, port, model, arenas, tile, steps, t, fresh, scratch):
     """Accumulators of a tile; unless `fresh`, its tables are there from a block before."""
     source, offsets = buffer_row(model.buffers, port.source), model.offsets
     pixels, runs = port.pixels + tile.pixel, port.runs

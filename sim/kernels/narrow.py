@@ -44,7 +44,7 @@ def run_tile(
                         winograd.multiply(path, port, model, arenas, tile, population.steps, t, stop, fresh, scratch)
                     winograd.add_up(port, model, tile, step % together, scratch)
                 elif port.look_planes > 0:
-                    look_ups.accumulate(path, port, model, arenas, tile, population.steps, t, fresh, scratch)
+                    look_ups.add_up(path, port, model, arenas, tile, population.steps, t, fresh, scratch)
                 else:
                     _accumulate(path, population, port, model, arenas, tile, t, scratch.accumulator32)
                 _add_accumulator(population, port, model, tile, t, scratch, first)
