@@ -81,12 +81,13 @@ def fire(
     bits: int | None,
     membrane: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
-    """One step of HybridFiring (``membrane``) or ParallelFiring, detached from the step before: (spikes, new v):
+    """One step of HybridFiring (``membrane``) or ParallelFiring: (spikes, new v):
 
         m = leak v + current;  spikes = quantised ReLU(m - theta);  v = min(m, theta)
 
     ``current`` and ``v`` (None: zero) are (N, C, H, W) that `fits`; leak and theta scalars. Gradients flow to current,
-    leak and theta: 1 above the threshold, 0 below, straight through the quantiser.
+    v, leak and theta, through the new v too where it is used: of a spike 1 above the threshold, 0 below, straight
+    through the quantiser.
     """
     spikes, messages, v_new = _Fire.apply(current, v, leak, theta, lsb, bits, membrane)
     if messages is not None:
@@ -110,7 +111,7 @@ def fire_folded(current: Tensor, theta: Tensor, lsb: float, bits: int | None) ->
 
 
 def fire_binary(current: Tensor, v: Tensor | None, leak: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of LeakyIntegrateAndFire, detached from the step before: (spikes, new v):
+    """One step of LeakyIntegrateAndFire: (spikes, new v):
 
         m = leak v + current;  spikes = 1 if m >= theta else 0;  v = m - spikes theta
 
@@ -138,16 +139,45 @@ class _Fire(torch.autograd.Function):
         loops.use_threads()
         strange = loops.fire(_flat(current), *_membrane(v, leak), *_quantiser(theta, lsb, bits), *result.arrays())
         ctx.save_for_backward(result.fired, v)
+        ctx.through_time = _ThroughTime(current, leak, v)
         return result.outputs(ctx, strange)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: object) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor | None, _: object, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
         fired, v = ctx.saved_tensors
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        grad_current = torch.empty_like(grad)
+        through = ctx.through_time
+        grad_current = torch.empty_like(fired, dtype=through.dtype)
         loops.use_threads()
-        total, with_v = loops.fire_backward(_flat(grad), _flat(fired), *_membrane(v), _flat(grad_current))
-        return grad_current, None, torch.tensor(with_v), torch.tensor(-total), None, None, None
+        total, with_v = loops.fire_backward(
+            *through.given(grad, grad_v, fired), _flat(fired), *through.state(v), _flat(grad_current), *through.before()
+        )
+        return grad_current, through.before_v, torch.tensor(with_v), torch.tensor(-total), None, None, None
+
+
+class _ThroughTime:
+    """What the backward pass of a neuron takes from the step behind it and leaves to the one before."""
+
+    def __init__(self, current: Tensor, leak: Tensor, v: Tensor | None) -> None:
+        self.dtype, self.leak = current.dtype, np.float32(leak.item())
+        # in online training v has no gradient: then nothing is written
+        self.into_v = v is not None and v.requires_grad
+        self.before_v: Tensor | None = None
+
+    def given(self, grad: Tensor | None, grad_v: Tensor | None, like: Tensor) -> tuple[Any, ...]:
+        """(gradient of the spikes, of the new v or nothing, whether it is there) for the loops."""
+        if grad is None:
+            grad = torch.zeros_like(like, dtype=self.dtype)
+        if self.into_v:
+            self.before_v = torch.empty_like(like, dtype=torch.float32)
+        grads = [_flat(g.contiguous(memory_format=torch.channels_last)) for g in (grad, grad_v) if g is not None]
+        return grads[0], grads[-1] if grad_v is not None else _flat(NOTHING), grad_v is not None
+
+    def state(self, v: Tensor | None) -> tuple[Any, ...]:
+        return *_membrane(v), self.leak
+
+    def before(self) -> tuple[Any, ...]:
+        """(where the gradient of v goes or nothing, whether it goes there) for the loops."""
+        return _flat(NOTHING if self.before_v is None else self.before_v), self.before_v is not None
 
 
 class _Fired:
@@ -172,7 +202,8 @@ class _Fired:
 
     def outputs(self, ctx: Any, strange: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*(tensor for tensor in (self.messages, self.v) if tensor is not None))
+        if self.messages is not None:
+            ctx.mark_non_differentiable(self.messages)
         # a message cannot be NaN: a layer that is not finite passes on its spikes alone
         return self.spikes, None if strange else self.messages, self.v
 
@@ -201,19 +232,22 @@ class _FireBinary(torch.autograd.Function):
         strange = loops.fire_binary(_flat(current), *_membrane(v, leak), threshold, *results)
         ctx.save_for_backward(spikes, v_new, v)
         ctx.theta = threshold
-        ctx.mark_non_differentiable(messages, v_new)
+        ctx.through_time = _ThroughTime(current, leak, v)
+        ctx.mark_non_differentiable(messages)
         ctx.set_materialize_grads(False)
         return spikes, None if strange else messages, v_new
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: object) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor | None, _: object, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
         spikes, v_new, v = ctx.saved_tensors
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        grad_current = torch.empty_like(grad)
+        through = ctx.through_time
+        grad_current = torch.empty_like(spikes)
         loops.use_threads()
-        saved = _flat(spikes), _flat(v_new), ctx.theta, *_membrane(v)
-        total, with_v = loops.fire_binary_backward(_flat(grad), *saved, _flat(grad_current))
-        return grad_current, None, torch.tensor(with_v), torch.tensor(-total)
+        saved = _flat(spikes), _flat(v_new), ctx.theta, *through.state(v)
+        total, with_v = loops.fire_binary_backward(
+            *through.given(grad, grad_v, spikes), *saved, _flat(grad_current), *through.before()
+        )
+        return grad_current, through.before_v, torch.tensor(with_v), torch.tensor(-total)
 
 
 def fire_hierarchical(
@@ -434,23 +468,25 @@ class _BatchNormAndFire(torch.autograd.Function):
             _flat(x), gain, offset, *_membrane(v, leak), *_quantiser(theta, lsb, bits), *result.arrays()
         )
         ctx.save_for_backward(x, weight, result.fired, v)
-        ctx.moments = moments
+        ctx.moments, ctx.through_time = moments, _ThroughTime(x, leak, v)
         return result.outputs(ctx, strange)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: object) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor | None, _: object, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, fired, v = ctx.saved_tensors
-        grad = grad.contiguous(memory_format=torch.channels_last)
+        through = ctx.through_time
         grad_x = torch.empty_like(x)
         masked = _flat(grad_x)
         sums = np.zeros(2 * len(weight))
         loops.use_threads()
-        total, with_v = loops.fire_backward(_flat(grad), _flat(fired), *_membrane(v), masked)
+        total, with_v = loops.fire_backward(
+            *through.given(grad, grad_v, fired), _flat(fired), *through.state(v), masked, *through.before()
+        )
         loops.sum_products(masked, _flat(x), ctx.moments.mean.astype(np.float32), sums)
         factors, grad_weight, grad_bias = ctx.moments.backward(weight, sums)
         loops.affine_of_two(masked, _flat(x), *factors, masked)
         of_scalars = torch.tensor(with_v), torch.tensor(-total)
-        return grad_x, grad_weight, grad_bias, None, None, *of_scalars, None, None, None
+        return grad_x, grad_weight, grad_bias, None, through.before_v, *of_scalars, None, None, None
 
 
 # -------------------------------------------------------------------------- convolutions

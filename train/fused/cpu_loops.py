@@ -144,8 +144,8 @@ def _reset(m, theta, v):
 
 
 @_kernel
-def fire_backward(grad, fired, v, has_v, grad_current):
-    """(sum of the current's gradient, sum of its products with v)."""
+def fire_backward(grad, grad_v, has_grad_v, fired, v, has_v, leak, grad_current, before_v, into_v):
+    """(minus the gradient of theta, that of leak); ``grad_v`` is that of the new v, ``before_v`` that of v."""
     total = 0.0
     with_v = 0.0
     for block in numba.prange((grad.size + ELEMENTS - 1) // ELEMENTS):
@@ -153,8 +153,12 @@ def fire_backward(grad, fired, v, has_v, grad_current):
         g = grad_current[part]
         _where_fired(grad[part], fired[part], g)
         total += _sum(g)
+        if has_grad_v:
+            total += _add_where_silent(grad_v[part], fired[part], g)
         if has_v:
             with_v += _dot(g, v[part])
+        if into_v:
+            _scale_to_float(g, leak, before_v[part])
     return np.float32(total), np.float32(with_v)
 
 
@@ -162,6 +166,17 @@ def fire_backward(grad, fired, v, has_v, grad_current):
 def _where_fired(grad, fired, result):
     for i in range(grad.size):
         _put(result, i, _get(grad, i) if fired[i] != 0 else np.float32(0))
+
+
+@_inner
+def _add_where_silent(grad_v, fired, result):
+    """Returns minus the sum where fired."""
+    total = np.float32(0)
+    for i in range(grad_v.size):
+        total -= grad_v[i] if fired[i] != 0 else np.float32(0)
+        value = _get(result, i) + (np.float32(0) if fired[i] != 0 else grad_v[i])
+        _put(result, i, value)
+    return np.float64(total)
 
 
 @_inner
@@ -206,18 +221,41 @@ def _spikes_binary(m, theta, spikes, messages):
 
 
 @_kernel
-def fire_binary_backward(grad, spikes, v_new, theta, v, has_v, grad_current):
-    """(sum of the current's gradient, sum of its products with v)."""
+def fire_binary_backward(
+    grad, grad_v, has_grad_v, spikes, v_new, theta, v, has_v, leak, grad_current, before_v, into_v
+):
+    """As `fire_backward`."""
     total = 0.0
     with_v = 0.0
     for block in numba.prange((grad.size + ELEMENTS - 1) // ELEMENTS):
         part = slice(np.int64(block) * ELEMENTS, (np.int64(block) + 1) * ELEMENTS)
         g = grad_current[part]
-        _by_triangle(grad[part], spikes[part], v_new[part], theta, g)
-        total += _sum(g)
+        if has_grad_v:
+            of_spikes = np.empty(g.size, np.float32)  # a spike takes theta from v
+            _subtract_scaled(grad[part], theta, grad_v[part], of_spikes)
+            _by_triangle(of_spikes, spikes[part], v_new[part], theta, g)
+            total += _sum(g) + _dot(spikes[part], grad_v[part])
+            _add(grad_v[part], g)
+        else:
+            _by_triangle(grad[part], spikes[part], v_new[part], theta, g)
+            total += _sum(g)
         if has_v:
             with_v += _dot(g, v[part])
+        if into_v:
+            _scale_to_float(g, leak, before_v[part])
     return np.float32(total), np.float32(with_v)
+
+
+@_inner
+def _subtract_scaled(x, factor, y, result):
+    for i in range(x.size):
+        result[i] = _get(x, i) - factor * y[i]
+
+
+@_inner
+def _scale_to_float(x, factor, y):
+    for i in range(y.size):
+        y[i] = factor * _get(x, i)
 
 
 @_inner
@@ -302,7 +340,7 @@ def _by_wide_triangle(grad, spikes, v_new, theta, width, result):
 @_inner
 def _add(x, y):
     for i in range(y.size):
-        y[i] += x[i]
+        _put(y, i, _get(y, i) + x[i])
 
 
 @_inner

@@ -129,12 +129,12 @@ class NormalisedNeuron(Neuron):
         # what traces or observes the two modules wants to see each of them called
         observed = bool(self._forward_hooks or norm._forward_hooks)
         if isinstance(x, Tensor) and isinstance(norm, JointBatchNorm2d) and not observed:
-            return norm if norm.fuses(x) and self._fuses(x) else None
+            return norm if norm.fuses(x) and self._fuses(x) and not self.mpbn else None
         return None
 
     def _fuses(self, current: Tensor) -> bool:
-        """Whether `fused.cpu` has this neuron: without MPBN's own norms, and its spikes and current of their kind."""
-        return not self.mpbn and self.spike.is_fused and cpu.fits(current)
+        """Whether `fused.cpu` has this neuron, from its membrane on where it has MPBN."""
+        return self.spike.is_fused and cpu.fits(current)
 
     def _fuses_on_gpu(self, current: Tensor) -> bool:
         """Whether `fused.triton` has this neuron, from its membrane on where it has MPBN."""
@@ -174,10 +174,19 @@ class MembraneNeuron(NormalisedNeuron):
             return self._normalise(current, step)
         return self._normalise(self.leak_logit[step].sigmoid() * self.v + current, step)
 
-    def _leaking(self, step: int) -> tuple[Tensor | None, Tensor]:
-        """(v, lambda) of a step; lambda takes no part, nor does its gradient, before there is a membrane."""
+    def _leaking(self, current: Tensor, step: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """(current, v, lambda) of a step; with MPBN (m^_t, None, 0).
+
+        Lambda takes no part, nor does its gradient, before there is a membrane.
+        """
+        if self.mpbn:
+            return self.membrane(current, step).to(current.dtype), None, current.new_zeros((), dtype=torch.float32)
         leak = self.leak_logit[step].sigmoid()
-        return self.v, leak.detach() if self.v is None else leak
+        return current, self.v, leak.detach() if self.v is None else leak
+
+    def _keep(self, v: Tensor | None) -> None:
+        """Let ``v`` be the membrane after this step, for the graph too unless the state is detached."""
+        self.v = v.detach() if v is not None and self.detach_state else v
 
 
 def set_online(model: nn.Module, online: bool) -> None:

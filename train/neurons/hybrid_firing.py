@@ -19,23 +19,22 @@ class HybridFiring(MembraneNeuron):
     """
 
     def after(self, norm: nn.Module, x: Tensor) -> Tensor:
-        fused_norm = self._fused_norm(norm, x) if self.detach_state else None
+        fused_norm = self._fused_norm(norm, x)
         if self.step is None or fused_norm is None:
             return super().after(norm, x)
         theta = self.threshold_logit[self.step].sigmoid()
-        spikes, self.v = fused_norm.fire(x, *self._leaking(self.step), theta, *self._quantiser(), membrane=True)
+        spikes, v = fused_norm.fire(*self._leaking(x, self.step), theta, *self._quantiser(), membrane=True)
+        self._keep(v)
         return spikes
 
     def fire(self, current: Tensor, step: int) -> Tensor:
         theta = self.threshold_logit[step].sigmoid()
-        if self.detach_state and self._fuses(current):
-            spikes, self.v = cpu.fire(current, *self._leaking(step), theta, *self._quantiser())
+        if self._fuses(current):
+            spikes, v = cpu.fire(*self._leaking(current, step), theta, *self._quantiser())
+            self._keep(v)
             return spikes
         if self.detach_state and self._fuses_on_gpu(current):
-            known = self._leaking(step)
-            if self.mpbn:
-                current, known = self.membrane(current, step), (None, theta)
-            spikes, self.v = triton.fire(current, *known, theta, self.spike.lsb, self.spike.bits)
+            spikes, self.v = triton.fire(*self._leaking(current, step), theta, self.spike.lsb, self.spike.bits)
             return spikes
         m = self.membrane(current, step)
         if self.detach_state:

@@ -21,13 +21,13 @@ class LeakyIntegrateAndFire(MembraneNeuron):
 
     def fire(self, current: Tensor, step: int) -> Tensor:
         theta = self.threshold_logit[step].sigmoid()
-        if self.detach_state and self._fuses(current):
-            spike, self.v = cpu.fire_binary(current, *self._leaking(step), theta)
-            return spike
-        m = self.membrane(current, step)
-        spike = _TriangleSpike.apply(m - theta)
-        v = m - spike * theta
-        self.v = v.detach() if self.detach_state else v
+        if self._fuses(current):
+            spike, v = cpu.fire_binary(*self._leaking(current, step), theta)
+        else:
+            m = self.membrane(current, step)
+            spike = _TriangleSpike.apply(m - theta)
+            v = m - spike * theta
+        self._keep(v)
         return spike
 
 

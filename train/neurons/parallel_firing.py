@@ -32,9 +32,9 @@ class ParallelFiring(NormalisedNeuron):
 
     def fire(self, current: Tensor, step: int) -> Tensor:
         theta = self.threshold_logit[step].sigmoid()
-        if self._fuses(current):
-            return cpu.fire(current, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
         m = self.membrane(current, step)
+        if self._fuses(m):
+            return cpu.fire(m, None, torch.zeros(()), theta, *self._quantiser(), membrane=False)[0]
         if self._fuses_on_gpu(m):
             return triton.fire(m, None, theta, theta, self.spike.lsb, self.spike.bits, membrane=False)[0]
         return self.spike((m - theta).relu_())
