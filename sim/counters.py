@@ -48,7 +48,7 @@ class PopulationCounts(msgspec.Struct, frozen=True, eq=False):
     def density(self) -> float:
         """Spikes per neuron, time-step and sample."""
         possible = self.neurons * len(self.spikes) * len(self.spikes_per_sample)
-        return float(self.spikes.sum() / possible) if possible else 0.0
+        return sum(self.spikes.tolist()) / possible if possible else 0.0
 
 
 class SynapseCounts(msgspec.Struct, frozen=True, eq=False):
@@ -164,6 +164,8 @@ def collect(program: Program, tallies: list[Tally]) -> Counters:
 
 def joined(program: Program, tallies: list[Tally]) -> Tally:
     """The raw counts of blocks, in order, as those of one."""
+    if len(tallies) == 1:
+        return tallies[0]
     rows, steps, synapses = 1 + len(program.populations), program.time_steps, len(program.synapses)
     empty = ((rows, 0, steps), (rows, steps, 2), (synapses, 0, steps))
     nothing = Tally.of(*(np.zeros(shape, dtype=np.int64) for shape in empty))
@@ -186,9 +188,10 @@ def counters_of(program: Program, tally: Tally) -> Counters:
         )
         for i, name in enumerate([INPUT, *(p.name for p in program.populations)])
     }
+    macs = _macs(program)
     operations = {
         s.name: _synapse_counts(
-            program, s, tally.sops_by_step[i], tally.sops_by_sample[i], populations[s.source].density()
+            program, s, tally.sops_by_step[i], tally.sops_by_sample[i], populations[s.source].density(), macs[s.name]
         )
         for i, s in enumerate(program.synapses)
     }
@@ -196,7 +199,7 @@ def counters_of(program: Program, tally: Tally) -> Counters:
 
 
 def _synapse_counts(
-    program: Program, synapse: Synapse, by_step: Integers, by_sample: Integers, density: float
+    program: Program, synapse: Synapse, by_step: Integers, by_sample: Integers, density: float, macs: int
 ) -> SynapseCounts:
     spiking = program.carries_spikes(synapse)
     op = synapse.op
@@ -206,7 +209,7 @@ def _synapse_counts(
         carries_spikes=spiking,
         sops=by_step,
         sops_per_sample=by_sample,
-        macs=_macs(program)[synapse.name],
+        macs=macs,
         dense_macs=dense,
         conventional_sops=density * dense * program.time_steps if conventional else 0.0,
         weight_bytes=packed_bytes(op.weight.size, op.weight_bits) if isinstance(op, WeightedOp) else 0,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from threading import Lock
 
 import msgspec
@@ -100,7 +101,8 @@ class Simulator:
     """An executor (see `reference.Executor`) that keeps what it prepared for a program from one call to the next.
 
     Args:
-        threads: defaults to the processor's number.
+        threads: defaults to the processor's number. Each takes blocks of samples; where there are fewer samples than
+            threads, several share out the tiles of one (kernels/team.py).
         counted: whether to count spikes and operations; they cost a few percent.
         event_share: a convolution goes event by event where no more than this share of the groups of four messages
             that it reads is not 0: below 0 never, from 1 always; by default where it is faster. The integers are the
@@ -139,12 +141,10 @@ class Simulator:
         run = _Run(
             program, self._plan(program), self._workspaces, self.path, self.counted, self.event_share, taps, progress
         )
-        threads = self.threads
         if isinstance(x, np.ndarray):
-            threads = max(1, min(threads, len(x)))
-            run.block = max(1, min(run.block, -(-len(x) // threads)))
+            run.block = max(1, min(run.block, -(-len(x) // self.threads)))
             x = [x]
-        run.work_on(x, threads)
+        run.work_on(x, self.threads)
         logits = run.logits()
         predictions = np.argmax(logits, axis=1)
         return Result(
@@ -193,12 +193,22 @@ class _Run:
         self.lock, self.failed = Lock(), False
 
     def work_on(self, x: Iterable[np.ndarray], threads: int) -> None:
-        queue = self._queue(x)
-        if threads == 1:
-            self._work(queue)
+        parts, samples = iter(x), 0
+        ahead = []
+        for part in parts:
+            ahead.append(np.asarray(part))
+            samples += len(ahead[-1])
+            if samples >= threads:
+                break
+        if samples < threads:
+            self.block = 1
+        queue = self._queue(chain(ahead, parts))
+        teams = [len(range(first, threads, samples)) for first in range(samples)] if samples < threads else [1] * threads
+        if len(teams) == 1:
+            self._work(queue, teams[0])
             return
         with ThreadPoolExecutor(threads) as pool:
-            for worker in [pool.submit(self._work, queue) for _ in range(threads)]:
+            for worker in [pool.submit(self._work, queue, team) for team in teams]:
                 worker.result()
 
     def logits(self) -> Integers:
@@ -224,16 +234,16 @@ class _Run:
     def _queue(self, x: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         index = 0
         for part in x:
-            for block in blocks(np.asarray(part), self.block):
+            for block in blocks(part, self.block):
                 yield index, block
                 index += 1
 
-    def _work(self, queue: Iterator[tuple[int, np.ndarray]]) -> None:
+    def _work(self, queue: Iterator[tuple[int, np.ndarray]], threads: int) -> None:
         workspace = self._workspace()
         try:
             while (taken := self._take(queue)) is not None:
                 index, samples = taken
-                logits, tally = workspace.run(encode(self.program, samples), self.counted)
+                logits, tally = workspace.run(encode(self.program, samples), self.counted, threads)
                 messages = self._messages(workspace, len(samples)) if self.keep_taps else {}
                 self.done[index] = (logits, tally, messages)
                 self._tell(len(samples))

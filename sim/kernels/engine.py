@@ -3,6 +3,7 @@
 A tile is a few pixels x up to LANES channels of one sample, so that its membranes stay in the cache and its weights
 are used again at every step. What a port reads is never stored as a whole: the accumulators of a tile are made,
 scaled into the tile's currents, and forgotten. Populations of a loop go step by step instead, with their states kept.
+A thread has blocks of samples of its own; or several threads share out the tiles of one sample (team.py).
 """
 
 from __future__ import annotations
@@ -18,32 +19,38 @@ from .memory import bind, with_kept
 from .neurons import READOUT
 from .paths import amx
 from .records import population_row
-from .tiles import LANES, WEIGHTS_IN_CACHE, Tile
+from .team import enter, leave, place_and_block, take, wait, walk_of
+from .tiles import LANES, Tile
 
 
 def _entry(sources: int) -> Callable[..., Any]:
-    def run(path, model, arenas, scratch, outcome, samples, counted, first, last):
-        """Run populations [first, last) for `samples` samples; the tuples are those of memory.py, addresses."""
-        if sources >= 0:  # Always; a value that a function closes over tells apart what is kept of it on disk.
+    def run(path, model, arenas, scratch, outcome, team, samples, counted, first, last):
+        """Run populations [first, last) for `samples` samples, one in a team; tuples of memory.py are addresses."""
+        # The first always holds; a value that a function closes over tells apart what is kept of it on disk.
+        if sources >= 0 and enter(team):
             model_, arenas_, scratch_, outcome_ = bind(model, arenas, scratch, outcome)
-            index = first
+            index, stage = first, 0
             while index < last:
                 end = population_row(model_.populations, index).loop_end
                 looped, stop = end > 0, max(index, end) + 1
                 for t in range(model_.time_steps if looped else 1):
                     for each in range(index, stop):
-                        _run_population(path, model_, arenas_, scratch_, outcome_, samples, counted, each, looped, t)
-                if looped and counted:
+                        _run_population(
+                            path, model_, arenas_, scratch_, outcome_, team, stage, samples, counted, each, looped, t
+                        )
+                        stage += 1
+                if looped and counted and team.place == 0:
                     _count_loop(model_, arenas_, outcome_, samples, index, stop)
                 index = stop
             amx.configure(path, 0)
+            leave(team)
 
     return compile_entry(run)
 
 
 @inlined
-def _run_population(path, model, arenas, scratch, outcome, samples, counted, index, looped, t):
-    """All steps of a population, or step t of one in a loop."""
+def _run_population(path, model, arenas, scratch, outcome, team, stage, samples, counted, index, looped, t):
+    """All steps of a population, or step t of one in a loop: a stage of the team."""
     population = population_row(model.populations, index)
     start, stop = (t, min(t + 1, population.steps)) if looped else (0, population.steps)
     saturations = index * 2 * model.time_steps
@@ -52,11 +59,10 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
     if counted and not looped:
         counting.clear(population, samples, outcome.counts)
     blocks = -(-population.channels // LANES)
-    # Weights that the cache cannot hold are walked through once for all samples, others once for every few pixels.
-    outer, inner = (blocks, 1) if population.weight_bytes > WEIGHTS_IN_CACHE else (1, blocks)
-    done = np.int64(0)
-    for round_ in range(samples + outer):
-        # First a round for each sample that is worth doing event by event, then rounds over what is left.
+    tiles = -(-population.pixels // population.tile_pixels)
+    by_events, worked = np.int64(0), False
+    for round_ in range(samples + 1):
+        # First a round for each sample that is worth doing event by event, then one for what is left.
         event_port, first, last = -1, 0, samples
         if round_ < samples:
             if population.narrow and not looped:
@@ -64,28 +70,34 @@ def _run_population(path, model, arenas, scratch, outcome, samples, counted, ind
             if event_port < 0:
                 continue
             first, last = round_, round_ + 1
-        begin, end = (0, blocks) if event_port >= 0 else (inner * (round_ - samples), inner * (round_ - samples + 1))
-        for sample in range(first, last):
-            if event_port < 0 and done >> sample & 1:
-                continue
-            for p0 in range(0, population.pixels, population.tile_pixels):
-                for block in range(begin, end):
-                    tile = _tile(population, sample, p0, block)
-                    own = _states_of(population, scratch, tile) if looped else scratch
-                    if index == 0:
-                        if counted:
-                            counting.count_again(population, model, arenas, tile, outcome.counts)
-                    elif population.narrow:
-                        narrow.run_tile(
-                            path, population, model, arenas, tile, own, outcome, saturations, counted, event_port,
-                            start, stop, block == begin,
-                        )  # fmt: skip
-                    else:
-                        wide.run_tile(population, model, arenas, tile, own, outcome, saturations, start, stop)
-        if event_port >= 0:
-            done |= 1 << round_
-            outcome.by_events[index] += 1
-    if counted and not looped and population.dynamics != READOUT:
+            by_events |= 1 << round_
+            if team.place == 0:
+                outcome.by_events[index] += 1
+        elif by_events == (1 << samples) - 1:
+            break
+        items = walk_of(team, population, blocks, (last - first) * tiles)
+        item, done, before = take(team, stage, items, -1), 0, -1
+        while item >= 0:
+            place, block = place_and_block(team, items, item)
+            sample = first + place // tiles
+            if event_port >= 0 or not by_events >> sample & 1:
+                tile = _tile(population, sample, place % tiles * population.tile_pixels, block)
+                own = _states_of(population, scratch, tile) if looped else scratch
+                if index == 0:
+                    if counted:
+                        counting.count_again(population, model, arenas, tile, outcome.counts)
+                elif population.narrow:
+                    narrow.run_tile(
+                        path, population, model, arenas, tile, own, outcome, saturations, counted, event_port,
+                        start, stop, place != before,
+                    )  # fmt: skip
+                    before = place
+                else:
+                    wide.run_tile(population, model, arenas, tile, own, outcome, saturations, start, stop)
+            done, item = done + 1, take(team, stage, items, item)
+        wait(team, stage, items, done)
+        worked |= done > 0
+    if worked and counted and not looped and population.dynamics != READOUT:
         counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
         counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, saturations)
 

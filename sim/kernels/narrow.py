@@ -23,7 +23,7 @@ def run_tile(
 ):
     """Steps [begin, end) of a tile; as wide.run_tile; the convolution of `event_port` from its list of events.
 
-    `fresh`: no other block of channels of this tile was computed before it.
+    `fresh`: the tile computed before it was not another block of channels of the same pixels.
     """
     if begin == 0 and population.states > 0:
         _begin(population.initial_v, model, tile, scratch.v32)

@@ -1,8 +1,9 @@
-"""The memory of one thread: message arenas and scratch for a block of samples, allocated once, used for all blocks."""
+"""The memory of one thread, or of a team: message arenas and scratch for a block of samples, allocated once."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,13 +18,14 @@ from .paths import amx
 from .paths.path import Path
 from .plan import Plan
 from .records import ARENAS
+from .team import Team, board_size
 from .tiles import LANES, PIXELS
 
 Memory = TypeVar("Memory", Arenas, Scratch, Outcome)
 
 
 class Workspace:
-    """Runs blocks of up to `samples` samples of one program; not shared between threads.
+    """Runs blocks of up to `samples` samples of one program; one run at a time.
 
     Args:
         event_share: a convolution goes event by event where no more than this share of its source's quads is not 0;
@@ -40,19 +42,14 @@ class Workspace:
             aligned_zeros(size * samples + amx.BYTES, dtype)
             for size, dtype in zip(plan.arena_sizes, ARENAS, strict=True)
         )
-        tile = PIXELS * LANES
-        self.scratch = Scratch(
-            **{name: aligned_zeros(tile, np.int64) for name in ("accumulator", "current", "v", "d")},
-            **{name: aligned_zeros(tile, np.int32) for name in ("accumulator32", "current32", "v32", "d32")},
-            patch=aligned_zeros(plan.patch_size, np.int32),
-            events=aligned_zeros(plan.events_size, np.int64),
-            firsts=aligned_zeros(plan.firsts_size, np.int32),
-            kept=aligned_zeros(plan.kept_size * samples, np.int64),
-            points=aligned_zeros(plan.points_size, np.uint8),
-            products=aligned_zeros(winograd.POINTS * winograd.PRODUCTS, np.int32),
-        )
+        self.at = addresses(self.arenas)
+        self.kept = aligned_zeros(plan.kept_size * samples, np.int64)
+        self.own = [self._memory_of_a_thread()]
         self.by_events = np.zeros(len(program.populations) + 2, dtype=np.int64)
-        self.counts = aligned_zeros(plan.counts_size * samples, np.int32)
+        self.stages = len(program.populations) + 2
+        if plan.kept_size:
+            self.stages *= program.time_steps
+        self.helpers: ThreadPoolExecutor | None = None
         self.model = Model(
             **{name: _address(table) for name, table in plan.tables._asdict().items()},
             state_low=plan.state_range[0],
@@ -63,30 +60,55 @@ class Workspace:
             event_share_beside_points=events.WORTHWHILE_BESIDE_POINTS if event_share is None else float(event_share),
         )
 
-    def run(self, messages: np.ndarray, counted: bool = True) -> tuple[Integers, Tally]:
+    def run(self, messages: np.ndarray, counted: bool = True, threads: int = 1) -> tuple[Integers, Tally]:
         """Logits (n, classes) and raw counts of n <= samples samples, messages (n, 1 or T, *input shape).
 
         Unless `counted`, spikes and SOPs are left 0.
+
+        Args:
+            threads: that share out the tiles; more than one only for one sample.
         """
         program, samples = self.program, len(messages)
+        assert threads == 1 or samples == 1
         np.copyto(self.messages(INPUT)[:samples], messages, casting="unsafe")
         rows, steps = len(program.populations) + 1, program.time_steps
-        logits = np.zeros((samples, program.classes), dtype=np.int64)
-        spikes = np.zeros((rows, samples, steps), dtype=np.int64)
-        saturations = np.zeros((rows + 1, steps, 2), dtype=np.int64)
-        sops = np.zeros((len(program.synapses), samples, steps), dtype=np.int64)
-        engine.run(
-            self.path,
-            self.model,
-            addresses(self.arenas),
-            addresses(self.scratch),
-            addresses(Outcome(logits, spikes, saturations, sops, self.by_events, self.counts)),
-            samples,
-            counted,
-            0,
-            rows + 1,
+        logits = np.zeros((threads, samples, program.classes), dtype=np.int64)
+        spikes = np.zeros((threads, rows, samples, steps), dtype=np.int64)
+        saturations = np.zeros((threads, rows + 1, steps, 2), dtype=np.int64)
+        sops = np.zeros((threads, len(program.synapses), samples, steps), dtype=np.int64)
+        board = aligned_zeros(board_size(self.stages, threads) if threads > 1 else 0, np.int64)
+        while len(self.own) < threads:
+            self.own.append(self._memory_of_a_thread())
+        runs = []
+        for place in range(threads):
+            _, scratch, counts = self.own[place]
+            left = logits[place], spikes[place], saturations[place], sops[place], self.by_events, counts
+            team = Team(place, threads, _address(board))
+            outcome = addresses(Outcome(*left))
+            runs.append((self.path, self.model, self.at, scratch, outcome, team, samples, counted, 0, rows + 1))
+        if threads > 1:
+            if self.helpers is None or self.helpers._max_workers < threads - 1:
+                self.helpers = ThreadPoolExecutor(threads - 1)
+            for each in runs[1:]:
+                self.helpers.submit(_help, board, *each)
+        engine.run(*runs[0])
+        tally = Tally.of(spikes.sum(axis=0), saturations.sum(axis=0)[:rows], sops.sum(axis=0))
+        return logits.sum(axis=0) + steps * program.readout.bias, tally
+
+    def _memory_of_a_thread(self) -> tuple[Scratch, Scratch, np.ndarray]:
+        """Scratch, its addresses, and counts of messages; a thread of a team has its own, but for states in loops."""
+        plan, tile = self.plan, PIXELS * LANES
+        scratch = Scratch(
+            **{name: aligned_zeros(tile, np.int64) for name in ("accumulator", "current", "v", "d")},
+            **{name: aligned_zeros(tile, np.int32) for name in ("accumulator32", "current32", "v32", "d32")},
+            patch=aligned_zeros(plan.patch_size, np.int32),
+            events=aligned_zeros(plan.events_size, np.int64),
+            firsts=aligned_zeros(plan.firsts_size, np.int32),
+            kept=self.kept,
+            points=aligned_zeros(plan.points_size, np.uint8),
+            products=aligned_zeros(winograd.POINTS * winograd.PRODUCTS, np.int32),
         )
-        return logits + steps * program.readout.bias, Tally.of(spikes, saturations[:rows], sops)
+        return scratch, addresses(scratch), aligned_zeros(plan.counts_size * self.samples, np.int32)
 
     def messages(self, name: str) -> np.ndarray:
         """View of the messages of a population, or "input": (samples, 1 or T, *shape), 1 where all steps are equal."""
@@ -102,6 +124,11 @@ class Workspace:
             [int(s) * arena.itemsize for s in strides],
         )
         return view[..., 0, 0] if len(shape) == 1 else view
+
+
+def _help(board: np.ndarray, *run: Any) -> None:
+    """Take part in a run of the first thread; the board stays even if that has ended, and says so."""
+    engine.run(*run)
 
 
 def addresses(arrays: Memory) -> Memory:
