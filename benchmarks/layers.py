@@ -21,10 +21,9 @@ from speed import RESNET18, ROUNDS
 
 from hmdf.sim.contract import INPUT, Conv2d, Population, Synapse
 from hmdf.sim.kernels import engine
-from hmdf.sim.kernels.memory import Outcome
 from hmdf.sim.kernels.paths import choose_path
 from hmdf.sim.kernels.plan import build_plan
-from hmdf.sim.kernels.workspace import Workspace, addresses
+from hmdf.sim.kernels.workspace import Workspace
 from hmdf.sim.program import Program
 
 SAMPLES = 16
@@ -60,26 +59,14 @@ def seconds_by_population(program: Program, messages: np.ndarray) -> tuple[list[
     path = choose_path()
     workspace = Workspace(program, build_plan(program, path), path, len(messages))
     workspace.run(messages)
-    rows, steps, n = len(program.populations) + 2, program.time_steps, len(messages)
-    counts = (
-        np.zeros((n, program.classes), np.int64),
-        np.zeros((rows, n, steps), np.int64),
-        np.zeros((rows, steps, 2), np.int64),
-        np.zeros((len(program.synapses), n, steps), np.int64),
-        workspace.by_events,
-        workspace.counts,
-    )
-    memory = (
-        addresses(workspace.arenas),
-        addresses(workspace.scratch),
-        addresses(Outcome(*counts)),
-    )
+    rows, n = len(program.populations) + 2, len(messages)
+    arguments = {counted: workspace.arguments(n, counted)[:-2] for counted in (True, False)}
     medians: dict[bool, list[float]] = {True: [], False: []}
     for index in range(rows):
         taken: dict[bool, list[float]] = {True: [], False: []}
         for counted in (True, False) * ROUNDS:
             began = time.thread_time()
-            engine.run(path, workspace.model, *memory, n, counted, index, index + 1)
+            engine.run(*arguments[counted], index, index + 1)
             taken[counted].append((time.thread_time() - began) / n)
         for counted, values in taken.items():
             medians[counted].append(median(values))

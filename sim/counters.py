@@ -17,6 +17,7 @@ Definitions (docs/counters.md):
 from __future__ import annotations
 
 from math import prod
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -115,19 +116,33 @@ class Tally(msgspec.Struct, frozen=True, eq=False):
         return cls(spikes.sum(axis=1), spikes.sum(axis=2), saturations, sops.sum(axis=1), sops.sum(axis=2))
 
 
-_known_macs: WeakKeyDictionary[Program, dict[str, int]] = WeakKeyDictionary()
+class _Facts(NamedTuple):
+    """What is known of a synapse without a run, as in SynapseCounts; `conventional`: counted in papers' SOPs."""
+
+    carries_spikes: bool
+    macs: int
+    dense_macs: int
+    conventional: bool
+    weight_bytes: int
 
 
-def _macs(program: Program) -> dict[str, int]:
-    """By synapse, the MACs of a sample over all steps. A Program never changes, so they are counted once."""
-    if program not in _known_macs:
-        _known_macs[program] = {
-            s.name: 0
-            if program.carries_spikes(s)
-            else int(s.op.fanout(program.shapes[s.source]).sum()) * program.time_steps
-            for s in program.synapses
-        }
-    return _known_macs[program]
+_known_facts: WeakKeyDictionary[Program, list[_Facts]] = WeakKeyDictionary()
+
+
+def _facts(program: Program) -> list[_Facts]:
+    """Of all synapses. A Program never changes, so they are found once."""
+    if program not in _known_facts:
+        _known_facts[program] = [_facts_of(program, synapse) for synapse in program.synapses]
+    return _known_facts[program]
+
+
+def _facts_of(program: Program, synapse: Synapse) -> _Facts:
+    op, spiking = synapse.op, program.carries_spikes(synapse)
+    macs = 0 if spiking else int(op.fanout(program.shapes[synapse.source]).sum()) * program.time_steps
+    dense = op.taps * prod(program.shapes[synapse.name])
+    conventional = isinstance(op, WeightedOp) and (spiking or synapse.source != INPUT)
+    packed = packed_bytes(op.weight.size, op.weight_bits) if isinstance(op, WeightedOp) else 0
+    return _Facts(spiking, macs, dense, conventional, packed)
 
 
 def count(program: Program, messages: np.ndarray, taps: Taps) -> Counters:
@@ -188,29 +203,18 @@ def counters_of(program: Program, tally: Tally) -> Counters:
         )
         for i, name in enumerate([INPUT, *(p.name for p in program.populations)])
     }
-    macs = _macs(program)
     operations = {
-        s.name: _synapse_counts(
-            program, s, tally.sops_by_step[i], tally.sops_by_sample[i], populations[s.source].density(), macs[s.name]
+        s.name: SynapseCounts(
+            carries_spikes=facts.carries_spikes,
+            sops=tally.sops_by_step[i],
+            sops_per_sample=tally.sops_by_sample[i],
+            macs=facts.macs,
+            dense_macs=facts.dense_macs,
+            conventional_sops=populations[s.source].density() * facts.dense_macs * program.time_steps
+            if facts.conventional
+            else 0.0,
+            weight_bytes=facts.weight_bytes,
         )
-        for i, s in enumerate(program.synapses)
+        for i, (s, facts) in enumerate(zip(program.synapses, _facts(program), strict=True))
     }
     return Counters(spikes.shape[1], program.time_steps, populations, operations)
-
-
-def _synapse_counts(
-    program: Program, synapse: Synapse, by_step: Integers, by_sample: Integers, density: float, macs: int
-) -> SynapseCounts:
-    spiking = program.carries_spikes(synapse)
-    op = synapse.op
-    dense = op.taps * prod(program.shapes[synapse.name])
-    conventional = isinstance(op, WeightedOp) and (spiking or synapse.source != INPUT)
-    return SynapseCounts(
-        carries_spikes=spiking,
-        sops=by_step,
-        sops_per_sample=by_sample,
-        macs=macs,
-        dense_macs=dense,
-        conventional_sops=density * dense * program.time_steps if conventional else 0.0,
-        weight_bytes=packed_bytes(op.weight.size, op.weight_bits) if isinstance(op, WeightedOp) else 0,
-    )

@@ -193,17 +193,15 @@ class _Run:
         self.lock, self.failed = Lock(), False
 
     def work_on(self, x: Iterable[np.ndarray], threads: int) -> None:
-        parts, samples = iter(x), 0
-        ahead = []
-        for part in parts:
+        """Each thread takes blocks; where there are fewer samples, each sample is taken by a team of threads."""
+        parts, ahead, samples = iter(x), [], 0
+        while samples < threads and (part := next(parts, None)) is not None:
             ahead.append(np.asarray(part))
             samples += len(ahead[-1])
-            if samples >= threads:
-                break
+        queue, teams = self._queue(chain(ahead, parts)), [1] * threads
         if samples < threads:
-            self.block = 1
-        queue = self._queue(chain(ahead, parts))
-        teams = [len(range(first, threads, samples)) for first in range(samples)] if samples < threads else [1] * threads
+            most = self.plan.most_threads
+            self.block, teams = 1, [min(most, len(range(i, threads, samples))) for i in range(samples)]
         if len(teams) == 1:
             self._work(queue, teams[0])
             return
@@ -234,7 +232,7 @@ class _Run:
     def _queue(self, x: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         index = 0
         for part in x:
-            for block in blocks(part, self.block):
+            for block in blocks(np.asarray(part), self.block):
                 yield index, block
                 index += 1
 

@@ -25,6 +25,7 @@ from hmdf.sim.executor import Taps
 from hmdf.sim.kernels import engine, workspace
 from hmdf.sim.kernels.compiling import _OPTIONS
 from hmdf.sim.kernels.memory import Arenas, Model, Outcome, Scratch
+from hmdf.sim.kernels.team import Team
 from hmdf.sim.program import Program
 from hmdf.sim.simulator import Simulator
 
@@ -142,7 +143,15 @@ def install() -> None:
 
 
 def _run(
-    path: Any, model: Model, arenas: Arenas, scratch: Scratch, outcome: Outcome, samples: int, counted: bool, *part: int
+    path: Any,
+    model: Model,
+    arenas: Arenas,
+    scratch: Scratch,
+    outcome: Outcome,
+    team: Team,
+    samples: int,
+    counted: bool,
+    *part: int,
 ) -> None:
     """As engine.run, population by population."""
     buffers, populations = _memory.arrays[model.buffers], _memory.arrays[model.populations]
@@ -162,7 +171,7 @@ def _run(
             low, high = min(starts, default=0), max(ends, default=0)
             _memory.open(address, max(1, int((mine or rows)[0]["sample"]) * item), low, high)
         with checks_compiled_in():
-            _compiled(path, model, arenas, scratch, outcome, samples, counted, index, stop)
+            _compiled(path, model, arenas, scratch, outcome, team, samples, counted, index, stop)
         _memory.require_none_failed()
         index = stop
     _memory.copy(inward=False)

@@ -39,8 +39,8 @@ def _entry(sources: int) -> Callable[..., Any]:
                             path, model_, arenas_, scratch_, outcome_, team, stage, samples, counted, each, looped, t
                         )
                         stage += 1
-                if looped and counted and team.place == 0:
-                    _count_loop(model_, arenas_, outcome_, samples, index, stop)
+                if looped and counted:
+                    _count_loop(model_, arenas_, outcome_, team, samples, index, stop)
                 index = stop
             amx.configure(path, 0)
             leave(team)
@@ -103,10 +103,13 @@ def _run_population(path, model, arenas, scratch, outcome, team, stage, samples,
 
 
 @kernel
-def _count_loop(model, arenas, outcome, samples, first, last):
-    """What populations [first, last) of a loop have sent, counted one after the other."""
+def _count_loop(model, arenas, outcome, team, samples, first, last):
+    """What populations [first, last) of a loop have sent, counted one after the other, by the first thread."""
     for index in range(first, last):
         population = population_row(model.populations, index)
+        counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, index * 2 * model.time_steps)
+        if team.place > 0:
+            continue
         counting.clear(population, samples, outcome.counts)
         for sample in range(samples):
             for p0 in range(0, population.pixels, population.tile_pixels):
@@ -114,7 +117,6 @@ def _count_loop(model, arenas, outcome, samples, first, last):
                     tile = _tile(population, sample, p0, block)
                     counting.count_again(population, model, arenas, tile, outcome.counts)
         counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
-        counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, index * 2 * model.time_steps)
 
 
 @kernel

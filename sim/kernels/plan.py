@@ -20,6 +20,7 @@ from .patches import Order, Pools, in_order, pixel_offsets, synapse_fields
 from .paths import amx
 from .paths.path import OUTPUTS, QUADS_IN_TILES, Path
 from .records import BUFFER, CONSUMER, MESSAGE, POPULATION, PORT, records
+from .team import most_threads
 from .tiles import LANES, PIXELS
 from .widths import Narrow, narrow_readout, narrow_widths
 
@@ -58,6 +59,8 @@ class Plan(NamedTuple):
         counts_size: elements per sample that count the messages of the largest population.
         kept_size: elements per sample that keep states between the steps of a loop.
         points_size: bytes of winograd.py's and look_ups.py's memory.
+        stages: of a run, see team.py.
+        most_threads: that have something to do in one sample.
     """
 
     tables: Tables
@@ -69,6 +72,8 @@ class Plan(NamedTuple):
     counts_size: int
     kept_size: int
     points_size: int
+    stages: int
+    most_threads: int
 
 
 def build_plan(program: Program, path: Path) -> Plan:
@@ -119,6 +124,8 @@ def build_plan(program: Program, path: Path) -> Plan:
         counts_size=max(program.time_steps * r.get("class_count", 0) * r.get("count_row", 0) for r in rows),
         kept_size=kept_size,
         points_size=max(_points_size(program.time_steps, p) for p in ports),
+        stages=len(rows) + (program.time_steps - 1) * sum(last - first + 1 for first, last in _loops(program)),
+        most_threads=most_threads(tables.populations),
     )
 
 

@@ -5,8 +5,8 @@ A thread takes the items of its own stretch, then what is left of the others'; a
 many items are done as there are. So a thread that the system does not run holds nobody up, unless in the middle of an
 item; it finds the items of all the stages that it missed taken.
 
-The board has SHARE integers for each counter, so that no two share a cache line: the gate, then for each stage a counter
-of items taken for each stretch, and one of items done.
+The board has SHARE integers for each counter, so that no two share a cache line: the gate, then for each stage the
+items taken of each stretch, and the items done.
 
 What orders the threads: an item's messages, and states kept in a loop, are written by the thread that took it; who
 adds to the items done does so after them (release), and who has seen all of them done reads after that (acquire).
@@ -21,16 +21,19 @@ import sys
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 
 from .compiling import intrinsic, kernel
-from .tiles import WEIGHTS_IN_CACHE
+from .tiles import LANES, WEIGHTS_IN_CACHE
 
 SHARE = 16
 """Integers of 64 bits, two cache lines: processors fetch these in pairs."""
 PATIENCE = 2000
 """Looks at a counter before another thread may have the processor."""
+FEW_TILES = 4
+"""With fewer for a thread, it is more often without one than it helps."""
 _GATE, _CLOSED = 2, 1 << 32
 """Counters of who came in and who left, at the board's beginning; what is added to the first one at the end."""
 _INT64 = ir.IntType(64)
@@ -63,6 +66,12 @@ class Walk(NamedTuple):
 def board_size(stages: int, threads: int) -> int:
     """Integers of a board, all 0 before a run."""
     return (_GATE + stages * (threads + 1)) * SHARE
+
+
+def most_threads(populations: np.ndarray) -> int:
+    """How many threads have FEW_TILES each in half of the populations."""
+    tiles = -(-populations["pixels"] // populations["tile_pixels"]) * -(-populations["channels"] // LANES)
+    return max(1, int(np.median(tiles)) // FEW_TILES)
 
 
 # ------------------------------------------------------------------------------ a whole run

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from math import prod
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,10 +19,19 @@ from .paths import amx
 from .paths.path import Path
 from .plan import Plan
 from .records import ARENAS
-from .team import Team, board_size
+from .team import ALONE, Team, board_size
 from .tiles import LANES, PIXELS
 
 Memory = TypeVar("Memory", Arenas, Scratch, Outcome)
+
+
+class _Own(NamedTuple):
+    """What a thread has for itself; `results` are logits, spikes, saturations and SOPs of its outcome in one array."""
+
+    results: Integers
+    scratch: Scratch
+    outcome: Outcome
+    arrays: tuple[Scratch, Outcome]
 
 
 class Workspace:
@@ -42,14 +52,9 @@ class Workspace:
             aligned_zeros(size * samples + amx.BYTES, dtype)
             for size, dtype in zip(plan.arena_sizes, ARENAS, strict=True)
         )
-        self.at = addresses(self.arenas)
+        self.input = self.messages(INPUT)
         self.kept = aligned_zeros(plan.kept_size * samples, np.int64)
-        self.own = [self._memory_of_a_thread()]
         self.by_events = np.zeros(len(program.populations) + 2, dtype=np.int64)
-        self.stages = len(program.populations) + 2
-        if plan.kept_size:
-            self.stages *= program.time_steps
-        self.helpers: ThreadPoolExecutor | None = None
         self.model = Model(
             **{name: _address(table) for name, table in plan.tables._asdict().items()},
             state_low=plan.state_range[0],
@@ -59,6 +64,10 @@ class Workspace:
             event_share=path.EVENT_SHARE if event_share is None else float(event_share),
             event_share_beside_points=events.WORTHWHILE_BESIDE_POINTS if event_share is None else float(event_share),
         )
+        self.at = addresses(self.arenas)
+        self.own = [self._memory_of_a_thread()]
+        self.helpers = 0
+        self.pool: ThreadPoolExecutor | None = None
 
     def run(self, messages: np.ndarray, counted: bool = True, threads: int = 1) -> tuple[Integers, Tally]:
         """Logits (n, classes) and raw counts of n <= samples samples, messages (n, 1 or T, *input shape).
@@ -66,37 +75,42 @@ class Workspace:
         Unless `counted`, spikes and SOPs are left 0.
 
         Args:
-            threads: that share out the tiles; more than one only for one sample.
+            threads: that share out the tiles, if there is one sample.
         """
-        program, samples = self.program, len(messages)
-        assert threads == 1 or samples == 1
-        np.copyto(self.messages(INPUT)[:samples], messages, casting="unsafe")
-        rows, steps = len(program.populations) + 1, program.time_steps
-        logits = np.zeros((threads, samples, program.classes), dtype=np.int64)
-        spikes = np.zeros((threads, rows, samples, steps), dtype=np.int64)
-        saturations = np.zeros((threads, rows + 1, steps, 2), dtype=np.int64)
-        sops = np.zeros((threads, len(program.synapses), samples, steps), dtype=np.int64)
-        board = aligned_zeros(board_size(self.stages, threads) if threads > 1 else 0, np.int64)
-        while len(self.own) < threads:
-            self.own.append(self._memory_of_a_thread())
-        runs = []
-        for place in range(threads):
-            _, scratch, counts = self.own[place]
-            left = logits[place], spikes[place], saturations[place], sops[place], self.by_events, counts
-            team = Team(place, threads, _address(board))
-            outcome = addresses(Outcome(*left))
-            runs.append((self.path, self.model, self.at, scratch, outcome, team, samples, counted, 0, rows + 1))
-        if threads > 1:
-            if self.helpers is None or self.helpers._max_workers < threads - 1:
-                self.helpers = ThreadPoolExecutor(threads - 1)
-            for each in runs[1:]:
-                self.helpers.submit(_help, board, *each)
-        engine.run(*runs[0])
-        tally = Tally.of(spikes.sum(axis=0), saturations.sum(axis=0)[:rows], sops.sum(axis=0))
-        return logits.sum(axis=0) + steps * program.readout.bias, tally
+        samples = len(messages)
+        np.copyto(self.input[:samples], messages, casting="unsafe")
+        if threads == 1 or samples > 1:
+            engine.run(*self.arguments(samples, counted))
+            results = self.own[0].results
+        else:
+            self._run_together(threads, counted)
+            results = np.sum([own.results for own in self.own[:threads]], axis=0)
+        logits, spikes, saturations, sops = self._parts(results, samples)
+        tally = Tally.of(spikes, saturations[:-1].copy(), sops)
+        return logits + self.program.time_steps * self.program.readout.bias, tally
 
-    def _memory_of_a_thread(self) -> tuple[Scratch, Scratch, np.ndarray]:
-        """Scratch, its addresses, and counts of messages; a thread of a team has its own, but for states in loops."""
+    def arguments(self, samples: int, counted: bool, team: Team = ALONE) -> tuple[Any, ...]:
+        """Those of engine.run for a thread, whose outcome is 0."""
+        while len(self.own) <= team.place:
+            self.own.append(self._memory_of_a_thread())
+        results, scratch, outcome, _ = self.own[team.place]
+        results.fill(0)
+        rows = len(self.plan.tables.populations)
+        return self.path, self.model, self.at, scratch, outcome, team, samples, counted, 0, rows
+
+    def _run_together(self, threads: int, counted: bool) -> None:
+        """The sample in the workspace. Helpers come when the system lets them; the run does not wait for that."""
+        if self.helpers < threads - 1:
+            self.helpers, self.pool = threads - 1, ThreadPoolExecutor(threads - 1)
+        assert self.pool is not None
+        board = aligned_zeros(board_size(self.plan.stages, threads), np.int64)
+        first, *others = (self.arguments(1, counted, Team(n, threads, _address(board))) for n in range(threads))
+        for each in others:
+            self.pool.submit(_help, (self, board), each)
+        engine.run(*first)
+
+    def _memory_of_a_thread(self) -> _Own:
+        """Of states in loops there is one for all threads: the tile's thread may be another one at the next step."""
         plan, tile = self.plan, PIXELS * LANES
         scratch = Scratch(
             **{name: aligned_zeros(tile, np.int64) for name in ("accumulator", "current", "v", "d")},
@@ -108,7 +122,24 @@ class Workspace:
             points=aligned_zeros(plan.points_size, np.uint8),
             products=aligned_zeros(winograd.POINTS * winograd.PRODUCTS, np.int32),
         )
-        return scratch, addresses(scratch), aligned_zeros(plan.counts_size * self.samples, np.int32)
+        results = aligned_zeros(sum(map(prod, self._shapes(self.samples))), np.int64)
+        counts = aligned_zeros(plan.counts_size * self.samples, np.int32)
+        outcome = Outcome._make((*self._parts(results, self.samples), self.by_events, counts))
+        return _Own(results, addresses(scratch), addresses(outcome), (scratch, outcome))
+
+    def _shapes(self, samples: int) -> tuple[tuple[int, ...], ...]:
+        """Of logits, spikes, saturations and SOPs."""
+        rows, steps, synapses = len(self.program.populations) + 1, self.program.time_steps, len(self.program.synapses)
+        return (samples, self.program.classes), (rows, samples, steps), (rows + 1, steps, 2), (synapses, samples, steps)
+
+    def _parts(self, results: Integers, samples: int) -> list[Integers]:
+        """Views of what a run of `samples` samples has left, each at the place that it has for the most samples."""
+        ends = np.cumsum([prod(shape) for shape in self._shapes(self.samples)])
+        begins = [0, *ends[:-1].tolist()]
+        return [
+            results[begin : begin + prod(shape)].reshape(shape)
+            for begin, shape in zip(begins, self._shapes(samples), strict=True)
+        ]
 
     def messages(self, name: str) -> np.ndarray:
         """View of the messages of a population, or "input": (samples, 1 or T, *shape), 1 where all steps are equal."""
@@ -126,9 +157,9 @@ class Workspace:
         return view[..., 0, 0] if len(shape) == 1 else view
 
 
-def _help(board: np.ndarray, *run: Any) -> None:
-    """Take part in a run of the first thread; the board stays even if that has ended, and says so."""
-    engine.run(*run)
+def _help(kept: tuple[Workspace, np.ndarray], arguments: tuple[Any, ...]) -> None:
+    """Take part in a run; what is at the addresses stays as long, though the run may have ended."""
+    engine.run(*arguments)
 
 
 def addresses(arrays: Memory) -> Memory:
