@@ -34,6 +34,8 @@ from hmdf.sim.simulator import Simulator
 ROUNDS = 5
 OWN_ROUNDS = 11
 """Of the simulator against itself, where differences are a few percent."""
+IMAGE_ROUNDS = 101
+"""Of one image, which takes a few milliseconds."""
 THREADS = min(2, os.cpu_count() or 1)
 OUT = Path("build/bench")
 RESNET18, RESNET34 = (2, 2, 2, 2), (3, 4, 6, 3)
@@ -149,10 +151,16 @@ def against_itself(program: Program, samples: np.ndarray) -> dict:
         "one": lambda: one.simulate(program, samples),
     }
     rounds = interleaved(runs, OWN_ROUNDS, lambda: peak.gigamacs(THREADS) / peak.gigamacs(1))
+    image = samples[:1]
+    latency = interleaved(
+        {n: partial(s.simulate, program, image) for n, s in (("one", one), ("two", two))}, IMAGE_ROUNDS
+    )
     return {
         "counters_overhead": ratio(rounds["two"], rounds["plain"]),
         "thread_scaling": ratio(rounds["one"], rounds["two"]),
         "peak_scaling": median(rounds["probe"]),
+        "latency_scaling": ratio(latency["one"], latency["two"]),
+        "latency_milliseconds": {name: 1e3 * median(latency[name]) for name in ("one", "two")},
     }
 
 
@@ -327,6 +335,7 @@ BARS = {
     "counters_overhead": (AT_MOST, 1.05, "time with all counters / without"),
     "memory_growth": (AT_MOST, 1.05, "peak memory for 10,000 samples / for 500"),
     "thread_scaling": (AT_LEAST, 1.8, "2 threads against 1"),
+    "latency_scaling": (AT_LEAST, 1.6, "one image, 2 threads against 1"),
     "first_use_cached": (AT_MOST, 0.5, "seconds from Simulator(1) to the first result in a fresh process"),
     "first_use_compiling": (AT_MOST, 15, "the same when the kernels were never compiled here"),
 }
@@ -364,6 +373,8 @@ def print_details(console: Console, figures: dict) -> None:
         f"{figures['lava_seconds_with_start']:.3g} in a run of {LAVA_SAMPLES} with start and end; with our models of "
         f"Conv {figures['lava_seconds_our_models']:.3g} and {figures['lava_seconds_our_models_with_start']:.3g}; "
         f"here {figures['lava_network_ours_milliseconds']:.3g} ms\n"
+        f"one image: {figures['latency_milliseconds']['one']:.3g} ms on one thread, "
+        f"{figures['latency_milliseconds']['two']:.3g} on {THREADS}\n"
         f"scaling of the peak itself over the threads: {figures['peak_scaling']:.2f}; first use with all imports: "
         f"{figures['first_use_cached_with_imports']:.2f} s; peak memory: {figures['memory_bytes'] / 1e6:.0f} MB"
     )

@@ -19,7 +19,7 @@ from .memory import bind, with_kept
 from .neurons import READOUT
 from .paths import amx
 from .records import population_row
-from .team import enter, leave, place_and_block, take, wait, walk_of
+from .team import enter, leave, place_and_block, report, take, wait, walk_of
 from .tiles import LANES, Tile
 
 
@@ -95,11 +95,13 @@ def _run_population(path, model, arenas, scratch, outcome, team, stage, samples,
                 else:
                     wide.run_tile(population, model, arenas, tile, own, outcome, saturations, start, stop)
             done, item = done + 1, take(team, stage, items, item)
-        wait(team, stage, items, done)
+        report(team, stage, done)
         worked |= done > 0
+    # What is left to do is the thread's own, and done while others are still at work.
     if worked and counted and not looped and population.dynamics != READOUT:
         counting.tally(population, model, samples, outcome, index * samples * model.time_steps)
         counting.repeat_steady_steps(population, model.time_steps, outcome.saturations, saturations)
+    wait(team, stage, blocks * tiles)
 
 
 @kernel

@@ -51,15 +51,15 @@ ALONE = Team(0, 1, 0)
 
 
 class Walk(NamedTuple):
-    """The items of a stage: tiles of `blocks` blocks of channels at `places` stretches of pixels.
+    """The items of a stage: tiles of `blocks` blocks of channels at `places` groups of pixels.
 
-    Stretches are cut between blocks of channels or at any item; `units` of `each` items are what may be cut between.
+    A stretch has some of the blocks at all places, or all blocks at some of the places; it goes from block to block, or
+    from place to place.
     """
 
     blocks: int
     places: int
-    units: int
-    each: int
+    by_channels: bool
     block_by_block: bool
 
 
@@ -98,14 +98,11 @@ def leave(team):
 
 @kernel
 def walk_of(team, population, blocks, places):
-    """Few pixels or many weights are shared out by channels, else each thread has pixels that lie together.
+    """Each thread has pixels that lie together; channels only where there are too few pixels.
 
     Weights that the cache cannot hold are walked through once for all pixels, others once for every few pixels.
     """
-    large = population.weight_bytes > WEIGHTS_IN_CACHE
-    by_channels = large or places < team.size
-    units, each = (blocks, places) if by_channels else (blocks * places, 1)
-    return Walk(blocks, places, units, each, large)
+    return Walk(blocks, places, places < team.size, population.weight_bytes > WEIGHTS_IN_CACHE)
 
 
 @kernel
@@ -131,24 +128,26 @@ def take(team, stage, walk, item):
 @kernel
 def place_and_block(team, walk, item):
     """Which tile an item is."""
-    if walk.each == 1 and walk.places > 1:
-        return item // walk.blocks, item % walk.blocks
     stretch = _stretch_of(team, walk, item)
-    first = stretch * walk.units // team.size
-    blocks, number = (stretch + 1) * walk.units // team.size - first, item - first * walk.each
-    if walk.block_by_block:
-        return number % walk.places, first + number // walk.places
-    return number // blocks, first + number % blocks
+    first = stretch * _units(walk) // team.size
+    share, number = (stretch + 1) * _units(walk) // team.size - first, item - first * _each(walk)
+    blocks, places = (share, walk.places) if walk.by_channels else (walk.blocks, share)
+    place, block = (number % places, number // places) if walk.block_by_block else (number // blocks, number % blocks)
+    return (place, first + block) if walk.by_channels else (first + place, block)
 
 
 @kernel
-def wait(team, stage, walk, done):
-    """Until the stage is done, after `done` items of it; what all threads wrote in it may be read then."""
+def report(team, stage, done):
+    """`done` items of a stage are done, and what was written in them may be read."""
+    if team.size > 1 and done > 0:
+        add(_counter(team, stage, team.size), done)
+
+
+@kernel
+def wait(team, stage, count):
+    """Until all items of a stage, `count` of them, are done."""
     if team.size > 1:
-        counter = _counter(team, stage, team.size)
-        if done > 0:
-            add(counter, done)
-        _await(counter, walk.blocks * walk.places)
+        _await(_counter(team, stage, team.size), count)
 
 
 @kernel
@@ -163,13 +162,25 @@ def _await(counter, value):
 
 
 @kernel
+def _units(walk):
+    """Of which each stretch has a share."""
+    return walk.blocks if walk.by_channels else walk.places
+
+
+@kernel
+def _each(walk):
+    """Items of a unit."""
+    return walk.places if walk.by_channels else walk.blocks
+
+
+@kernel
 def _stretch_of(team, walk, item):
-    return ((item // walk.each + 1) * team.size - 1) // walk.units
+    return ((item // _each(walk) + 1) * team.size - 1) // _units(walk)
 
 
 @kernel
 def _first_of(team, walk, stretch):
-    return stretch * walk.units // team.size * walk.each
+    return stretch * _units(walk) // team.size * _each(walk)
 
 
 @kernel

@@ -134,12 +134,11 @@ class Workspace:
 
     def _parts(self, results: Integers, samples: int) -> list[Integers]:
         """Views of what a run of `samples` samples has left, each at the place that it has for the most samples."""
-        ends = np.cumsum([prod(shape) for shape in self._shapes(self.samples)])
-        begins = [0, *ends[:-1].tolist()]
-        return [
-            results[begin : begin + prod(shape)].reshape(shape)
-            for begin, shape in zip(begins, self._shapes(samples), strict=True)
-        ]
+        parts, begin = [], 0
+        for shape, most in zip(self._shapes(samples), self._shapes(self.samples), strict=True):
+            parts.append(results[begin : begin + prod(shape)].reshape(shape))
+            begin += prod(most)
+        return parts
 
     def messages(self, name: str) -> np.ndarray:
         """View of the messages of a population, or "input": (samples, 1 or T, *shape), 1 where all steps are equal."""
