@@ -81,7 +81,7 @@ def assert_same_counters(got: Counters, expected: Counters) -> None:
         assert np.array_equal(synapse.sops, got.synapses[name].sops), name
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     threads=st.integers(1, 3),
@@ -128,20 +128,19 @@ def network(size: int, width: int) -> tuple[Program, np.ndarray, tuple[Taps, Cou
     return program, messages, expected_of(program, messages[:1])
 
 
-@pytest.mark.parametrize(("size", "width"), [(12, 96), (4, 64)])
+@pytest.mark.parametrize(("size", "width"), [(12, 64), (4, 64)])
 def test_shares_of_pixels_and_of_channels(path, size, width):
     program, messages, right = network(size, width)
     plan = build_plan(program, path)
-    for threads in (2, 3):
-        for order in (ALL_AT_ONCE, FIRST_LAST):
-            workspace = Ordered(program, plan, path, 1)
-            workspace.order = order
-            assert_same(program, messages[:1], right, workspace, threads)
+    for threads, order in [(2, ALL_AT_ONCE), (3, ALL_AT_ONCE), (2, FIRST_LAST)]:
+        workspace = Ordered(program, plan, path, 1)
+        workspace.order = order
+        assert_same(program, messages[:1], right, workspace, threads)
 
 
 def test_the_simulator_chooses_teams():
     """Fewer samples than threads, as an array or in parts; the same counters as from one thread."""
-    program, messages, _ = network(12, 96)
+    program, messages, _ = network(12, 64)
     for samples, threads in [(1, 2), (1, 3), (2, 5), (3, 2), (0, 2)]:
         x = messages[:samples]
         alone, team = Simulator(1).simulate(program, x), Simulator(threads)
