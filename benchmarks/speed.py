@@ -151,17 +151,19 @@ def against_itself(program: Program, samples: np.ndarray) -> dict:
         "one": lambda: one.simulate(program, samples),
     }
     rounds = interleaved(runs, OWN_ROUNDS, lambda: peak.gigamacs(THREADS) / peak.gigamacs(1))
-    image = samples[:1]
-    latency = interleaved(
-        {n: partial(s.simulate, program, image) for n, s in (("one", one), ("two", two))}, IMAGE_ROUNDS
-    )
     return {
         "counters_overhead": ratio(rounds["two"], rounds["plain"]),
         "thread_scaling": ratio(rounds["one"], rounds["two"]),
         "peak_scaling": median(rounds["probe"]),
-        "latency_scaling": ratio(latency["one"], latency["two"]),
-        "latency_milliseconds": {name: 1e3 * median(latency[name]) for name in ("one", "two")},
-    }
+    } | latency(program, samples[:1])
+
+
+def latency(program: Program, image: np.ndarray) -> dict:
+    """One image, on one thread and on all."""
+    simulators = {"one": Simulator(1), "two": Simulator(THREADS)}
+    rounds = interleaved({n: partial(s.simulate, program, image) for n, s in simulators.items()}, IMAGE_ROUNDS)
+    milliseconds = {name: 1e3 * median(rounds[name]) for name in simulators}
+    return {"latency_scaling": ratio(rounds["one"], rounds["two"]), "latency_milliseconds": milliseconds}
 
 
 def against_lava() -> dict:

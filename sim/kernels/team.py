@@ -31,9 +31,9 @@ from .tiles import LANES, WEIGHTS_IN_CACHE
 SHARE = 16
 """Integers of 64 bits, two cache lines: processors fetch these in pairs."""
 PATIENCE = 2000
-"""Looks at a counter before another thread may have the processor."""
+"""Looks at a counter before another thread may have the processor: a few times what a tile takes."""
 FEW_TILES = 4
-"""With fewer for a thread, it is more often without one than it helps."""
+"""A thread more must have so many in half of the stages: ResNet-18 of width 16 still gains with two, 1.05 to 1.3."""
 _GATE, _CLOSED = 2, 1 << 32
 """Counters of who came in and who left, at the board's beginning; what is added to the first one at the end."""
 _INT64 = ir.IntType(64)

@@ -128,7 +128,7 @@ def network(size: int, width: int) -> tuple[Program, np.ndarray, tuple[Taps, Cou
     return program, messages, expected_of(program, messages[:1])
 
 
-@pytest.mark.parametrize(("size", "width"), [(12, 64), (4, 64)])
+@pytest.mark.parametrize(("size", "width"), [(12, 64), (4, 96)])
 def test_shares_of_pixels_and_of_channels(path, size, width):
     program, messages, right = network(size, width)
     plan = build_plan(program, path)
