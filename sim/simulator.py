@@ -24,8 +24,6 @@ from .kernels.workspace import Workspace
 from .notebook import Messages, result_html
 from .program import Program
 
-BLOCK_BYTES = 40 << 20
-"""Messages of all populations that a thread holds at once, unless one sample needs more."""
 MAX_BLOCK = 32
 
 
@@ -188,7 +186,7 @@ class _Run:
         self.program, self.plan, self.workspaces, self.path = program, plan, workspaces, path
         self.counted, self.event_share, self.keep_taps, self.progress = counted, event_share, keep_taps, progress
         per_sample = sum(size * (1, 2, 4)[arena] for arena, size in enumerate(plan.arena_sizes))
-        self.block = max(1, min(MAX_BLOCK, BLOCK_BYTES // max(1, per_sample)))
+        self.block = max(1, min(MAX_BLOCK, self.path.BLOCK_BYTES // max(1, per_sample)))
         self.done: dict[int, tuple[Integers, Tally, dict[str, np.ndarray]]] = {}
         self.lock, self.failed = Lock(), False
 

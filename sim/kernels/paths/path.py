@@ -41,11 +41,13 @@ class Path(_Tag):
         PROCESSOR: LLVM's name of one that has no more than the path; "" where nothing has to be left out.
         EVENT_SHARE: largest share of non-zero quads for which a list of events is faster; measured by
             benchmarks/speed.py.
+        BLOCK_BYTES: messages of all populations that a thread holds at once, unless one sample needs more.
     """
 
     FEATURES: ClassVar[tuple[str, ...]] = ()
     PROCESSOR: ClassVar[str] = ""
     EVENT_SHARE: ClassVar[float] = 0.25
+    BLOCK_BYTES: ClassVar[int] = 40 << 20
 
     def may_be_used(self) -> bool:
         """Whether the system lets a process use what the processor has."""
