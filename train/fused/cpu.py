@@ -164,7 +164,10 @@ class _ThroughTime:
         self.before_v: Tensor | None = None
 
     def given(self, grad: Tensor | None, grad_v: Tensor | None, like: Tensor) -> tuple[Any, ...]:
-        """(gradient of the spikes, of the new v or nothing, whether it is there) for the loops."""
+        """(gradient of the spikes, of the new v or nothing, whether it is there) for the loops; makes room for that of v.
+
+        To be called before `before`.
+        """
         if grad is None:
             grad = torch.zeros_like(like, dtype=self.dtype)
         if self.into_v:

@@ -158,7 +158,7 @@ def fire_backward(grad, grad_v, has_grad_v, fired, v, has_v, leak, grad_current,
         if has_v:
             with_v += _dot(g, v[part])
         if into_v:
-            _scale_to_float(g, leak, before_v[part])
+            _scale(g, leak, before_v[part])
     return np.float32(total), np.float32(with_v)
 
 
@@ -242,7 +242,7 @@ def fire_binary_backward(
         if has_v:
             with_v += _dot(g, v[part])
         if into_v:
-            _scale_to_float(g, leak, before_v[part])
+            _scale(g, leak, before_v[part])
     return np.float32(total), np.float32(with_v)
 
 
@@ -250,12 +250,6 @@ def fire_binary_backward(
 def _subtract_scaled(x, factor, y, result):
     for i in range(x.size):
         result[i] = _get(x, i) - factor * y[i]
-
-
-@_inner
-def _scale_to_float(x, factor, y):
-    for i in range(y.size):
-        y[i] = factor * _get(x, i)
 
 
 @_inner
@@ -346,7 +340,7 @@ def _add(x, y):
 @_inner
 def _scale(x, factor, y):
     for i in range(y.size):
-        _put(y, i, factor * x[i])
+        _put(y, i, factor * _get(x, i))
 
 
 # Per channel: all elements lie in the order (pixel, channel), so the coefficients of a run of pixels are those of one
