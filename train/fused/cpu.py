@@ -164,9 +164,9 @@ class _ThroughTime:
         self.before_v: Tensor | None = None
 
     def given(self, grad: Tensor | None, grad_v: Tensor | None, like: Tensor) -> tuple[Any, ...]:
-        """(gradient of the spikes, of the new v or nothing, whether it is there) for the loops; makes room for that of v.
+        """(gradient of the spikes, of the new v or nothing, whether it is there) for the loops.
 
-        To be called before `before`.
+        To be called before `before`, whose room it makes.
         """
         if grad is None:
             grad = torch.zeros_like(like, dtype=self.dtype)
