@@ -47,7 +47,7 @@ MODULES = {
     "train.data.sources": "train.data.search",
     "train.fused_gpu": "train.fused.triton",
     "train.fused_gpu_kernels": "train.fused.triton_loops",
-    "train.fused_kernels": "train.fused.cpu_loops",
+    "train.fused_kernels": "train.fused.cpu.loops",
     "train.insight": "train.inspection",
 }
 NAMES = {

@@ -1,4 +1,4 @@
-"""The loops of `cpu`, compiled by Numba: over flat arrays, each thread's part small enough for its cache.
+"""The loops, compiled by Numba: over flat arrays, each thread's part small enough for its cache.
 
 What a convolution reads or writes may be bfloat16, as the uint16 of its bits (`_get`, `_put`); arithmetic, membranes
 and sums are in 32-bit floats.
