@@ -13,7 +13,7 @@ NOTHING = torch.empty(0)
 
 
 def fits(x: Tensor) -> bool:
-    """Whether ``x`` (N, C, H, W) is what the functions of this module take."""
+    """Whether ``x`` (N, C, H, W) is what the functions of this package take."""
     return (
         x.dim() == 4
         and x.dtype in (torch.float32, torch.bfloat16)
